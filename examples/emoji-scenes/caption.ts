@@ -1,0 +1,130 @@
+/** The captions: what a scene shows, how many, where, and on what color, in varying words. */
+import type { Noun } from './nouns.js';
+import type { SceneOptions } from './options.js';
+import type { Random } from './random.js';
+import { backgroundColors, type Layout, type Scene } from './scene.js';
+
+const numbers = ['no', 'one', 'two', 'three'];
+
+/** `a dog`, `a dog and a cat`, `two dogs and a cat`: equal nouns are counted. */
+function listed(nouns: readonly Noun[]): string {
+  const counts = new Map<Noun, number>();
+  for (const noun of nouns) counts.set(noun, (counts.get(noun) ?? 0) + 1);
+  const parts = [...counts].map(([noun, count]) =>
+    count === 1 ? noun.one : `${numbers[count]} ${noun.many}`,
+  );
+  if (parts.length < 3) return parts.join(' and ');
+  return `${parts.slice(0, -1).join(', ')} and ${parts.at(-1)}`;
+}
+
+const placesOfOne: Readonly<Partial<Record<Layout, readonly string[]>>> = {
+  center: ['in the middle', 'in the center'],
+  left: ['on the left', 'at the left'],
+  right: ['on the right', 'at the right'],
+  top: ['at the top', 'near the top'],
+  bottom: ['at the bottom', 'near the bottom'],
+};
+
+const placesOfTwo: Readonly<Partial<Record<Layout, readonly string[]>>> = {
+  beside: [
+    'FIRST to the left of SECOND',
+    'SECOND to the right of FIRST',
+    'FIRST on the left and SECOND on the right',
+  ],
+  stacked: [
+    'FIRST above SECOND',
+    'SECOND below FIRST',
+    'SECOND under FIRST',
+    'FIRST at the top and SECOND at the bottom',
+  ],
+};
+
+const placesOfTwins: Readonly<Partial<Record<Layout, readonly string[]>>> = {
+  beside: ['side by side', 'next to each other'],
+  stacked: ['one above the other', 'on top of each other'],
+};
+
+/** FIRST is the upper row, SECOND the lower one. */
+const placesOfRows = ['FIRST above SECOND', 'SECOND below FIRST', 'SECOND under FIRST'];
+
+function placed(pattern: string, first: string, second: string): string {
+  return pattern.replace('FIRST', () => first).replace('SECOND', () => second);
+}
+
+/** What and where: `a dog to the left of a cat`. */
+function withPlaces(scene: Scene, random: Random): string {
+  const nouns = scene.concepts.map((concept) => concept.noun);
+  const [first, second, third] = nouns as [Noun, Noun, Noun];
+  if (nouns.length === 1) return `${first.one} ${random.pick(placesOfOne[scene.layout] ?? [])}`;
+  if (nouns.length === 2) {
+    if (first === second) return `${listed(nouns)} ${random.pick(placesOfTwins[scene.layout] ?? [])}`;
+    return placed(random.pick(placesOfTwo[scene.layout] ?? []), first.one, second.one);
+  }
+  const rows = scene.layout === 'pyramid' ? [[first], [second, third]] : [[first, second], [third]];
+  const [upper, lower] = rows.map(listed) as [string, string];
+  return placed(random.pick(placesOfRows), upper, lower);
+}
+
+/** What, without places: `a cat and a dog`, in any order. */
+function withoutPlaces(scene: Scene, random: Random): string {
+  const nouns = random.shuffle(scene.concepts.map((concept) => concept.noun));
+  const list = listed(nouns);
+  if (nouns.length === 1 || new Set(nouns).size < nouns.length) return list;
+  if (nouns.length === 2 && random.chance(0.3)) return `${nouns[0]?.one} next to ${nouns[1]?.one}`;
+  return random.chance(0.2) ? `${numbers[nouns.length]} things: ${list}` : list;
+}
+
+const framesWithColor = [
+  'WHAT on a COLOR background',
+  'WHAT on COLOR',
+  'WHAT, COLOR background',
+  'WHAT against a COLOR background',
+  'on a COLOR background, WHAT',
+  'a COLOR picture of WHAT',
+  'a picture of WHAT on COLOR',
+];
+const framesWithoutColor = ['WHAT', 'a picture of WHAT', 'a drawing of WHAT', 'an image with WHAT'];
+
+function fillFrame(frame: string, what: string, color: string): string {
+  const filled = frame.replace('COLOR', () => color).replace('WHAT', () => what);
+  return filled.replace(/\ba (?=orange (?:background|picture))/, 'an ');
+}
+
+function caption(scene: Scene, options: SceneOptions, random: Random): string {
+  const what = random.chance(options.position) ? withPlaces(scene, random) : withoutPlaces(scene, random);
+  const color = backgroundColors[scene.background]?.name ?? '';
+  const frames = random.chance(options.color) ? framesWithColor : framesWithoutColor;
+  return fillFrame(random.pick(frames), what, color);
+}
+
+/** Tags that are words of their own, at most two: `berry, fruit`. */
+function tagsOf(scene: Scene, random: Random): string {
+  return random
+    .shuffle(scene.concepts[0]?.tags ?? [])
+    .slice(0, 2)
+    .join(', ');
+}
+
+/** Draws in which `position` and `color` hold; where their wordings do not suffice, later captions say both by half. */
+const patience = 100;
+
+/**
+ * `count` different captions of a scene (at most 8, see options). Each names all of its concepts.
+ * With `tags`, some captions of one emoji end in its tags, as the alternative texts of the web do.
+ */
+export function captionsOf(
+  scene: Scene,
+  count: number,
+  tags: boolean,
+  options: SceneOptions,
+  random: Random,
+): string[] {
+  const captions = new Set<string>();
+  for (let draws = 0; captions.size < count; draws++) {
+    let text = caption(scene, draws < patience ? options : { ...options, position: 0.5, color: 0.5 }, random);
+    if (tags && scene.concepts.length === 1 && random.chance(options.tagged))
+      text += `, ${tagsOf(scene, random)}`;
+    captions.add(text);
+  }
+  return [...captions];
+}

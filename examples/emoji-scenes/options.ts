@@ -1,0 +1,168 @@
+/** Every option of the scenes with its default: the only place where a number of the make-up is decided. */
+import { OptionError } from '../../lib/errors.js';
+
+/** What `generateScenes` makes. Shares are probabilities in [0, 1]; sizes are parts of the frame. */
+export interface SceneOptions {
+  /** Folder to write: `manifest.jsonl`, `images/`, `clips/`. Files of the same names are replaced. */
+  readonly out: string;
+  /** Training scenes. @default 16000 */
+  readonly count: number;
+  /** Validation scenes. @default 300 */
+  readonly validation: number;
+  /** Test scenes; the split `unseen` has the same scenes, drawn by the unseen artist. @default 1000 */
+  readonly test: number;
+  /** Width and height of an image in pixels, 16 to 1024. @default 48 */
+  readonly size: number;
+  /** Integer; the same seed and options give the same bytes. @default 0 */
+  readonly seed: number;
+  /** Share of the training images whose captions belong to another image. Rounded to whole images. @default 0 */
+  readonly mismatched: number;
+  /** Captions of a training image. @default 2 */
+  readonly trainCaptions: number;
+  /** Captions of an image of the other splits, and of a clip; all different. @default 5 */
+  readonly testCaptions: number;
+  /** Weights of scenes with one, two and three emoji. @default [0.5, 0.4, 0.1] */
+  readonly shares: readonly [one: number, two: number, three: number];
+  /** Share of the scenes of two or three emoji in which one is repeated, so that captions count. @default 0.15 */
+  readonly repeated: number;
+  /** Range of the longer side of an emoji in scenes of one, two and three. */
+  readonly emojiSize: readonly [one: Range, two: Range, three: Range];
+  /** How many of the background colors are used, 1 to 12. @default 8 */
+  readonly backgrounds: number;
+  /** Share of the captions that say where. @default 0.7 */
+  readonly position: number;
+  /** Share of the captions that say the background color. @default 0.85 */
+  readonly color: number;
+  /** Share of the training captions of one emoji that add its tags, as alternative texts do. @default 0.05 */
+  readonly tagged: number;
+  /** Clips to make, in the split `clips`. @default 0 */
+  readonly clips: number;
+  /** Path of ffmpeg, needed for clips. */
+  readonly ffmpeg?: string | undefined;
+  /** Width and height of a clip in pixels, even. @default 96 */
+  readonly clipSize: number;
+  /** Frames a second of a clip. @default 12 */
+  readonly clipFps: number;
+  /** Images in work at once; changes no byte. @default 4 */
+  readonly concurrency: number;
+  /** Called after each image or clip. */
+  readonly onProgress?: ((progress: SceneProgress) => void) | undefined;
+  /** Stops between images; `generateScenes` rejects with its reason and leaves no manifest of its own. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Least and greatest, as parts of the frame. */
+export type Range = readonly [least: number, greatest: number];
+
+/** How far a generation is. */
+export interface SceneProgress {
+  readonly stage: 'images' | 'clips';
+  readonly done: number;
+  readonly total: number;
+}
+
+/** The defaults of all options but `out`. Emoji of one scene cannot touch while pairs and triples stay below 0.47. */
+export const sceneDefaults: Omit<SceneOptions, 'out'> = {
+  count: 16_000,
+  validation: 300,
+  test: 1_000,
+  size: 48,
+  seed: 0,
+  mismatched: 0,
+  trainCaptions: 2,
+  testCaptions: 5,
+  shares: [0.5, 0.4, 0.1],
+  repeated: 0.15,
+  emojiSize: [
+    [0.6, 0.85],
+    [0.4, 0.47],
+    [0.38, 0.46],
+  ],
+  backgrounds: 8,
+  position: 0.7,
+  color: 0.85,
+  tagged: 0.05,
+  clips: 0,
+  clipSize: 96,
+  clipFps: 12,
+  concurrency: 4,
+};
+
+/** More different captions of one scene are not promised: the wordings of a single emoji are about twenty. */
+const mostCaptions = 8;
+
+const wholeNumbers: readonly [name: keyof SceneOptions, least: number, greatest: number][] = [
+  ['count', 0, 10_000_000],
+  ['validation', 0, 100_000],
+  ['test', 0, 100_000],
+  ['size', 16, 1024],
+  ['seed', Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER],
+  ['trainCaptions', 1, mostCaptions],
+  ['testCaptions', 1, mostCaptions],
+  ['backgrounds', 1, 12],
+  ['clips', 0, 100_000],
+  ['clipSize', 32, 1024],
+  ['clipFps', 1, 60],
+  ['concurrency', 1, 64],
+];
+
+function refuse(name: string, rule: string, value: unknown, advice = ''): never {
+  const way = advice === '' ? '' : ` ${advice}`;
+  throw new OptionError(`Expected option "${name}" to be ${rule}, got ${String(value)}.${way}`);
+}
+
+function checkNumbers(options: SceneOptions): void {
+  for (const [name, least, greatest] of wholeNumbers) {
+    const value = options[name];
+    if (!Number.isSafeInteger(value) || (value as number) < least || (value as number) > greatest) {
+      refuse(name, `a whole number from ${least} to ${greatest}`, value);
+    }
+  }
+  for (const name of ['mismatched', 'repeated', 'position', 'color', 'tagged'] as const) {
+    const value = options[name];
+    if (!(value >= 0 && value <= 1)) refuse(name, 'a share from 0 to 1', value);
+  }
+}
+
+function checkMakeUp({ shares, emojiSize, mismatched, count }: SceneOptions): void {
+  if (shares.length !== 3 || !shares.every((share) => share >= 0) || !shares.some((share) => share > 0)) {
+    refuse('shares', 'three weights, not all zero', shares);
+  }
+  const mostAlone = [1, 0.47, 0.47];
+  for (const [index, [least, greatest]] of emojiSize.entries()) {
+    if (!(least > 0 && least <= greatest && greatest <= (mostAlone[index] as number))) {
+      refuse('emojiSize', `ranges within (0, ${mostAlone.join(' | ')}]`, JSON.stringify(emojiSize));
+    }
+  }
+  if (Math.round(mismatched * count) === 1) {
+    refuse(
+      'mismatched',
+      'a share of no or at least 2 images',
+      mismatched,
+      'Captions are swapped between images.',
+    );
+  }
+}
+
+/**
+ * Fills in the defaults and checks every value.
+ * Throws OptionError that names the option, its rule and the value.
+ */
+export function resolveSceneOptions(given: Partial<SceneOptions> & { out: string }): SceneOptions {
+  const set = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+  const options: SceneOptions = { ...sceneDefaults, out: given.out, ...set };
+  if (typeof options.out !== 'string' || options.out === '')
+    refuse('out', 'the folder to write', options.out);
+  checkNumbers(options);
+  checkMakeUp(options);
+  if (options.clipSize % 2 !== 0) refuse('clipSize', 'even, as H.264 needs', options.clipSize);
+  if (options.clips > 0 && !options.ffmpeg) {
+    refuse(
+      'ffmpeg',
+      'the path of ffmpeg when clips are made',
+      options.ffmpeg,
+      'Give --ffmpeg PATH or leave clips at 0.',
+    );
+  }
+  return options;
+}

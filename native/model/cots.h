@@ -1,0 +1,90 @@
+// COTS: two towers, their projections into one space, and the heads of masked vision-language modelling.
+// This file and cots.cpp are to be read with the paper open.
+// Legend: B batch, L tokens, P patches, d width, D embedding, M masked positions.
+#pragma once
+
+#include <optional>
+
+#include "model/config.h"
+#include "model/parameters.h"
+#include "model/text.h"
+#include "model/vision.h"
+
+namespace cots {
+
+/// One tower's view of a batch.
+struct Encoded {
+  Tensor states_BLd;     // last hidden states
+  Tensor global_Bd;      // pooled state: CLS row, or the mean over real tokens (model.pool)
+  Tensor embedding_BD;   // unit rows: projection of global, divided by max(norm, 1e-12)
+};
+
+/// Both towers with their projections: what inference needs, and what the momentum encoder mirrors.
+class Towers {
+ public:
+  /// image_scope "visual" | "visual_m", text_scope "text" | "text_m".
+  Towers(const ModelConfig& config, const Scope& image_scope, const Scope& text_scope);
+
+  Encoded encode_image(const Tensor& pixels_BCHW, const Tensor& mask_BP = {}, const Regularization& reg = {}) const;
+  Encoded encode_text(const Tensor& ids_BL, const Tensor& lengths_B, const Regularization& reg = {}) const;
+
+  const Vision& vision() const { return vision_; }
+  const Text& text() const { return text_; }
+  const ModelConfig& config() const { return config_; }
+
+ private:
+  Encoded pool_and_project(const Tensor& states_BLd, const Tensor& lengths_B, const Linear& proj) const;
+  ModelConfig config_;
+  Vision vision_;
+  Text text_;
+  Linear image_proj_, text_proj_;
+};
+
+/// Heads of CMVM (cmvm.{dense,ln,out}) and CMLM (cmlm.{dense,ln,bias}, decoder tied to the word embeddings).
+/// Parameter names: cmvm.fuse / cmlm.fuse (Linear 2d -> d) exist with fusion `concat`; cmvm.global / cmlm.global
+/// (Linear D -> d) with global_source `embed` or `momentum`.
+class MaskedHeads {
+ public:
+  MaskedHeads(const ModelConfig& model, const TokenConfig& token, const Scope& root, const Tensor& word_embedding_Vd);
+
+  /// Vectors to be classified: u = head(h + g) (SPEC 3.4). h_Md masked states of one modality, g_Md global state of the
+  /// paired item of the other modality, a row each. Fusion by token.fusion.
+  Tensor image_query(const Tensor& h_Md, const Tensor& g_Md) const;
+  Tensor text_query(const Tensor& h_Md, const Tensor& g_Md) const;
+  /// Global state as this head takes it: `hidden` as is, `embed`/`momentum` through its Linear.
+  Tensor image_global(const Tensor& text_global_B_) const;
+  Tensor text_global(const Tensor& image_global_B_) const;
+
+  const Linear& image_classifier() const { return cmvm_out_; }                 // [V_I, d], [V_I]
+  Linear text_classifier() const { return make_tied(); }                       // [V_T, d] = word embeddings, [V_T]
+
+ private:
+  Linear make_tied() const;
+  TokenConfig token_;
+  Linear cmvm_dense_, cmvm_out_, cmvm_fuse_, cmvm_global_, cmlm_dense_, cmlm_fuse_, cmlm_global_;
+  LayerNorm cmvm_ln_, cmlm_ln_;
+  Tensor word_embedding_, cmlm_bias_;
+};
+
+/// The whole trainable network. Parameters are registered in this order: visual.*, text.* (towers and projections: the
+/// prefix that the momentum encoder mirrors), cmvm.*, cmlm.*, loss.logit_scale.
+class Cots {
+ public:
+  Cots(const ModelConfig& model, const TokenConfig& token, double tau, int64_t seed);
+
+  Parameters& parameters() { return parameters_; }
+  const Towers& towers() const { return towers_; }
+  const MaskedHeads& heads() const { return heads_; }
+  const Tensor& log_scale() const { return log_scale_; }   // ln(1 / tau), scalar
+  /// Number of scalars of the towers and projections at the front of the flat buffer.
+  int64_t tower_count() const { return tower_count_; }
+
+ private:
+  Parameters parameters_;
+  Towers towers_;
+  int64_t tower_count_;
+  MaskedHeads heads_;
+  Tensor log_scale_;
+};
+
+}  // namespace cots

@@ -1,0 +1,74 @@
+// All weights of a network as named views of one flat float32 buffer, so that the optimizer, the EMA and the gradient
+// norm are single passes over contiguous memory and a checkpoint is a list of names.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+#include <vector>
+
+namespace cots {
+
+using at::Tensor;
+
+/// How a new parameter is filled before a checkpoint replaces it. Draws come from the counter-based generator keyed by
+/// (seed, name), so that adding a parameter never changes the others.
+struct Init {
+  enum class Kind { kZeros, kOnes, kTruncatedNormal, kNormal, kConstant } kind = Kind::kZeros;
+  double value = 0;   // standard deviation, or the constant
+  static Init zeros() { return {}; }
+  static Init ones() { return {Kind::kOnes, 1}; }
+  static Init truncated_normal(double std) { return {Kind::kTruncatedNormal, std}; }
+  static Init normal(double std) { return {Kind::kNormal, std}; }
+  static Init constant(double v) { return {Kind::kConstant, v}; }
+};
+
+struct Parameter {
+  std::string name;   // full name, e.g. visual.blocks.0.ln1.weight
+  Tensor value;       // view of the flat buffer once flattened
+  bool decay;         // false: 1-D, bias, LN, pos_embed, cls/mask tokens (SPEC 2.5 optim.no_decay)
+};
+
+class Parameters {
+ public:
+  explicit Parameters(int64_t seed) : seed_(seed) {}
+  Parameters(const Parameters&) = delete;
+
+  /// Registers and initializes a parameter; `decay` follows the no-decay list unless the rank is >= 2 and it is a weight.
+  Tensor add(const std::string& name, at::IntArrayRef shape, Init init, bool decay);
+
+  /// Moves every parameter into one buffer (handles given out by add() stay valid). Call once, after the last add().
+  void flatten(bool requires_grad);
+
+  const std::vector<Parameter>& all() const { return parameters_; }
+  const Parameter* find(const std::string& name) const;
+  int64_t count() const;                        // scalars
+  /// Flat float32 [count]; and the gradient buffer of the same layout (each .grad is a view of it), if trainable.
+  const Tensor& flat() const { return flat_; }
+  const Tensor& flat_grad() const { return flat_grad_; }
+  /// Flat float32 [count], 1 where weight decay applies, else 0.
+  Tensor decay_mask() const;
+  void zero_grad();
+
+ private:
+  int64_t seed_;
+  std::vector<Parameter> parameters_;
+  Tensor flat_, flat_grad_;
+};
+
+/// A prefix into Parameters: `scope.child("blocks.0").add("ln1.weight", ...)`.
+class Scope {
+ public:
+  Scope(Parameters& parameters, std::string prefix) : parameters_(&parameters), prefix_(std::move(prefix)) {}
+  Scope child(const std::string& name) const { return {*parameters_, join(name)}; }
+  Tensor add(const std::string& name, at::IntArrayRef shape, Init init, bool decay) const {
+    return parameters_->add(join(name), shape, init, decay);
+  }
+
+ private:
+  std::string join(const std::string& name) const { return prefix_.empty() ? name : prefix_ + "." + name; }
+  Parameters* parameters_;
+  std::string prefix_;
+};
+
+}  // namespace cots

@@ -1,0 +1,63 @@
+// The transformer block that both towers share: pre-LN (ViT) or post-LN (BERT).
+// Legend: B batch, L tokens, d width, H heads, F feed-forward width.
+#pragma once
+
+#include <optional>
+
+#include "model/parameters.h"
+
+namespace cots {
+
+/// y = x W^T + b.
+struct Linear {
+  Tensor weight, bias;   // [out, in], [out]
+  Linear() = default;
+  Linear(const Scope& scope, const std::string& name, int64_t in, int64_t out);
+  Tensor operator()(const Tensor& x) const;
+};
+
+struct LayerNorm {
+  Tensor weight, bias;   // [d]
+  double eps = 1e-6;
+  LayerNorm() = default;
+  LayerNorm(const Scope& scope, const std::string& name, int64_t width, double eps);
+  Tensor operator()(const Tensor& x) const;
+};
+
+/// What training adds to a forward pass. Undefined keys = evaluation: no dropout, no drop-path.
+struct Regularization {
+  Tensor keys_B;      // int64, one key a row (ops/keyed_random.h)
+  bool active() const { return keys_B.defined(); }
+};
+
+enum class NormOrder { kPre, kPost };
+
+struct BlockConfig {
+  int64_t width, heads, feed_forward;
+  double layer_norm_eps;
+  NormOrder order;
+  double dropout = 0;     // hidden dropout after attention projection and after the MLP
+  double drop_path = 0;   // whole residual branch, a row at a time
+  int64_t site = 0;       // first random site of this block; it uses site .. site + 3
+};
+
+class Block {
+ public:
+  Block(const BlockConfig& config, const Scope& scope);
+  /// x_BLd; mask_B11L optional additive f32 (0 or -inf) or bool mask of keys. Returns [B, L, d].
+  Tensor forward(const Tensor& x_BLd, const std::optional<Tensor>& mask_B11L, const Regularization& reg) const;
+
+ private:
+  Tensor attend(const Tensor& x_BLd, const std::optional<Tensor>& mask_B11L) const;
+  Tensor mlp(const Tensor& x_BLd) const;
+  Tensor regularize(const Tensor& branch, const Regularization& reg, int64_t site) const;
+  BlockConfig config_;
+  LayerNorm ln1_, ln2_;
+  Linear qkv_, proj_, fc1_, fc2_;
+};
+
+/// Identity that throws ops::Cancelled in forward or backward when the current job's cancel flag is set, so that a job
+/// ends between two layers (DESIGN 2.4).
+Tensor cancel_point(const Tensor& x);
+
+}  // namespace cots

@@ -1,0 +1,29 @@
+// The image tower: ViT. Legend: B batch, P patches, L = 1 + P tokens, d width.
+#pragma once
+
+#include <vector>
+
+#include "model/config.h"
+#include "model/transformer.h"
+
+namespace cots {
+
+class Vision {
+ public:
+  /// Registers cls_token, mask_token, pos_embed, patch, blocks.N, norm under `scope` ("visual" or "visual_m").
+  Vision(const VisionConfig& config, const Scope& scope);
+
+  /// pixels_BCHW f32, normalized. mask_BP bool, true where the patch embedding is replaced by mask_token before the
+  /// position is added (SPEC 2.3); undefined = clean. Returns the states after the final norm, [B, 1 + P, d], row 0 CLS.
+  Tensor forward(const Tensor& pixels_BCHW, const Tensor& mask_BP, const Regularization& reg) const;
+
+  const VisionConfig& config() const { return config_; }
+
+ private:
+  VisionConfig config_;
+  Tensor cls_token_, mask_token_, pos_embed_, patch_weight_, patch_bias_;
+  std::vector<Block> blocks_;
+  LayerNorm norm_;
+};
+
+}  // namespace cots

@@ -1,0 +1,57 @@
+// The state of a pre-training run and its one operation, step(): SPEC 3.6's order of one optimizer step.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "model/cots.h"
+#include "model/image_tokenizer.h"
+#include "model/momentum.h"
+#include "model/queue.h"
+#include "train/batch.h"
+#include "train/config.h"
+#include "train/metrics.h"
+#include "train/optimizer.h"
+
+namespace cots {
+
+class Trainer {
+ public:
+  /// `tokenizer` may be null when loss.weight_cmvm is 0.
+  Trainer(const TrainConfig& config, std::shared_ptr<const ImageTokenizer> tokenizer);
+
+  /// EMA -> keys of all micro-batches -> filter -> online passes, losses, backward per micro-batch -> clip -> AdamW -> push.
+  /// Only pairs that the filter keeps go through the online passes. Throws ops::Cancelled between layers when the job is
+  /// cancelled: nothing of the step is then visible (weights, queues and EMA are those of the step before).
+  StepMetrics step(const Batch& batch);
+
+  /// Runs the momentum towers over a batch and pushes the keys, nothing else (queue.prefill).
+  void prefill(const Batch& batch);
+
+  int64_t steps() const { return step_; }
+  Cots& model() { return model_; }
+  Momentum& momentum() { return momentum_; }
+  Queue& queue() { return queue_; }
+  const TrainConfig& config() const { return config_; }
+
+  /// model.safetensors (online towers, projections, logit scale) and state.safetensors (heads, momentum, queues, optimizer,
+  /// counters) into an existing directory; each file is complete and synced when this returns.
+  void save(const std::string& directory) const;
+  /// Restores both files bit for bit; throws with the tensor's name, found and wanted shape.
+  void restore(const std::string& directory);
+  /// Initial weights from a model folder (train.init): towers present in the file replace the random ones, the momentum
+  /// twin is copied again.
+  void initialize_from(const std::string& model_file);
+
+ private:
+  TrainConfig config_;
+  std::shared_ptr<const ImageTokenizer> tokenizer_;
+  Cots model_;
+  Momentum momentum_;
+  Queue queue_;
+  Optimizer optimizer_;
+  int64_t step_ = 0, non_finite_in_row_ = 0, collapsed_steps_ = 0;
+  bool skip_ema_ = false;   // theta did not change in the step before
+};
+
+}  // namespace cots
