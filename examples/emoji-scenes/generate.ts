@@ -1,12 +1,12 @@
 /** Makes a data set of emoji scenes: images, clips and the manifest that names them. */
-import { mkdir, open, rename } from 'node:fs/promises';
+import { mkdir, open, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import sharp from 'sharp';
 import { type Artist, SpriteCache } from './artists.js';
 import { planClips } from './clip-scene.js';
 import { type ShotTruth, writeClip } from './clips.js';
 import { loadConcepts } from './concepts.js';
 import { resolveSceneOptions, type SceneOptions } from './options.js';
+import { encodePng } from './png.js';
 import { type Box, renderScene, spriteScale } from './render.js';
 import { backgroundColors } from './scene.js';
 import { type PlannedImage, planImages, type Split } from './split.js';
@@ -92,10 +92,7 @@ async function writeImages(plan: readonly PlannedImage[], options: SceneOptions)
   return mapConcurrently(plan, options, async ({ id, split, scene, captions, mismatched }) => {
     const { data, boxes } = await renderScene(scene, size, sprites);
     const image = `images/${split}/${id}.png`;
-    // The lightest compression: these files are small and read once an epoch.
-    await sharp(data, { raw: { width: size, height: size, channels: 3 } })
-      .png({ compressionLevel: 1 })
-      .toFile(join(out, image));
+    await writeFile(join(out, image), encodePng(data, size, size));
     count();
     const concepts = scene.concepts.map((concept) => concept.id);
     const truth = {

@@ -15,6 +15,9 @@ const renamed: Readonly<Record<string, string>> = {
   'locked with pen': 'locked padlock with pen',
   'locked with key': 'locked padlock with key',
   foggy: 'foggy landscape',
+  'speaker low volume': 'speaker at low volume',
+  'speaker medium volume': 'speaker at medium volume',
+  'speaker high volume': 'speaker at high volume',
   'mount fuji': 'Mount Fuji',
   'milky way': 'Milky Way',
   kaaba: 'Kaaba',
@@ -30,7 +33,7 @@ const pluralOnly = new Set(
     'sparkles, Japanese dolls, admission tickets, skis, nesting dolls, performing arts, glasses, sunglasses, goggles, jeans, gloves',
     "socks, briefs, shorts, shopping bags, ballet shoes, prayer beads, musical notes, control knobs, film frames, books, woman's clothes",
     'bookmark tabs, card index dividers, linked paperclips, scissors, crossed swords, chains, bubbles, clinking beer mugs',
-    'clinking glasses, maracas',
+    'clinking glasses, maracas, flower playing cards',
   ]
     .join(', ')
     .split(', '),
@@ -51,6 +54,7 @@ const mass = new Set(
 const irregular: Readonly<Record<string, string>> = {
   ox: 'oxen',
   goose: 'geese',
+  die: 'dice',
   mouse: 'mice',
   wolf: 'wolves',
   leaf: 'leaves',
@@ -65,7 +69,7 @@ const unchanged = /^(deer|bison|moose|shrimp|squid|moai|sushi|dango)$|fish$/;
 const pluralInOes = new Set(['mango', 'tomato', 'potato', 'buffalo', 'volcano', 'tornado', 'mosquito']);
 
 /** The first of these words ends the part of a name that takes the plural: `ear of corn`, `sun behind cloud`. */
-const tail = / (?:of|with|without|in|on|at|over|behind|showing|facing|tilted|done|not done)(?: |$).*/;
+const tail = / (?:of|with|without|in|on|at|over|behind|showing|facing|tilted|fluttering|increasing|decreasing|done|not done)(?: |$).*/;
 
 function pluralWord(word: string): string {
   if (irregular[word] !== undefined) return irregular[word];
@@ -73,6 +77,11 @@ function pluralWord(word: string): string {
   if (pluralInOes.has(word) || /(?:s|x|z|ch|sh)$/.test(word)) return `${word}es`;
   if (/[^aeiou]y$/.test(word)) return `${word.slice(0, -1)}ies`;
   return `${word}s`;
+}
+
+/** Two things that make one emoji, `bow and arrow`, have no plural of their own. */
+function isCompound(name: string): boolean {
+  return name.replace(tail, '').includes(' and ');
 }
 
 function pluralName(name: string): string {
@@ -99,5 +108,6 @@ export function nounOf(label: string): Noun {
   if (definite.has(name)) return { one: `the ${name}`, many: `drawings of the ${name}` };
   if (mass.has(name) || pluralOnly.has(name) || proper.has(name))
     return { one: name, many: `drawings of ${name}` };
-  return { one: `${article(name)} ${name}`, many: pluralName(name) };
+  const one = `${article(name)} ${name}`;
+  return { one, many: isCompound(name) ? `drawings of ${one}` : pluralName(name) };
 }

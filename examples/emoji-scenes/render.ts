@@ -27,31 +27,53 @@ function areaWeights(from: number, to: number): { readonly start: number; readon
   });
 }
 
-/** Box-filters a premultiplied sprite to `width` x `height`: RGBA, 0 to 255, not rounded. */
-function resample(sprite: Sprite, width: number, height: number): Float32Array {
-  const rows = new Float32Array(sprite.height * width * 4);
-  const columnWeights = areaWeights(sprite.width, width);
-  for (let y = 0; y < sprite.height; y++) {
-    for (const [x, { start, parts }] of columnWeights.entries()) {
-      const to = (y * width + x) * 4;
-      for (let j = 0; j < parts.length; j++) {
-        const [from, part] = [(y * sprite.width + start + j) * 4, parts[j] as number];
-        for (let c = 0; c < 4; c++)
-          rows[to + c] = (rows[to + c] as number) + part * (sprite.data[from + c] as number);
+/** Average of rows of `length` values along y: `count` rows become `to`. */
+function shrinkRows(data: Uint8Array, count: number, length: number, to: number): Float32Array {
+  const result = new Float32Array(to * length);
+  for (const [row, { start, parts }] of areaWeights(count, to).entries()) {
+    const target = row * length;
+    for (let j = 0; j < parts.length; j++) {
+      const source = (start + j) * length;
+      const part = parts[j] as number;
+      for (let i = 0; i < length; i++) {
+        result[target + i] = (result[target + i] as number) + part * (data[source + i] as number);
       }
     }
   }
-  const result = new Float32Array(width * height * 4);
-  const rowLength = width * 4;
-  for (const [y, { start, parts }] of areaWeights(sprite.height, height).entries()) {
-    for (let j = 0; j < parts.length; j++) {
-      const [from, part] = [(start + j) * rowLength, parts[j] as number];
-      const to = y * rowLength;
-      for (let x = 0; x < rowLength; x++)
-        result[to + x] = (result[to + x] as number) + part * (rows[from + x] as number);
+  return result;
+}
+
+/** Average of RGBA pixels along x: `width` columns become `to`. */
+function shrinkColumns(data: Float32Array, width: number, height: number, to: number): Float32Array {
+  const result = new Float32Array(to * height * 4);
+  for (const [column, { start, parts }] of areaWeights(width, to).entries()) {
+    for (let y = 0; y < height; y++) {
+      let r = 0;
+      let g = 0;
+      let b = 0;
+      let a = 0;
+      let source = (y * width + start) * 4;
+      for (let j = 0; j < parts.length; j++, source += 4) {
+        const part = parts[j] as number;
+        r += part * (data[source] as number);
+        g += part * (data[source + 1] as number);
+        b += part * (data[source + 2] as number);
+        a += part * (data[source + 3] as number);
+      }
+      const target = (y * to + column) * 4;
+      result[target] = r;
+      result[target + 1] = g;
+      result[target + 2] = b;
+      result[target + 3] = a;
     }
   }
   return result;
+}
+
+/** Box-filters a premultiplied sprite to `width` x `height`: RGBA, 0 to 255, not rounded. */
+function resample(sprite: Sprite, width: number, height: number): Float32Array {
+  const rows = shrinkRows(sprite.data, sprite.height, sprite.width * 4, height);
+  return shrinkColumns(rows, sprite.width, height, width);
 }
 
 /** The box of a sprite that fills a slot by its longer side and stands in its middle. */

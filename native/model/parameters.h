@@ -4,7 +4,9 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace cots {
@@ -31,7 +33,8 @@ struct Parameter {
 
 class Parameters {
  public:
-  explicit Parameters(int64_t seed) : seed_(seed) {}
+  /// Without a seed nothing is drawn and every value starts at zero: for a network whose weights are copied or loaded.
+  explicit Parameters(std::optional<int64_t> seed) : seed_(seed) {}
   Parameters(const Parameters&) = delete;
 
   /// Registers and initializes a parameter; `decay` follows the no-decay list unless the rank is >= 2 and it is a weight.
@@ -51,7 +54,7 @@ class Parameters {
   void zero_grad();
 
  private:
-  int64_t seed_;
+  std::optional<int64_t> seed_;
   std::vector<Parameter> parameters_;
   Tensor flat_, flat_grad_;
 };

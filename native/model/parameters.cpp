@@ -1,0 +1,102 @@
+#include "model/parameters.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <string_view>
+
+#include "ops/keyed_random.h"
+
+namespace cots {
+namespace {
+
+/// FNV-1a, 64 bits: a name's key must be the same on every machine, which std::hash does not promise.
+uint64_t hash(std::string_view text) {
+  uint64_t h = 0xcbf29ce484222325u;
+  for (const unsigned char c : text) h = (h ^ c) * 0x100000001b3u;
+  return h;
+}
+
+/// Normal draws mapped to the normal distribution cut at two standard deviations:
+/// x = Phi^-1(Phi(-2) + Phi(z) (Phi(2) - Phi(-2))), which in erf is the line below.
+Tensor truncate(const Tensor& normal) {
+  const double sqrt2 = std::sqrt(2.0);
+  return at::erfinv(at::erf(normal / sqrt2) * std::erf(sqrt2)) * sqrt2;
+}
+
+Tensor initial_value(int64_t key, at::IntArrayRef shape, const Init& init) {
+  switch (init.kind) {
+    case Init::Kind::kZeros:
+      return at::zeros(shape);
+    case Init::Kind::kOnes:
+      return at::ones(shape);
+    case Init::Kind::kConstant:
+      return at::full(shape, init.value, at::kFloat);
+    case Init::Kind::kNormal:
+      return (ops::keyed_normal(key, c10::multiply_integers(shape)) * init.value).view(shape);
+    case Init::Kind::kTruncatedNormal:
+      return (truncate(ops::keyed_normal(key, c10::multiply_integers(shape))) * init.value).view(shape);
+  }
+  TORCH_INTERNAL_ASSERT(false, "unknown kind of initialization");
+}
+
+}  // namespace
+
+Tensor Parameters::add(const std::string& name, at::IntArrayRef shape, Init init, bool decay) {
+  TORCH_INTERNAL_ASSERT(!flat_.defined(), "parameter ", name, " is added after flatten()");
+  TORCH_INTERNAL_ASSERT(find(name) == nullptr, "parameter ", name, " is added twice");
+  const Tensor value =
+      seed_ ? initial_value(static_cast<int64_t>(ops::mix(static_cast<uint64_t>(*seed_), hash(name))), shape, init)
+            : at::zeros(shape);
+  parameters_.push_back({name, value, decay && shape.size() >= 2});
+  return value;
+}
+
+void Parameters::flatten(bool requires_grad) {
+  TORCH_INTERNAL_ASSERT(!flat_.defined(), "flatten() is called twice");
+  flat_ = at::empty({count()});
+  if (requires_grad) flat_grad_ = at::zeros({count()});
+  int64_t offset = 0;
+  for (auto& [name, value, decay] : parameters_) {
+    const auto view_of = [&, n = value.numel(), shape = value.sizes().vec()](const Tensor& buffer) {
+      return buffer.narrow(0, offset, n).view(shape);
+    };
+    const Tensor view = view_of(flat_);
+    view.copy_(value);
+    value.set_data(view);
+    if (requires_grad) {
+      value.set_requires_grad(true);
+      // Autograd adds in place into a gradient that is there, so this view stays one of flat_grad_.
+      value.mutable_grad() = view_of(flat_grad_);
+    }
+    offset += value.numel();
+  }
+}
+
+const Parameter* Parameters::find(const std::string& name) const {
+  for (const auto& parameter : parameters_)
+    if (parameter.name == name) return &parameter;
+  return nullptr;
+}
+
+int64_t Parameters::count() const {
+  int64_t total = 0;
+  for (const auto& parameter : parameters_) total += parameter.value.numel();
+  return total;
+}
+
+Tensor Parameters::decay_mask() const {
+  Tensor mask = at::empty({count()});
+  int64_t offset = 0;
+  for (const auto& [name, value, decay] : parameters_) {
+    mask.narrow(0, offset, value.numel()).fill_(decay ? 1.0 : 0.0);
+    offset += value.numel();
+  }
+  return mask;
+}
+
+void Parameters::zero_grad() {
+  if (flat_grad_.defined()) flat_grad_.zero_();
+}
+
+}  // namespace cots
