@@ -97,12 +97,10 @@ function caption(scene: Scene, options: SceneOptions, random: Random): string {
   return fillFrame(random.pick(frames), what, color);
 }
 
-/** Tags that are words of their own, at most two: `berry, fruit`. */
+/** At most two further words for the first concept, to be appended: `, berry, fruit`. */
 function tagsOf(scene: Scene, random: Random): string {
-  return random
-    .shuffle(scene.concepts[0]?.tags ?? [])
-    .slice(0, 2)
-    .join(', ');
+  const tags = random.shuffle(scene.concepts[0]?.tags ?? []).slice(0, 2);
+  return tags.map((tag) => `, ${tag}`).join('');
 }
 
 /** Draws in which `position` and `color` hold; where their wordings do not suffice, later captions say both by half. */
@@ -122,8 +120,7 @@ export function captionsOf(
   const captions = new Set<string>();
   for (let draws = 0; captions.size < count; draws++) {
     let text = caption(scene, draws < patience ? options : { ...options, position: 0.5, color: 0.5 }, random);
-    if (tags && scene.concepts.length === 1 && random.chance(options.tagged))
-      text += `, ${tagsOf(scene, random)}`;
+    if (tags && scene.concepts.length === 1 && random.chance(options.tagged)) text += tagsOf(scene, random);
     captions.add(text);
   }
   return [...captions];

@@ -1,6 +1,7 @@
 /** Clips as MP4: frames drawn as the images are, encoded by ffmpeg. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { pipeline } from 'node:stream/promises';
 import { CotsError } from '../../lib/errors.js';
 import type { SpriteCache } from './artists.js';
 import { type PlannedClip, shotSeconds, slotInMotion } from './clip-scene.js';
@@ -19,36 +20,27 @@ export interface ShotTruth {
   readonly boxes: readonly [Box, Box];
 }
 
-type FrameSink = (frame: Uint8Array) => Promise<void>;
-
-async function drawFrames(
+/** The frames of a clip, RGB; pushes to `truths` what each shot shows, once it is drawn. */
+async function* drawFrames(
   clip: PlannedClip,
   options: SceneOptions,
   sprites: SpriteCache,
-  sink: FrameSink,
-): Promise<ShotTruth[]> {
+  truths: ShotTruth[],
+): AsyncGenerator<Uint8Array> {
   const { clipSize: size, clipFps: fps } = options;
   const frames = Math.max(2, Math.round(shotSeconds * fps));
-  const truths: ShotTruth[] = [];
   for (const [number, { concept, motion, background }] of clip.shots.entries()) {
     const sprite = await sprites.get(clip.artist, concept.id);
     const boxes: Box[] = [];
     for (let i = 0; i < frames; i++) {
       const frame = plainImage(size, background);
       boxes.push(drawSprite(frame, size, sprite, slotInMotion(motion, i / (frames - 1), size)));
-      await sink(frame);
+      yield frame;
     }
     const [start, end] = [(number * frames) / fps, ((number + 1) * frames) / fps];
-    truths.push({
-      concept: concept.id,
-      motion,
-      background,
-      start,
-      end,
-      boxes: [boxes[0] as Box, boxes.at(-1) as Box],
-    });
+    const ends: [Box, Box] = [boxes[0] as Box, boxes.at(-1) as Box];
+    truths.push({ concept: concept.id, motion, background, start, end, boxes: ends });
   }
-  return truths;
 }
 
 /** One encoder thread and no time stamps or version strings: the same frames give the same bytes. */
@@ -100,37 +92,29 @@ export async function writeClip(
   options: SceneOptions,
   sprites: SpriteCache,
 ): Promise<ShotTruth[]> {
-  const encoder = spawn(options.ffmpeg ?? 'ffmpeg', encoderArguments(options, file), {
-    stdio: ['pipe', 'ignore', 'pipe'],
-  });
-  const ended = once(encoder, 'close') as Promise<[code: number | null]>;
-  ended.catch(() => {}); // Awaited below; a program that does not start must not reject unseen meanwhile.
+  const program = options.ffmpeg ?? 'ffmpeg';
+  const encoder = spawn(program, encoderArguments(options, file), { stdio: ['pipe', 'ignore', 'pipe'] });
   let complaint = '';
   encoder.stderr.setEncoding('utf8').on('data', (text: string) => {
     complaint += text;
   });
-  encoder.stdin.on('error', () => {}); // An encoder that died early is reported by its exit code.
-  try {
-    const truths = await drawFrames(clip, options, sprites, async (frame) => {
-      if (!encoder.stdin.write(frame)) await Promise.race([once(encoder.stdin, 'drain'), ended]);
-    });
-    encoder.stdin.end();
-    const [code] = await ended;
-    if (code !== 0)
-      throw new CotsError(
-        'ERR_COTS_VIDEO',
-        `ffmpeg could not write ${file} (exit code ${code}): ${complaint.trim()}`,
-      );
-    return truths;
-  } catch (error) {
-    encoder.kill();
-    if (error instanceof Error && 'syscall' in error && String(error.syscall).startsWith('spawn')) {
-      throw new CotsError(
-        'ERR_COTS_INSTALL',
-        `Expected option "ffmpeg" to name an ffmpeg that runs, got ${options.ffmpeg}.`,
-        { cause: error },
-      );
-    }
-    throw error;
+  const truths: ShotTruth[] = [];
+  const [ended, fed] = await Promise.allSettled([
+    once(encoder, 'close') as Promise<[code: number | null]>,
+    pipeline(drawFrames(clip, options, sprites, truths), encoder.stdin),
+  ]);
+  if (ended.status === 'rejected') {
+    const message = `Expected \`ffmpeg\` to name an ffmpeg that runs, got ${program}.`;
+    throw new CotsError('ERR_COTS_INSTALL', message, { cause: ended.reason });
   }
+  // A pipe that broke says less than the encoder that broke it; a drawing that failed has no code.
+  if (fed.status === 'rejected' && fed.reason?.code === undefined) throw fed.reason;
+  const [code] = ended.value;
+  if (code !== 0 || fed.status === 'rejected') {
+    const message = `ffmpeg could not write ${file} (exit code ${code}). ${complaint.trim()}`;
+    throw new CotsError('ERR_COTS_VIDEO', message, {
+      cause: fed.status === 'rejected' ? fed.reason : undefined,
+    });
+  }
+  return truths;
 }

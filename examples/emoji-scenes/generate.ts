@@ -1,10 +1,11 @@
 /** Makes a data set of emoji scenes: images, clips and the manifest that names them. */
-import { mkdir, open, rename, writeFile } from 'node:fs/promises';
+import { mkdir, open, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { CotsError } from '../../lib/errors.js';
 import { type Artist, SpriteCache } from './artists.js';
 import { planClips } from './clip-scene.js';
 import { type ShotTruth, writeClip } from './clips.js';
-import { loadConcepts } from './concepts.js';
+import { type Concept, loadConcepts } from './concepts.js';
 import { resolveSceneOptions, type SceneOptions } from './options.js';
 import { encodePng } from './png.js';
 import { type Box, renderScene, spriteScale } from './render.js';
@@ -111,10 +112,7 @@ function colorName(background: number): string {
   return backgroundColors[background]?.name ?? '';
 }
 
-async function writeClips(
-  options: SceneOptions,
-  concepts: Awaited<ReturnType<typeof loadConcepts>>,
-): Promise<ClipRow[]> {
+async function writeClips(options: SceneOptions, concepts: readonly Concept[]): Promise<ClipRow[]> {
   if (options.clips === 0) return [];
   await mkdir(join(options.out, 'clips'), { recursive: true });
   const sprites = new SpriteCache(spriteScale * options.clipSize);
@@ -136,6 +134,13 @@ async function writeClips(
   });
 }
 
+/** Says which folder could not be written; other errors stay as they are. */
+function asFileError(error: unknown, out: string): unknown {
+  if (!(error instanceof Error) || error instanceof CotsError || !('syscall' in error)) return error;
+  const message = `Expected \`out\` to be a folder that can be written, got ${out}: ${error.message}. Choose another.`;
+  return new CotsError('ERR_COTS_FILE', message, { cause: error });
+}
+
 /** Written beside, synced and renamed: a manifest that exists is whole, and so is all that it names. */
 async function writeManifest(file: string, rows: readonly ManifestRow[]): Promise<void> {
   const beside = `${file}.tmp`;
@@ -152,7 +157,7 @@ async function writeManifest(file: string, rows: readonly ManifestRow[]): Promis
 /**
  * Makes the images, the clips and `manifest.jsonl` in `options.out`.
  * The same seed and options give the same bytes, whatever the concurrency.
- * Rejects with OptionError for a bad option, with `signal.reason` when aborted, with the system's error when a file cannot be written.
+ * Rejects with OptionError for a bad option, with `signal.reason` when aborted, with CotsError (ERR_COTS_FILE) when a file cannot be written.
  */
 export async function generateScenes(
   given: Partial<SceneOptions> & { out: string },
@@ -161,10 +166,24 @@ export async function generateScenes(
   const options = resolveSceneOptions(given);
   const concepts = await loadConcepts();
   const plan = planImages(concepts, options);
+  try {
+    return await write(plan, concepts, options, started);
+  } catch (error) {
+    throw asFileError(error, options.out);
+  }
+}
+
+async function write(
+  plan: readonly PlannedImage[],
+  concepts: readonly Concept[],
+  options: SceneOptions,
+  started: number,
+): Promise<GeneratedScenes> {
+  const manifest = join(options.out, 'manifest.jsonl');
+  await mkdir(options.out, { recursive: true });
+  await rm(manifest, { force: true });
   const rows: ManifestRow[] = await writeImages(plan, options);
   rows.push(...(await writeClips(options, concepts)));
-  await mkdir(options.out, { recursive: true });
-  const manifest = join(options.out, 'manifest.jsonl');
   await writeManifest(manifest, rows);
   const splits: Record<string, number> = {};
   for (const { split } of rows) splits[split] = (splits[split] ?? 0) + 1;

@@ -32,6 +32,7 @@ const command = new Command('emoji-scenes')
   .option('--ffmpeg <path>', 'ffmpeg for the clips', process.env['COTS_FFMPEG'] ?? 'ffmpeg')
   .option('--concurrency <n>', 'images in work at once; changes no byte', number, sceneDefaults.concurrency)
   .option('--json', 'print the result as JSON')
+  .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : 2))
   .option('--verbose', 'print the stack of an error')
   .addHelpText(
     'after',

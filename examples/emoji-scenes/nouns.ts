@@ -69,7 +69,8 @@ const unchanged = /^(deer|bison|moose|shrimp|squid|moai|sushi|dango)$|fish$/;
 const pluralInOes = new Set(['mango', 'tomato', 'potato', 'buffalo', 'volcano', 'tornado', 'mosquito']);
 
 /** The first of these words ends the part of a name that takes the plural: `ear of corn`, `sun behind cloud`. */
-const tail = / (?:of|with|without|in|on|at|over|behind|showing|facing|tilted|fluttering|increasing|decreasing|done|not done)(?: |$).*/;
+const tail =
+  / (?:of|with|without|in|on|at|over|behind|showing|facing|tilted|fluttering|increasing|decreasing|done|not done)(?: |$).*/;
 
 function pluralWord(word: string): string {
   if (irregular[word] !== undefined) return irregular[word];

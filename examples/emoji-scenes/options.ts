@@ -1,4 +1,5 @@
 /** Every option of the scenes with its default: the only place where a number of the make-up is decided. */
+import { finite, integer, options as knownOptions, show } from '../../lib/checks.js';
 import { OptionError } from '../../lib/errors.js';
 
 /** What `generateScenes` makes. Shares are probabilities in [0, 1]; sizes are parts of the frame. */
@@ -91,7 +92,7 @@ export const sceneDefaults: Omit<SceneOptions, 'out'> = {
 /** More different captions of one scene are not promised: the wordings of a single emoji are about twenty. */
 const mostCaptions = 8;
 
-const wholeNumbers: readonly [name: keyof SceneOptions, least: number, greatest: number][] = [
+const wholeNumbers: readonly (readonly [name: keyof SceneOptions, least: number, greatest: number])[] = [
   ['count', 0, 10_000_000],
   ['validation', 0, 100_000],
   ['test', 0, 100_000],
@@ -105,34 +106,23 @@ const wholeNumbers: readonly [name: keyof SceneOptions, least: number, greatest:
   ['clipFps', 1, 60],
   ['concurrency', 1, 64],
 ];
+const fractions = ['mismatched', 'repeated', 'position', 'color', 'tagged'] as const;
+const others = ['out', 'shares', 'emojiSize', 'ffmpeg', 'onProgress', 'signal'] as const;
+
+/** Greatest size of an emoji among one, two and three: pairs and triples must not overlap. */
+const greatestSize = [1, 0.47, 0.47];
 
 function refuse(name: string, rule: string, value: unknown, advice = ''): never {
-  const way = advice === '' ? '' : ` ${advice}`;
-  throw new OptionError(`Expected option "${name}" to be ${rule}, got ${String(value)}.${way}`);
-}
-
-function checkNumbers(options: SceneOptions): void {
-  for (const [name, least, greatest] of wholeNumbers) {
-    const value = options[name];
-    if (!Number.isSafeInteger(value) || (value as number) < least || (value as number) > greatest) {
-      refuse(name, `a whole number from ${least} to ${greatest}`, value);
-    }
-  }
-  for (const name of ['mismatched', 'repeated', 'position', 'color', 'tagged'] as const) {
-    const value = options[name];
-    if (!(value >= 0 && value <= 1)) refuse(name, 'a share from 0 to 1', value);
-  }
+  throw new OptionError(`Expected \`${name}\` to be ${rule}, got ${show(value)}.${advice && ` ${advice}`}`);
 }
 
 function checkMakeUp({ shares, emojiSize, mismatched, count }: SceneOptions): void {
   if (shares.length !== 3 || !shares.every((share) => share >= 0) || !shares.some((share) => share > 0)) {
     refuse('shares', 'three weights, not all zero', shares);
   }
-  const mostAlone = [1, 0.47, 0.47];
   for (const [index, [least, greatest]] of emojiSize.entries()) {
-    if (!(least > 0 && least <= greatest && greatest <= (mostAlone[index] as number))) {
-      refuse('emojiSize', `ranges within (0, ${mostAlone.join(' | ')}]`, JSON.stringify(emojiSize));
-    }
+    finite(`emojiSize[${index}][1]`, greatest, 0.05, greatestSize[index]);
+    finite(`emojiSize[${index}][0]`, least, 0.05, greatest);
   }
   if (Math.round(mismatched * count) === 1) {
     refuse(
@@ -146,14 +136,16 @@ function checkMakeUp({ shares, emojiSize, mismatched, count }: SceneOptions): vo
 
 /**
  * Fills in the defaults and checks every value.
- * Throws OptionError that names the option, its rule and the value.
+ * Throws OptionError that names the option, its rule and the value; unknown options are refused.
  */
 export function resolveSceneOptions(given: Partial<SceneOptions> & { out: string }): SceneOptions {
+  knownOptions('generateScenes', given, [...wholeNumbers.map(([name]) => name), ...fractions, ...others]);
   const set = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
   const options: SceneOptions = { ...sceneDefaults, out: given.out, ...set };
   if (typeof options.out !== 'string' || options.out === '')
     refuse('out', 'the folder to write', options.out);
-  checkNumbers(options);
+  for (const [name, least, greatest] of wholeNumbers) integer(name, options[name], least, greatest);
+  for (const name of fractions) finite(name, options[name], 0, 1);
   checkMakeUp(options);
   if (options.clipSize % 2 !== 0) refuse('clipSize', 'even, as H.264 needs', options.clipSize);
   if (options.clips > 0 && !options.ffmpeg) {
@@ -161,7 +153,7 @@ export function resolveSceneOptions(given: Partial<SceneOptions> & { out: string
       'ffmpeg',
       'the path of ffmpeg when clips are made',
       options.ffmpeg,
-      'Give --ffmpeg PATH or leave clips at 0.',
+      'Give it, or leave clips at 0.',
     );
   }
   return options;

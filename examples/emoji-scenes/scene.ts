@@ -4,19 +4,19 @@ import type { Concept } from './concepts.js';
 import type { SceneOptions } from './options.js';
 import type { Random } from './random.js';
 
-/** Background colors: name in captions and RGB. The first `options.backgrounds` of them are used. */
+/** Background colors: name in captions and RGB, lighter than the emoji's own palettes. The first `options.backgrounds` are used. */
 export const backgroundColors: readonly {
   readonly name: string;
   readonly rgb: readonly [number, number, number];
 }[] = [
   { name: 'white', rgb: [250, 250, 250] },
-  { name: 'blue', rgb: [90, 140, 230] },
-  { name: 'green', rgb: [110, 190, 110] },
-  { name: 'yellow', rgb: [250, 225, 100] },
-  { name: 'red', rgb: [225, 90, 85] },
-  { name: 'purple', rgb: [160, 110, 200] },
-  { name: 'orange', rgb: [245, 165, 75] },
-  { name: 'gray', rgb: [150, 150, 150] },
+  { name: 'blue', rgb: [110, 160, 245] },
+  { name: 'green', rgb: [140, 215, 150] },
+  { name: 'yellow', rgb: [253, 240, 160] },
+  { name: 'red', rgb: [235, 105, 95] },
+  { name: 'purple', rgb: [180, 140, 225] },
+  { name: 'orange', rgb: [250, 180, 100] },
+  { name: 'gray', rgb: [165, 165, 165] },
   { name: 'pink', rgb: [250, 180, 205] },
   { name: 'brown', rgb: [150, 105, 70] },
   { name: 'turquoise', rgb: [90, 205, 200] },

@@ -57,7 +57,7 @@ function* scenesOf(
 
 function tooMany(split: string, count: number): OptionError {
   return new OptionError(
-    `Expected option "${split}" to leave each image its own emoji, got ${count}. Ask for fewer, or for more scenes of two and three emoji.`,
+    `Expected \`${split}\` to leave each image its own emoji, got ${count}. Ask for fewer, or for more scenes of two and three emoji.`,
   );
 }
 
@@ -116,7 +116,7 @@ function rotateApart(items: readonly number[], near: (a: number, b: number) => b
     );
     if (other < 0) {
       throw new OptionError(
-        `Expected option "mismatched" to leave images without a common emoji, got ${items.length} images. Use more.`,
+        `Expected \`mismatched\` to leave images without a common emoji, got ${items.length} images. Use more.`,
       );
     }
     const held = donors[place] as number;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "model/cots.h"
 
@@ -9,7 +10,8 @@ namespace cots {
 
 class Embedder {
  public:
-  Embedder(const ModelConfig& config, int64_t seed);
+  /// Without a seed the weights are zero, to be loaded.
+  Embedder(const ModelConfig& config, std::optional<int64_t> seed);
 
   /// Loads model.safetensors; throws with the tensor's name, found and wanted shape, or what is missing.
   void load(const std::string& file);
@@ -17,11 +19,14 @@ class Embedder {
 
   /// images_BSS3 uint8 RGB at the model's size; mean and std per channel of pixels in [0, 1]. Returns f32 [B, D], unit rows.
   Tensor embed_images(const Tensor& images_BSS3, const double (&mean)[3], const double (&std)[3]) const;
-  /// Texts of mixed length: sorted into runs of equal length internally, order kept. ids_BL int64, lengths_B int64.
+  /// Texts of mixed length: sorted by length into runs with little padding internally, order kept. ids_BL int64, lengths_B int64.
   Tensor embed_texts(const Tensor& ids_BL, const Tensor& lengths_B) const;
 
   Parameters& parameters() { return parameters_; }
+  const Parameters& parameters() const { return parameters_; }
   const ModelConfig& config() const { return config_; }
+  /// Columns of what embed_images() or embed_texts() returns.
+  int64_t embedding_width(bool image) const;
 
  private:
   ModelConfig config_;

@@ -3,11 +3,28 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace cots::io {
+
+/// One line of a file's table of contents.
+struct TensorEntry {
+  std::string name, dtype;          // dtype as the format spells it: F32, I64, ...
+  std::vector<int64_t> shape;
+  uint64_t begin = 0, end = 0;      // bytes from the start of the data
+};
+struct SafetensorsHeader {
+  std::vector<TensorEntry> entries;                  // in order of their bytes
+  std::map<std::string, std::string> metadata;       // __metadata__
+  uint64_t data_offset = 0;                          // of the data in the file
+};
+
+/// Table of contents alone; the same checks as read_safetensors.
+SafetensorsHeader read_safetensors_header(const std::string& file);
 
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 

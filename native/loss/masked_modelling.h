@@ -9,8 +9,9 @@ namespace cots::loss {
 using at::Tensor;
 
 struct ImageMaskOptions { int64_t grid; double ratio; bool block; bool exact; };
-/// bool [B, P], true = masked. Blockwise as BEiT's generator (min area 16, aspect log-uniform [0.3, 1/0.3], at most 10 tries
-/// a block; the min area shrinks to the budget on grids smaller than 24). Draws keyed by keys_B: a row depends on its own key only.
+/// bool [B, P], true = masked. Blockwise as BEiT's generator: min area 16 (on grids smaller than 24 the same share of the
+/// grid), aspect log-uniform [0.3, 1/0.3], at most 10 tries a block; it stops a little short of round(ratio * P). Draws are
+/// keyed by keys_B: a row depends on its own key only.
 Tensor draw_image_mask(const Tensor& keys_B, const ImageMaskOptions& options);
 
 struct TextMask {

@@ -30,9 +30,10 @@ class ImageTokenizer {
   ImageTokenizer(const TokenizerConfig& config, int64_t seed, bool with_decoder);
   ~ImageTokenizer();
 
-  /// pixels_BCHW f32 in [0, 1], H and W multiples of 8. Returns logits [B, V, h, w], f32.
+  /// pixels_BCHW f32 in [0, 1], H and W multiples of 8. Returns logits [B, V, h, w], f32, channels-last in memory
+  /// (permute({0, 2, 3, 1}) is then contiguous). Gradient flows to the parameters if the decoder is there.
   Tensor logits(const Tensor& pixels_BCHW) const;
-  /// argmax over the codes, row-major: int64 [B, h*w]. No gradient.
+  /// argmax over the codes, row-major: int64 [B, h*w]. No gradient. Holds the logits of 4,096 positions at a time.
   Tensor tokens(const Tensor& pixels_BCHW) const;
   /// codes_BVhw: one-hot or relaxed distribution. Returns decoder output: [B, 6, H, W] (mu, ln b) for openai, [B, 3, H, W] for small.
   Tensor decode(const Tensor& codes_BVhw) const;
@@ -42,10 +43,12 @@ class ImageTokenizer {
   Tensor map_pixels(const Tensor& pixels_BCHW) const;
 
   Parameters& parameters();
+  const Parameters& parameters() const;
   const TokenizerConfig& config() const;
 
+  struct Net;   // one a kind of network; image_tokenizer.cpp has them
+
  private:
-  struct Net;
   std::unique_ptr<Net> net_;
 };
 

@@ -37,7 +37,7 @@ class Parameters {
   explicit Parameters(std::optional<int64_t> seed) : seed_(seed) {}
   Parameters(const Parameters&) = delete;
 
-  /// Registers and initializes a parameter; `decay` follows the no-decay list unless the rank is >= 2 and it is a weight.
+  /// Registers and initializes a parameter. `decay` asks for weight decay; a tensor of rank 0 or 1 never gets it.
   Tensor add(const std::string& name, at::IntArrayRef shape, Init init, bool decay);
 
   /// Moves every parameter into one buffer (handles given out by add() stay valid). Call once, after the last add().

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "model/parameters.h"
 
@@ -32,11 +34,15 @@ struct Regularization {
 
 enum class NormOrder { kPre, kPost };
 
+/// Which rows of a block's output the caller needs. A tower of which only the CLS state is used (contrast, momentum keys,
+/// embeddings with pool `cls`) skips in its last block what the other rows alone need: about 5/6 of that block.
+enum class Rows { kAll, kFirst };
+
 struct BlockConfig {
   int64_t width, heads, feed_forward;
   double layer_norm_eps;
   NormOrder order;
-  double dropout = 0;     // hidden dropout after attention projection and after the MLP
+  double dropout = 0;     // hidden dropout after the attention projection and after the MLP
   double drop_path = 0;   // whole residual branch, a row at a time
   int64_t site = 0;       // first random site of this block; it uses site .. site + 3
 };
@@ -44,17 +50,26 @@ struct BlockConfig {
 class Block {
  public:
   Block(const BlockConfig& config, const Scope& scope);
-  /// x_BLd; mask_B11L optional additive f32 (0 or -inf) or bool mask of keys. Returns [B, L, d].
-  Tensor forward(const Tensor& x_BLd, const std::optional<Tensor>& mask_B11L, const Regularization& reg) const;
+  /// x_BLd; mask_B11L optional additive f32 mask of keys (0 or -inf). Returns [B, L, d], or [B, 1, d] with Rows::kFirst.
+  Tensor forward(const Tensor& x_BLd, const std::optional<Tensor>& mask_B11L, const Regularization& reg,
+                 Rows rows = Rows::kAll) const;
 
  private:
-  Tensor attend(const Tensor& x_BLd, const std::optional<Tensor>& mask_B11L) const;
+  Tensor attend(const Tensor& x_BLd, const std::optional<Tensor>& mask_B11L, Rows rows) const;
   Tensor mlp(const Tensor& x_BLd) const;
   Tensor regularize(const Tensor& branch, const Regularization& reg, int64_t site) const;
   BlockConfig config_;
   LayerNorm ln1_, ln2_;
   Linear qkv_, proj_, fc1_, fc2_;
 };
+
+/// Random sites of the networks (ops/keyed_random.h), in ranges that never meet. 1 to 15 are those of the masks
+/// (loss/masked_modelling.cpp).
+constexpr int64_t kTextEmbeddingSite = 16, kVisionBlockSite = 1 << 10, kTextBlockSite = 1 << 11, kSitesPerBlock = 4;
+
+/// The blocks one after the other, a cancel point before each; `rows` applies to the last.
+Tensor run_blocks(const std::vector<Block>& blocks, Tensor x_BLd, const std::optional<Tensor>& mask_B11L,
+                  const Regularization& reg, Rows rows);
 
 /// Identity that throws ops::Cancelled in forward or backward when the current job's cancel flag is set, so that a job
 /// ends between two layers (DESIGN 2.4).

@@ -14,12 +14,14 @@ class Vision {
   Vision(const VisionConfig& config, const Scope& scope);
 
   /// pixels_BCHW f32, normalized. mask_BP bool, true where the patch embedding is replaced by mask_token before the
-  /// position is added (SPEC 2.3); undefined = clean. Returns the states after the final norm, [B, 1 + P, d], row 0 CLS.
-  Tensor forward(const Tensor& pixels_BCHW, const Tensor& mask_BP, const Regularization& reg) const;
+  /// position is added (SPEC 2.3); undefined = clean. Returns the states after the final norm, [B, 1 + P, d], row 0 CLS;
+  /// with Rows::kFirst only that row, [B, 1, d].
+  Tensor forward(const Tensor& pixels_BCHW, const Tensor& mask_BP, const Regularization& reg, Rows rows = Rows::kAll) const;
 
   const VisionConfig& config() const { return config_; }
 
  private:
+  Tensor embed_patches(const Tensor& pixels_BCHW) const;
   VisionConfig config_;
   Tensor cls_token_, mask_token_, pos_embed_, patch_weight_, patch_bias_;
   std::vector<Block> blocks_;

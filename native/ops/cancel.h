@@ -24,4 +24,7 @@ class CancelScope {
 /// Throws Cancelled if the flag of this thread is set.
 void check_cancelled();
 
+/// The flag of this thread, or null: a parallel region hands it to its workers with a CancelScope of their own.
+const std::atomic<bool>* cancel_flag();
+
 }  // namespace cots::ops

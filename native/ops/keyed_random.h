@@ -17,6 +17,8 @@ Tensor keyed_uniform(const Tensor& keys_B, int64_t site, int64_t n);
 /// Inverted dropout of x_B...: elements of row b are zeroed with probability p, the rest divided by 1 - p. Differentiable;
 /// the mask is drawn again in backward instead of being stored.
 Tensor keyed_dropout(const Tensor& x, const Tensor& keys_B, int64_t site, double p);
+/// The same from keyed_uniform and where; any float type.
+Tensor keyed_dropout_composite(const Tensor& x, const Tensor& keys_B, int64_t site, double p);
 
 /// f32 [n] standard normal draws of one key (Box-Muller), for weight initialization.
 Tensor keyed_normal(int64_t key, int64_t n);

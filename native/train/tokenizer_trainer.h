@@ -11,7 +11,8 @@ enum class Reconstruction { kLogitLaplace, kMse, kSmoothL1 };
 struct TokenizerTrainConfig {
   TokenizerConfig tokenizer;
   Reconstruction reconstruction = Reconstruction::kMse;
-  double temperature_start = 1, temperature_min = 0.5, temperature_rate = 0;   // max(min, start * e^{-rate * step})
+  // max(min, start * e^{-rate * step}); with rate 0 a cosine from start to min over optimizer.total_steps (dalle_paper)
+  double temperature_start = 1, temperature_min = 0.5, temperature_rate = 0;
   double kl_weight = 1e-3;          // beta, on the mean KL a position
   int64_t kl_warmup_steps = 0;
   OptimizerConfig optimizer;

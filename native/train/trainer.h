@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "loss/adaptive_filter.h"
 #include "model/cots.h"
 #include "model/image_tokenizer.h"
 #include "model/momentum.h"
@@ -11,6 +12,9 @@
 #include "train/batch.h"
 #include "train/config.h"
 #include "train/metrics.h"
+#include "train/key_pass.h"
+#include "train/masks.h"
+#include "train/online_pass.h"
 #include "train/optimizer.h"
 
 namespace cots {
@@ -22,7 +26,9 @@ class Trainer {
 
   /// EMA -> keys of all micro-batches -> filter -> online passes, losses, backward per micro-batch -> clip -> AdamW -> push.
   /// Only pairs that the filter keeps go through the online passes. Throws ops::Cancelled between layers when the job is
-  /// cancelled: nothing of the step is then visible (weights, queues and EMA are those of the step before).
+  /// cancelled: weights, queues and counters are then those of the step before, and the momentum encoder, which follows the
+  /// weights once per change, is not moved twice when the step is repeated. Throws ERR_COTS_NON_FINITE, after the step has
+  /// been counted, when max_non_finite steps in a row were not finite or the queue's scores have collapsed (SPEC 3.8).
   StepMetrics step(const Batch& batch);
 
   /// Runs the momentum towers over a batch and pushes the keys, nothing else (queue.prefill).
@@ -44,6 +50,20 @@ class Trainer {
   void initialize_from(const std::string& model_file);
 
  private:
+  enum class Outcome { kUpdate, kNothingKept, kNonFinite };
+
+  void follow_online(StageSeconds& seconds);
+  loss::FilterDecision filter(const Keys& keys, StepMetrics& metrics) const;
+  Outcome learn(const Batch& batch, const Keys& keys, const Tensor& weights_B, StepMetrics& metrics);
+  StepContext make_context(const Batch& batch, const Keys& keys, const Masks& masks, const Tensor& weights_B, const Tensor& rows,
+                           int64_t step) const;
+  static void add_losses(const Losses& losses, StepMetrics& metrics);
+  void commit(const Batch& batch, const Keys& keys, Outcome outcome, StepMetrics& metrics);
+  void clamp_temperature();
+  void guard() const;
+  int64_t micro_batch_size(int64_t pairs) const;
+  std::vector<std::pair<std::string, Tensor>> counters() const;
+
   TrainConfig config_;
   std::shared_ptr<const ImageTokenizer> tokenizer_;
   Cots model_;
@@ -51,7 +71,7 @@ class Trainer {
   Queue queue_;
   Optimizer optimizer_;
   int64_t step_ = 0, non_finite_in_row_ = 0, collapsed_steps_ = 0;
-  bool skip_ema_ = false;   // theta did not change in the step before
+  bool ema_pending_ = false;   // the weights have changed since the momentum encoder last followed them
 };
 
 }  // namespace cots

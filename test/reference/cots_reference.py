@@ -122,9 +122,12 @@ class Vision(nn.Module):
             x_BSd = block(x_BSd)
         return self.norm(x_BSd)
 
+    def pooled(self, hidden_BSd):
+        """The global state [B, d]: what is projected, and what CMLM adds to its words."""
+        return hidden_BSd[:, 0] if self.pool == "cls" else hidden_BSd[:, 1:].mean(1)
+
     def embedding(self, hidden_BSd):
-        pooled = hidden_BSd[:, 0] if self.pool == "cls" else hidden_BSd[:, 1:].mean(1)
-        return F.normalize(self.proj(pooled), dim=-1, eps=1e-12)
+        return F.normalize(self.proj(self.pooled(hidden_BSd)), dim=-1, eps=1e-12)
 
 
 class TextEmbedding(nn.Module):
@@ -159,13 +162,15 @@ class Text(nn.Module):
             x_BLd = block(x_BLd, valid_BL[:, None, None, :])
         return x_BLd
 
-    def embedding(self, hidden_BLd, valid_BL):
+    def pooled(self, hidden_BLd, valid_BL):
+        """The global state [B, d]: what is projected, and what CMVM adds to its patches."""
         if self.pool == "cls":
-            pooled = hidden_BLd[:, 0]
-        else:
-            weight_BL1 = valid_BL.unsqueeze(-1).to(hidden_BLd.dtype)
-            pooled = (hidden_BLd * weight_BL1).sum(1) / weight_BL1.sum(1)
-        return F.normalize(self.proj(pooled), dim=-1, eps=1e-12)
+            return hidden_BLd[:, 0]
+        weight_BL1 = valid_BL.unsqueeze(-1).to(hidden_BLd.dtype)
+        return (hidden_BLd * weight_BL1).sum(1) / weight_BL1.sum(1)
+
+    def embedding(self, hidden_BLd, valid_BL):
+        return F.normalize(self.proj(self.pooled(hidden_BLd, valid_BL)), dim=-1, eps=1e-12)
 
 
 class MaskedHead(nn.Module):
@@ -373,8 +378,8 @@ class Trainer:
         a = contrast_logits(model.visual.embedding(image_clean), text_key_BD[keep_B], text_nD, scale, hidden)
         b = contrast_logits(model.text.embedding(text_clean, valid), image_key_BD[keep_B], image_nD, scale, hidden)
 
-        fused_image = (image_masked[:, 1:] + text_clean[:, :1])[image_mask]
-        fused_text = (text_masked + image_clean[:, :1])[text_mask]
+        fused_image = (image_masked[:, 1:] + model.text.pooled(text_clean, valid).unsqueeze(1))[image_mask]
+        fused_text = (text_masked + model.visual.pooled(image_clean).unsqueeze(1))[text_mask]
         return {
             "image_to_text": instance_loss(a, weight),
             "text_to_image": instance_loss(b, weight),

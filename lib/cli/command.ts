@@ -1,0 +1,82 @@
+/** What all commands share: common options, a failure that ends the process, flags that are numbers. */
+import { Command, InvalidArgumentError } from 'commander';
+import { CotsError } from '../errors.js';
+import type { CommonOptions } from './output.js';
+
+/** A command with `--json`, `--verbose` and an example under its help. */
+export function newCommand(name: string, description: string, example: string): Command {
+  return new Command(name)
+    .description(description)
+    .option('--json', 'print one JSON document on stdout')
+    .option('--verbose', 'print the stack of a failure')
+    .showHelpAfterError(`(\`cots ${name} --help\` explains; for example: ${example})`)
+    .addHelpText('after', `\nExample:\n  $ ${example}`)
+    .allowExcessArguments(false);
+}
+
+/** A group of commands, such as `cots embed`. */
+export function newGroup(name: string, description: string): Command {
+  return new Command(name).description(description);
+}
+
+/** A command that the interface names and this version does not have: absent from help, it answers ERR_COTS_NOT_IMPLEMENTED. */
+export function addMissing(parent: Command, names: readonly string[]): void {
+  for (const name of names) {
+    const command = new Command(name).allowUnknownOption().allowExcessArguments().helpOption(false);
+    command.action(() => {
+      const full = [...ancestors(parent), name].join(' ');
+      throw new CotsError('ERR_COTS_NOT_IMPLEMENTED', `Expected a command of this version, got \`${full}\`, which it does not have yet. \`cots --help\` lists what it has.`);
+    });
+    parent.addCommand(command, { hidden: true });
+  }
+}
+
+function ancestors(command: Command | null): string[] {
+  return command === null ? [] : [...ancestors(command.parent), command.name()];
+}
+
+/** A flag's parser: a whole number in [min, max]. */
+export function wholeNumber(min: number, max = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() === '' || !Number.isInteger(value) || value < min || value > max) {
+      throw new InvalidArgumentError(max === Number.MAX_SAFE_INTEGER ? `Expected a whole number of at least ${min}.` : `Expected a whole number from ${min} to ${max}.`);
+    }
+
+    return value;
+  };
+}
+
+/** A flag's parser: a number above 0. */
+export function positiveNumber(text: string): number {
+  const value = Number(text);
+  if (!Number.isFinite(value) || value <= 0) throw new InvalidArgumentError('Expected a number above 0.');
+  return value;
+}
+
+/** Overrides must look like key.path=value; anything else is a usage error. */
+export function collectOverride(text: string, before: string[] = []): string[] {
+  if (!/^[A-Za-z][\w.]*=/.test(text)) throw new InvalidArgumentError('Expected key.path=value, for example train.batchSize=128.');
+  return [...before, text];
+}
+
+/** An AbortSignal that Ctrl-C sets; a second Ctrl-C ends the process at once. */
+export function interruptSignal(onFirst: () => void): { signal: AbortSignal; release: () => void } {
+  const controller = new AbortController();
+  const onSignal = (): void => {
+    if (controller.signal.aborted) process.exit(130);
+    onFirst();
+    controller.abort(new CotsError('ERR_COTS_CANCELLED', 'Expected the command to end by itself, it was interrupted.'));
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  return {
+    signal: controller.signal,
+    release() {
+      process.off('SIGINT', onSignal);
+      process.off('SIGTERM', onSignal);
+    },
+  };
+}
+
+export type { CommonOptions };

@@ -1,0 +1,73 @@
+/** `cots eval`: retrieval figures of a model on a data set. */
+import { type Command, Option } from 'commander';
+import { openDataset } from '../data/open.js';
+import { embedSplit } from '../evaluate/embed-split.js';
+import { type Protocol, protocolNames, textsAnImage } from '../evaluate/protocols.js';
+import { evaluateRetrieval, type RetrievalResult } from '../evaluate/retrieval.js';
+import { Cots } from '../model/cots.js';
+import { hashModel } from '../model/model-folder.js';
+import { type CommonOptions, newCommand, wholeNumber } from './command.js';
+import { printResult, table } from './output.js';
+import { startProgress } from './progress.js';
+
+interface Options extends CommonOptions {
+  readonly model: string;
+  readonly data: string;
+  readonly split?: string;
+  readonly protocol: Protocol;
+  readonly threads?: number;
+}
+
+export function evalCommand(): Command {
+  return newCommand('eval', 'measure image-text retrieval', 'cots eval --model runs/demo/latest --data data/manifest.jsonl --split test')
+    .requiredOption('--model <dir>', 'model folder')
+    .requiredOption('--data <file>', 'manifest (.jsonl), Karpathy file (.json) or folder of images with captions')
+    .option('--split <name>', 'split to take (default: all entries)')
+    .addOption(new Option('--protocol <name>', 'sizes and folds').choices(protocolNames).default('plain'))
+    .option('--threads <number>', 'threads of native work', wholeNumber(1, 1024))
+    .action(async (options: Options) => {
+      const start = performance.now();
+      const captionsPerImage = textsAnImage(options.protocol);
+      const { entries } = await openDataset(options.data, { split: options.split ?? null, requireCaptions: true });
+      const model = await Cots.load(options.model, options.threads === undefined ? {} : { threads: options.threads });
+      const embedded = await embedWithProgress(model, entries, captionsPerImage).finally(() => model.dispose());
+      const result = await evaluateRetrieval({ ...embedded, protocol: options.protocol });
+      const document = {
+        ...result,
+        model: { path: options.model, hash: await hashModel(options.model) },
+        data: { path: options.data, split: options.split ?? null },
+        seconds: (performance.now() - start) / 1000,
+      };
+      printResult(options, document, resultTable(result));
+    });
+}
+
+async function embedWithProgress(model: Cots, entries: Parameters<typeof embedSplit>[1], captionsPerImage: number): ReturnType<typeof embedSplit> {
+  const total = entries.reduce((sum, { captions }) => sum + 1 + Math.min(captions.length, captionsPerImage), 0);
+  const progress = startProgress({ title: 'embedding', total, unit: 'items' });
+  try {
+    return await embedSplit(model, entries, { captionsPerImage, onProgress: (done) => progress.update(done) });
+  } finally {
+    progress.stop();
+  }
+}
+
+/** The figures as a table: recalls both ways beside chance. */
+export function resultTable(result: RetrievalResult): string[] {
+  const { imageToText, textToImage, chance, ties, n, rsum, protocol } = result;
+  const row = (name: string, own: RetrievalResult['imageToText'], luck: RetrievalResult['chance']['imageToText'], tied: number): string[] => [
+    name,
+    ...[own.r1, own.r5, own.r10].map((value) => value.toFixed(2)),
+    ...[luck.r1, luck.r5, luck.r10].map((value) => value.toFixed(2)),
+    String(own.medianRank),
+    own.meanRank.toFixed(1),
+    String(tied),
+  ];
+  return [
+    `${n.images} images x ${n.texts} texts, protocol ${protocol}, RSum ${rsum.toFixed(2)}, percent`,
+    ...table(
+      ['', 'R@1', 'R@5', 'R@10', 'chance@1', '@5', '@10', 'MedR', 'MnR', 'ties'],
+      [row('image to text', imageToText, chance.imageToText, ties.imageToText), row('text to image', textToImage, chance.textToImage, ties.textToImage)],
+    ),
+  ];
+}

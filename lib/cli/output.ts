@@ -1,0 +1,72 @@
+/** What a command says: one JSON document or plain text on stdout; notes and failures on stderr. */
+import { CommanderError } from 'commander';
+import { CotsError } from '../errors.js';
+
+/** Ends a process: 0 done, 1 failed, 2 wrongly called. */
+export const exitCodes = { done: 0, failed: 1, usage: 2 } as const;
+
+/** Options every command has. */
+export interface CommonOptions {
+  readonly json?: boolean;
+  readonly verbose?: boolean;
+}
+
+/** Prints a result: the document with `--json`, else the lines. Typed arrays become arrays. */
+export function printResult(options: CommonOptions, document: object, lines: readonly string[]): void {
+  const text = options.json === true ? JSON.stringify(document, plainArrays) : lines.join('\n');
+  process.stdout.write(`${text}\n`);
+}
+
+function plainArrays(_key: string, value: unknown): unknown {
+  return ArrayBuffer.isView(value) && !(value instanceof DataView) ? Array.from(value as unknown as ArrayLike<number>) : value;
+}
+
+/** A line on stderr. */
+export function note(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+/** Says why a command failed, on one line (with the stack if `verbose`), and gives the exit code. */
+export function reportFailure(error: unknown, verbose: boolean): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
+  const failure = error instanceof Error ? error : new Error(String(error));
+  const code = failure instanceof CotsError ? ` [${failure.code}]` : '';
+  note(`cots: ${failure.message.replaceAll(/\s*\n\s*/g, ' ')}${code}`);
+  if (verbose) {
+    for (let cause: unknown = failure; cause instanceof Error; cause = cause.cause) note(cause.stack ?? String(cause));
+  }
+
+  return exitCodes.failed;
+}
+
+/** A table with a header: columns padded to their widest cell, numbers right. */
+export function table(header: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  const widths = header.map((title, column) => Math.max(title.length, ...rows.map((row) => (row[column] ?? '').length)));
+  const line = (cells: readonly string[]): string =>
+    cells
+      .map((cell, column) => (column === 0 ? cell.padEnd(widths[column] as number) : cell.padStart(widths[column] as number)))
+      .join('  ')
+      .trimEnd();
+  return [line(header), ...rows.map(line)];
+}
+
+/** Bytes for people. */
+export function humanBytes(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  const power = Math.min(units.length - 1, Math.floor(Math.log2(Math.max(bytes, 1)) / 10));
+  return `${(bytes / 1024 ** power).toFixed(power === 0 ? 0 : 1)} ${units[power]}`;
+}
+
+/** Seconds for people. */
+export function humanSeconds(seconds: number): string {
+  if (!Number.isFinite(seconds)) return '-';
+  const whole = Math.round(seconds);
+  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  if (h > 0) return `${h}h${String(m).padStart(2, '0')}m`;
+  return m > 0 ? `${m}m${String(s).padStart(2, '0')}s` : `${s}s`;
+}
+
+/** A number for people: whole numbers with separators, others with four digits. */
+export function humanNumber(value: number): string {
+  return Number.isInteger(value) ? value.toLocaleString('en-US') : value.toPrecision(4);
+}

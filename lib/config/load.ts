@@ -1,0 +1,96 @@
+/** From what a user wrote to a complete config that holds together. */
+import { availableParallelism } from 'node:os';
+import { ConfigError, CotsError } from '../errors.js';
+import { checkModel, checkRun, type Purpose } from './agreement.js';
+import { merge, overrideLayer, type RawConfig, readLayers } from './layers.js';
+import { configError } from './messages.js';
+import { expandPresets, fittingArchitecture, imageArchitectures, textArchitectures } from './presets.js';
+import { configSchema, type ModelConfig, type ModelConfigInput, modelSchema, type TrainConfig, type TrainConfigInput } from './schema.js';
+
+export type { Purpose } from './agreement.js';
+
+/**
+ * Reads a YAML config (and what it `extends`) with `key.path=value` overrides on top.
+ * Throws `ERR_COTS_CONFIG` for an unknown key, a wrong type, a value out of range or values that do not agree, and
+ * `ERR_COTS_FILE` for a file that cannot be read.
+ */
+export async function loadConfig(file: string, overrides: readonly string[] = [], purpose: Purpose = 'train'): Promise<TrainConfig> {
+  return complete(merge(await readLayers(file), overrideLayer(overrides)), purpose);
+}
+
+/** Completes and checks a config given as an object. Throws `ERR_COTS_CONFIG`. */
+export function resolveConfig(input: TrainConfigInput | TrainConfig, overrides: readonly string[] = [], purpose: Purpose = 'train'): TrainConfig {
+  if (typeof input !== 'object' || input === null || Array.isArray(input)) {
+    throw new ConfigError(`Expected a config to be an object of sections, got ${JSON.stringify(input)?.slice(0, 60)}.`);
+  }
+
+  return complete(merge(expandPresets(input as RawConfig), overrideLayer(overrides)), purpose);
+}
+
+/** Completes and checks the sizes of a network. Throws `ERR_COTS_CONFIG`. */
+export function resolveModelConfig(input: ModelConfigInput | ModelConfig): ModelConfig {
+  const { model } = expandPresets({ model: input }) as { model: unknown };
+  const parsed = modelSchema.safeParse(model);
+  if (!parsed.success) throw configError(parsed.error.issues, model, 'model');
+  checkModel(parsed.data);
+  return named(parsed.data);
+}
+
+/** The image size, patches a side and side of the image tokenizer's view (8 pixels a patch). */
+export function geometry(model: ModelConfig): { size: number; grid: number; view: number } {
+  const grid = model.image.size / model.image.patch;
+  return { size: model.image.size, grid, view: 8 * grid };
+}
+
+/** Threads of the native work: the number asked for, else the cores this process may use. */
+export function threadsOf(config: TrainConfig): number {
+  return config.train.threads ?? availableParallelism();
+}
+
+function complete(raw: RawConfig, purpose: Purpose): TrainConfig {
+  const precision = readPrecision(raw);
+  const parsed = configSchema.safeParse(raw);
+  if (!parsed.success) throw configError(parsed.error.issues, raw);
+  checkModel(parsed.data.model);
+  const { data } = parsed;
+  const config: TrainConfig = {
+    ...data,
+    model: named(data.model),
+    train: { ...data.train, precision: precision ?? (data.train.device === 'cpu' ? 'float32' : 'bfloat16') },
+  };
+  refuseMissingPrecision(config);
+  checkRun(config, purpose);
+  return config;
+}
+
+/** The compute type under its full name; null for `auto`. Half precision is refused with the reason (SPEC 3.8). */
+function readPrecision(raw: RawConfig): TrainConfig['train']['precision'] | null {
+  const train = raw['train'] as RawConfig | undefined;
+  const given = typeof train === 'object' && train !== null ? train['precision'] : undefined;
+  if (given === 'fp16' || given === 'float16') {
+    throw new ConfigError(
+      `Expected \`train.precision\` to be float32 or bfloat16, got '${given}'. Gradients of a loss averaged over many pairs ` +
+        'underflow in float16 without loss scaling. Set train.precision=bfloat16, which has the range of float32.',
+    );
+  }
+
+  const names = { bf16: 'bfloat16', bfloat16: 'bfloat16', fp32: 'float32', float32: 'float32', int8: 'int8' } as const;
+  return typeof given === 'string' && Object.hasOwn(names, given) ? names[given as keyof typeof names] : null;
+}
+
+function refuseMissingPrecision({ train }: TrainConfig): void {
+  if (train.precision === 'float32' || (train.precision === 'bfloat16' && train.device !== 'cpu')) return;
+  const reason = train.precision === 'int8' ? 'int8 serves embedding only' : 'bfloat16 training on a CPU is not there yet';
+  throw new CotsError(
+    'ERR_COTS_NOT_IMPLEMENTED',
+    `Expected \`train.precision\` to be float32 with train.device=${train.device}, got '${train.precision}': ${reason}. Set train.precision=float32.`,
+  );
+}
+
+function named(model: ModelConfig): ModelConfig {
+  return {
+    ...model,
+    image: { ...model.image, arch: fittingArchitecture(model.image.arch, model.image, imageArchitectures) },
+    text: { ...model.text, arch: fittingArchitecture(model.text.arch, model.text, textArchitectures) },
+  };
+}

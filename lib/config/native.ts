@@ -1,0 +1,152 @@
+/** A resolved config in the shape that the native addon takes. */
+import type {
+  NativeModelConfig,
+  NativeOptimizerConfig,
+  NativeTokenizerConfig,
+  NativeTokenizerTrainConfig,
+  NativeTrainConfig,
+} from '../binding.js';
+import { geometry } from './load.js';
+import type { ModelConfig, TrainConfig } from './schema.js';
+
+/** What a run knows only once its files are read. */
+export interface RunFacts {
+  /** Optimizer steps of the whole run: the cosine ends there. */
+  readonly totalSteps: number;
+  /** Ids of the special tokens in the vocabulary in use. */
+  readonly words: { readonly pad: number; readonly cls: number; readonly sep: number; readonly mask: number };
+  /** Codes of the image tokenizer in use; `token.vocab` where there is none. */
+  readonly codes: number;
+}
+
+/** Sizes of the network. */
+export function nativeModelConfig({ image, text, pool, embedDim }: ModelConfig): NativeModelConfig {
+  const { size, patch, dropPath } = image;
+  const { vocabSize, maxPositions, dropout } = text;
+  return {
+    image: { size, patch, ...trunk(image), dropPath },
+    text: { ...trunk(text), vocabSize, maxPositions, dropout },
+    pool,
+    embedDim,
+  };
+}
+
+/** Everything a trainer needs to know. */
+export function nativeTrainConfig(config: TrainConfig, { totalSteps, words, codes }: RunFacts): NativeTrainConfig {
+  const { model, token, queue, loss, amf, ema, train, guard, data } = config;
+  return {
+    model: nativeModelConfig(model),
+    token: {
+      maskImageRatio: token.maskImage.ratio,
+      maskImageMode: token.maskImage.mode,
+      maskImageExact: token.maskImage.exact,
+      maskTextRatio: token.maskText.ratio,
+      maskId: words.mask,
+      clsId: words.cls,
+      sepId: words.sep,
+      padId: words.pad,
+      passes: token.passes,
+      globalSource: token.globalSource,
+      fusion: token.fusion,
+      headImage: token.headImage,
+      vocab: codes,
+    },
+    queue: {
+      size: queue.size,
+      includeBatchKeys: queue.includeBatchKeys,
+      randomInit: queue.init === 'random',
+      duplicates: queue.dupPolicy,
+    },
+    loss: nativeLoss(loss),
+    filter: {
+      enabled: amf.enabled,
+      k: amf.k,
+      applyTo: amf.applyTo,
+      minValid: amf.minValid ?? queue.size,
+      minKeepFraction: amf.minKeepFrac,
+    },
+    optimizer: nativeOptimizer(config, totalSteps),
+    emaM: ema.m,
+    seed: train.seed,
+    accumulate: train.accumulate,
+    maxNonFinite: guard.maxNonFinite,
+    imageMean: data.imageNorm.mean,
+    imageStd: data.imageNorm.std,
+  };
+}
+
+/** The network of the image tokenizer. */
+export function nativeTokenizerConfig({ tokenizer, token }: Pick<TrainConfig, 'tokenizer' | 'token'>): NativeTokenizerConfig {
+  const { arch, hidden, codebookDim, blocks, pixels } = tokenizer;
+  return { arch, vocab: token.vocab, hidden, codebookDim, blocks, pixels };
+}
+
+/** Everything the training of an image tokenizer needs to know. The rate of SPEC 4.5's `small`: Adam, no decay of weights. */
+export function nativeTokenizerTrainConfig(
+  config: Pick<TrainConfig, 'tokenizer' | 'token' | 'train'>,
+  totalSteps: number,
+): NativeTokenizerTrainConfig {
+  const { tokenizer, train } = config;
+  return {
+    tokenizer: nativeTokenizerConfig(config),
+    reconstruction: tokenizer.reconstruction,
+    temperatureStart: tokenizer.temperatureStart,
+    temperatureMin: tokenizer.temperatureMin,
+    temperatureRate: tokenizer.temperatureRate,
+    klWeight: tokenizer.klWeight,
+    klWarmupSteps: tokenizer.klWarmupSteps,
+    optimizer: {
+      lr: tokenizer.lr,
+      beta1: 0.9,
+      beta2: 0.999,
+      eps: 1e-8,
+      weightDecay: 0,
+      clipGrad: tokenizer.clipGrad,
+      warmupSteps: 0,
+      warmupFrom: 0,
+      minLr: 0,
+      totalSteps,
+    },
+    lrDecay: tokenizer.lrDecay,
+    seed: train.seed,
+  };
+}
+
+/** The image tokenizer's training settings, with what they inherit filled in. */
+export function tokenizerRun({ tokenizer, token, train, model }: TrainConfig): {
+  size: number;
+  batchSize: number;
+  steps: number | null;
+  out: string;
+} {
+  return {
+    size: tokenizer.size ?? geometry(model).view,
+    batchSize: tokenizer.batchSize ?? train.batchSize,
+    steps: tokenizer.steps ?? train.steps,
+    out: tokenizer.out ?? token.tokenizer ?? train.out,
+  };
+}
+
+function trunk({ width, layers, heads, mlpRatio, layerNormEps }: ModelConfig['image'] | ModelConfig['text']) {
+  return { width, layers, heads, mlpRatio, layerNormEps };
+}
+
+function nativeLoss(loss: TrainConfig['loss']): NativeTrainConfig['loss'] {
+  return {
+    tau: loss.tau,
+    tauLearnable: loss.tauLearnable,
+    weightInstance: loss.weights.instance,
+    weightCmvm: loss.weights.cmvm,
+    weightCmlm: loss.weights.cmlm,
+    weightTask: loss.weights.task,
+    instanceMean: loss.inst.reduction === 'mean',
+    taskIncludePositive: loss.task.includePositive,
+    taskStopgradTarget: loss.task.stopgrad === 'target',
+    taskHalf: loss.task.half,
+    taskWarmupSteps: loss.task.warmupSteps,
+  };
+}
+
+function nativeOptimizer({ optim, sched }: TrainConfig, totalSteps: number): NativeOptimizerConfig {
+  return { ...optim, ...sched, totalSteps };
+}

@@ -1,0 +1,86 @@
+/** What a run will cost, before it starts: `cots train --dry-run`. */
+import type { NativeTokenizerConfig } from '../binding.js';
+import { type PairFlops, pairFlops } from './flops.js';
+import { nativeTokenizerConfig } from './native.js';
+import type { TrainConfig } from './schema.js';
+import { type MemoryEstimate, memoryEstimate, type ParameterCounts, parameterCounts } from './size.js';
+
+/** What `--dry-run` prints. */
+export interface TrainPlan {
+  readonly parameters: ParameterCounts;
+  /** Optimizer steps; null while neither `train.steps` nor the number of pairs is known. */
+  readonly steps: number | null;
+  /** Passes over the data; null while the number of pairs is unknown. */
+  readonly epochs: number | null;
+  /** Pairs of one epoch; null if unknown. */
+  readonly pairs: number | null;
+  readonly flopsPerPair: PairFlops;
+  readonly memoryBytes: MemoryEstimate;
+  /** Losses with a weight above 0. */
+  readonly losses: { readonly instance: boolean; readonly cmvm: boolean; readonly cmlm: boolean; readonly task: boolean };
+  readonly filter: { readonly enabled: boolean; readonly k: number; readonly largestNoise: number; readonly firstStep: number | null };
+  /** Settings that work but are probably not meant. */
+  readonly warnings: readonly string[];
+}
+
+/** What is known of a run's files. */
+export interface PlanFacts {
+  /** Pairs of one epoch. */
+  readonly pairs?: number | undefined;
+  /** The trained image tokenizer; by default the one `cots train-tokenizer` would make. */
+  readonly imageTokenizer?: NativeTokenizerConfig | undefined;
+}
+
+/** Plans a run. FLOPs and memory are for captions of `data.textMaxLen` tokens: an upper bound. */
+export function planTraining(config: TrainConfig, facts: PlanFacts = {}): TrainPlan {
+  const imageTokenizer = facts.imageTokenizer ?? nativeTokenizerConfig(config);
+  const pairs = facts.pairs ?? null;
+  const { batchSize } = config.train;
+  const steps = totalSteps(config, pairs);
+  const { instance, cmvm, cmlm, task } = config.loss.weights;
+  const minValid = config.amf.minValid ?? config.queue.size;
+  const plan = {
+    parameters: parameterCounts(config, imageTokenizer.vocab),
+    steps,
+    epochs: steps === null || pairs === null ? null : (steps * batchSize) / pairs,
+    pairs,
+    flopsPerPair: pairFlops(config, config.data.textMaxLen, imageTokenizer),
+    memoryBytes: memoryEstimate(config, imageTokenizer),
+    losses: { instance: instance > 0, cmvm: cmvm > 0, cmlm: cmlm > 0, task: task > 0 },
+    filter: {
+      enabled: config.amf.enabled,
+      k: config.amf.k,
+      largestNoise: largestNoise(config.amf.k),
+      firstStep: config.amf.enabled ? Math.ceil(minValid / batchSize) + 1 : null,
+    },
+  };
+  return { ...plan, warnings: warnings(config, plan) };
+}
+
+/** Steps of a run: `train.steps`, or what `train.epochs` make of `pairs`; null if neither is known. */
+export function totalSteps({ train }: TrainConfig, pairs: number | null): number | null {
+  if (train.steps !== null) return train.steps;
+  return pairs === null ? null : Math.max(1, Math.ceil((train.epochs * pairs) / train.batchSize));
+}
+
+/**
+ * The largest share p of mismatched pairs that a threshold of mean - k * std can tell apart (SPEC 2.4): with two
+ * clusters the lower one lies sqrt((1 - p) / p) deviations below the mean, so k < sqrt((1 - p) / p), p < 1 / (1 + k^2).
+ */
+export function largestNoise(k: number): number {
+  return 1 / (1 + k ** 2);
+}
+
+function warnings(config: TrainConfig, plan: Omit<TrainPlan, 'warnings'>): string[] {
+  const { sched, optim, queue, train, evaluate, data, loss, token } = config;
+  const { steps, pairs, filter } = plan;
+  const found: [boolean, string][] = [
+    [steps !== null && sched.warmupSteps >= steps, `sched.warmupSteps (${sched.warmupSteps}) is not below the run's ${steps} steps: the rate never reaches optim.lr.`],
+    [sched.minLr > optim.lr, `sched.minLr (${sched.minLr}) is above optim.lr (${optim.lr}): the rate rises to the end.`],
+    [pairs !== null && queue.size > pairs - train.batchSize, `queue.size (${queue.size}) is not below the ${pairs} pairs less a batch: images meet their own older keys as negatives.`],
+    [steps !== null && filter.firstStep !== null && filter.firstStep > steps, `The filter starts at step ${filter.firstStep}, after the run's ${steps} steps: lower amf.minValid or queue.size.`],
+    [evaluate.everySteps > 0 && data.validation.length === 0, 'evaluate.everySteps is set but data.validation is not: nothing is evaluated.'],
+    [loss.weights.cmvm > 0 && token.tokenizer === null, 'token.tokenizer is not set: run `cots train-tokenizer` first, or set loss.weights.cmvm=0.'],
+  ];
+  return found.filter(([holds]) => holds).map(([, text]) => text);
+}

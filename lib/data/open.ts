@@ -1,0 +1,86 @@
+/** Opens a data set, whatever its form, as manifest entries. */
+import { stat } from 'node:fs/promises';
+import path from 'node:path';
+import { DataError } from '../errors.js';
+import { fileError } from '../read-file.js';
+import { checkEntries, type ManifestEntry } from './manifest.js';
+import { readFolder } from './readers/folder.js';
+import { readJsonl } from './readers/jsonl.js';
+import { readKarpathy } from './readers/karpathy.js';
+
+/** What the entries are for: decides which split is taken when none is named, and whether captions must be there. */
+export type DatasetUse = 'train' | 'validation' | 'any';
+
+export interface OpenOptions {
+  /** Split to take; null: `train` for training, `val` or `validation` for validation, all otherwise. @default null */
+  readonly split?: string | null;
+  /** @default 'any' */
+  readonly use?: DatasetUse;
+  /** Folder that image paths are relative to; null: that of the file. @default null */
+  readonly images?: string | null;
+  /** Captions taken of each image; null: all. @default null */
+  readonly captionsPerImage?: number | null;
+  /** Refuse an entry without a caption, or with a blank one. @default true unless `use` is 'any' */
+  readonly requireCaptions?: boolean;
+}
+
+/** A data set's entries, with absolute image paths. */
+export interface Dataset {
+  readonly entries: readonly ManifestEntry[];
+  readonly kind: 'manifest' | 'karpathy' | 'folder';
+  /** The split taken; null: all. */
+  readonly split: string | null;
+  readonly path: string;
+}
+
+/** Manifests are found under this name in a folder. */
+export const manifestName = 'manifest.jsonl';
+
+/**
+ * Opens a manifest (`.jsonl`), a Karpathy file (`.json`), or a folder: one with a `manifest.jsonl`, or images with captions.
+ * Throws `ERR_COTS_DATA` for what is none of these, has no entry of the split, or lacks captions; `ERR_COTS_FILE`.
+ */
+export async function openDataset(file: string, options: OpenOptions = {}): Promise<Dataset> {
+  const { use = 'any', images = null, captionsPerImage = null } = options;
+  const { kind, entries: all } = await read(file, images);
+  const split = options.split ?? defaultSplit(all, use, file);
+  const taken = split === null ? all : all.filter((entry) => entry.split === split);
+  if (taken.length === 0) throw noSuchSplit(file, split, all);
+  const entries = captionsPerImage === null ? taken : taken.map((entry) => ({ ...entry, captions: entry.captions.slice(0, captionsPerImage) }));
+  checkEntries(entries, file, { captions: options.requireCaptions ?? use !== 'any' });
+  return { entries, kind, split, path: file };
+}
+
+async function read(file: string, images: string | null): Promise<Pick<Dataset, 'kind' | 'entries'>> {
+  const found = await stat(file).catch((error: unknown) => {
+    throw fileError(error, file, 'a data set');
+  });
+  if (found.isDirectory()) {
+    const inside = path.join(file, manifestName);
+    const manifest = await stat(inside).catch(() => undefined);
+    if (manifest?.isFile()) return { kind: 'manifest', entries: await readJsonl(inside, images) };
+    return { kind: 'folder', entries: await readFolder(file, images) };
+  }
+
+  const ending = path.extname(file).toLowerCase();
+  if (ending === '.jsonl') return { kind: 'manifest', entries: await readJsonl(file, images) };
+  if (ending === '.json') return { kind: 'karpathy', entries: await readKarpathy(file, images) };
+  throw new DataError(`Expected a data set to be a manifest (.jsonl), a Karpathy file (.json) or a folder of images, got ${file}. Make a manifest of it.`);
+}
+
+function defaultSplit(entries: readonly ManifestEntry[], use: DatasetUse, file: string): string | null {
+  if (use === 'any') return null;
+  const splits = new Set(entries.map(({ split }) => split));
+  if (use === 'train') return 'train';
+  const named = ['val', 'validation'].find((name) => splits.has(name));
+  if (named !== undefined) return named;
+  if (splits.size === 1) return null;
+  throw noSuchSplit(file, 'val', entries);
+}
+
+function noSuchSplit(file: string, split: string | null, entries: readonly ManifestEntry[]): DataError {
+  const counts = new Map<string, number>();
+  for (const entry of entries) counts.set(entry.split, (counts.get(entry.split) ?? 0) + 1);
+  const has = [...counts].map(([name, count]) => `${name} (${count})`).join(', ');
+  return new DataError(`Expected ${file} to have entries of split '${split}', it has ${has}. Name one of these: a list entry { path, split }, or --split.`);
+}

@@ -1,0 +1,92 @@
+/** A folder of images with captions: `name.jpg` beside `name.txt` (a caption a line), or `captions.jsonl`. */
+import { readdir } from 'node:fs/promises';
+import path from 'node:path';
+import { DataError } from '../../errors.js';
+import { fileError, readText } from '../../read-file.js';
+import type { ManifestEntry } from '../manifest.js';
+
+const imageEndings = new Set(['.jpg', '.jpeg', '.png', '.webp', '.gif', '.tif', '.tiff', '.avif']);
+
+/** Name of the file with the captions of a folder: lines {"image", "captions"} or {"image", "caption"}. */
+export const captionsFile = 'captions.jsonl';
+
+/**
+ * Reads a folder and the folders in it, sorted by name. An entry's id is the image's path in the folder without its ending.
+ * An image without captions has an empty list. Throws `ERR_COTS_DATA` for a folder without images.
+ */
+export async function readFolder(folder: string, images: string | null): Promise<ManifestEntry[]> {
+  const root = images ?? folder;
+  const names = await listImages(root);
+  if (names.length === 0) {
+    throw new DataError(
+      `Expected ${root} to hold images (${[...imageEndings].join(', ')}), got none. Put name.jpg and name.txt with a caption a line in it.`,
+    );
+  }
+
+  const given = await readCaptions(path.join(folder, captionsFile));
+  const entries: ManifestEntry[] = [];
+  const ids = new Set<string>();
+  for (const name of names) {
+    const stem = name.slice(0, -path.extname(name).length);
+    const id = ids.has(stem) ? name : stem;
+    ids.add(id);
+    const captions = given?.get(name) ?? given?.get(stem) ?? (await siblingCaptions(path.join(root, `${stem}.txt`)));
+    entries.push({ id, image: path.resolve(root, name), captions, split: 'train', source: path.basename(folder) });
+  }
+
+  return entries;
+}
+
+async function listImages(root: string): Promise<string[]> {
+  try {
+    const found = await readdir(root, { recursive: true });
+    return found.filter((name) => imageEndings.has(path.extname(name).toLowerCase())).sort(byCodeUnits);
+  } catch (error) {
+    throw fileError(error, root, 'a folder of images');
+  }
+}
+
+async function siblingCaptions(file: string): Promise<string[]> {
+  const text = await readText(file, 'captions').catch((error: unknown) => {
+    if (((error as Error).cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT') return '';
+    throw error;
+  });
+  return text.split(/\r?\n/).filter((line) => line.trim() !== '');
+}
+
+/** Captions by image path; undefined without the file. */
+async function readCaptions(file: string): Promise<Map<string, string[]> | undefined> {
+  const text = await readText(file, 'captions').catch((error: unknown) => {
+    if (((error as Error).cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (text === undefined) return undefined;
+  const captions = new Map<string, string[]>();
+  for (const [index, line] of text.split(/\r?\n/).entries()) {
+    if (line.trim() === '') continue;
+    const { image, texts } = parseLine(line, `line ${index + 1} of ${file}`);
+    captions.set(image, [...(captions.get(image) ?? []), ...texts]);
+  }
+
+  return captions;
+}
+
+function parseLine(line: string, where: string): { image: string; texts: string[] } {
+  let value: { image?: unknown; captions?: unknown; caption?: unknown } | null = null;
+  try {
+    value = JSON.parse(line);
+  } catch {
+    // Told below with the rule.
+  }
+
+  const texts = value?.captions ?? (value?.caption === undefined ? undefined : [value.caption]);
+  if (typeof value?.image !== 'string' || !Array.isArray(texts) || !texts.every((text) => typeof text === 'string')) {
+    throw new DataError(`Expected ${where} to be {"image": "a.jpg", "captions": ["..."]}, got '${line.slice(0, 80)}'. Correct that line.`);
+  }
+
+  return { image: path.normalize(value.image), texts };
+}
+
+function byCodeUnits(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

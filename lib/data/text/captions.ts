@@ -1,0 +1,75 @@
+/** Captions as the text tower takes them, and the vocabulary of a run. */
+import type { TrainConfig } from '../../config/schema.js';
+import { ConfigError } from '../../errors.js';
+import { cleanCaption, type TextCleaning } from './clean.js';
+import { TextTokenizer } from './tokenizer.js';
+import { countWords, makeVocabulary } from './vocabulary.js';
+
+/** How captions become ids. */
+export interface CaptionRules {
+  readonly clean: TextCleaning;
+  /** Words that `albef` cleaning keeps; 0: all. */
+  readonly maxWords: number;
+  /** Ids at most, [CLS] and [SEP] included. */
+  readonly maxLength: number;
+}
+
+/** The rules of a config. */
+export function captionRules({ data }: Pick<TrainConfig, 'data'>): CaptionRules {
+  return { clean: data.textClean, maxWords: data.textMaxWords, maxLength: data.textMaxLen };
+}
+
+/** Ids of captions, each encoded once while the store has room. */
+export class CaptionEncoder {
+  readonly tokenizer: TextTokenizer;
+  readonly rules: CaptionRules;
+  readonly #known = new Map<string, Int32Array>();
+  readonly #maxLetters: number;
+  #letters = 0;
+
+  /** @param maxLetters letters of captions whose ids are kept. */
+  constructor(tokenizer: TextTokenizer, rules: CaptionRules, maxLetters = 32 * 2 ** 20) {
+    this.tokenizer = tokenizer;
+    this.rules = rules;
+    this.#maxLetters = maxLetters;
+  }
+
+  /** [CLS] ids [SEP] of one caption; do not write to it. */
+  encode(caption: string): Int32Array {
+    const known = this.#known.get(caption);
+    if (known !== undefined) return known;
+    const { clean, maxWords, maxLength } = this.rules;
+    const ids = this.tokenizer.encode(cleanCaption(caption, clean, maxWords), maxLength);
+    if (this.#letters + caption.length <= this.#maxLetters) {
+      this.#letters += caption.length;
+      this.#known.set(caption, ids);
+    }
+
+    return ids;
+  }
+}
+
+/**
+ * The tokenizer of a run: `data.vocabulary`, or one made from the captions. Throws `ERR_COTS_CONFIG` for a vocabulary larger
+ * than `model.text.vocabSize`, `ERR_COTS_TOKENIZER`, `ERR_COTS_FILE`.
+ */
+export async function textTokenizerFor({ data, model }: Pick<TrainConfig, 'data' | 'model'>, captions: Iterable<string>): Promise<TextTokenizer> {
+  const { vocabSize } = model.text;
+  if (data.vocabulary === null) {
+    const counts = await countWords(cleaned(captions, data.textClean, data.textMaxWords));
+    return TextTokenizer.fromVocabulary(makeVocabulary(counts, { size: vocabSize }));
+  }
+
+  const tokenizer = await TextTokenizer.load(data.vocabulary);
+  if (tokenizer.vocabSize > vocabSize) {
+    throw new ConfigError(
+      `Expected \`model.text.vocabSize\` to be at least the ${tokenizer.vocabSize} words of ${data.vocabulary}, got ${vocabSize}. Set model.text.vocabSize=${tokenizer.vocabSize}.`,
+    );
+  }
+
+  return tokenizer;
+}
+
+function* cleaned(captions: Iterable<string>, clean: TextCleaning, maxWords: number): Iterable<string> {
+  for (const caption of captions) yield cleanCaption(caption, clean, maxWords);
+}

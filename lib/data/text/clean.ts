@@ -1,0 +1,24 @@
+/** Cleaning of captions (SPEC 2.5 `data.textClean`). */
+
+/** Which cleaning: ALBEF's `pre_caption`, or none. */
+export type TextCleaning = 'albef' | 'none';
+
+// Python's `\s` on text; JavaScript's differs by U+001C to U+001F, U+0085 and U+FEFF.
+const whiteRuns = /[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]{2,}/g;
+
+/**
+ * A caption as the text tower's tokenizer takes it. `albef`: lower case; `, . ' ! ? " ( ) * # : ; ~` deleted; `-` and `/` to
+ * spaces; `<person>` to person; runs of white space to one space; at most `maxWords` words (0: all).
+ */
+export function cleanCaption(caption: string, cleaning: TextCleaning, maxWords: number): string {
+  if (cleaning === 'none') return caption;
+  const plain = caption
+    .toLowerCase()
+    .replace(/[,.'!?"()*#:;~]/g, '')
+    .replaceAll('-', ' ')
+    .replaceAll('/', ' ')
+    .replaceAll('<person>', 'person');
+  const single = plain.replace(whiteRuns, ' ').replace(/\n+$/, '').replace(/^ +| +$/g, '');
+  const words = single.split(' ');
+  return maxWords > 0 && words.length > maxWords ? words.slice(0, maxWords).join(' ') : single;
+}

@@ -1,0 +1,167 @@
+/** WordPiece: captions to ids, as transformers' `BertTokenizerFast` makes them. Legend: B texts, L tokens. */
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { Tokenizer } from '@huggingface/tokenizers';
+import { show } from '../../checks.js';
+import { CotsError } from '../../errors.js';
+import { fileError, readText } from '../../read-file.js';
+import { specialWords, tokenizerJson } from './tokenizer-json.js';
+
+/** Ids of the special words. */
+export interface SpecialIds {
+  readonly pad: number;
+  readonly unk: number;
+  readonly cls: number;
+  readonly sep: number;
+  readonly mask: number;
+}
+
+/** A batch of encoded texts. */
+export interface EncodedTexts {
+  /** [B, L], row-major, padded with `special.pad` to the longest text. */
+  readonly ids: Int32Array;
+  /** [B]: tokens of each text, [CLS] and [SEP] included. */
+  readonly lengths: Int32Array;
+  /** L. */
+  readonly columns: number;
+}
+
+// A CJK letter beyond 16 bits: BERT sets spaces around it, the JavaScript tokenizer sees two halves (ranges of BERT).
+const wideCjk = /[\u{20000}-\u{2a6df}\u{2a700}-\u{2ceaf}\u{2f800}-\u{2fa1f}]/gu;
+
+/** A WordPiece tokenizer. */
+export class TextTokenizer {
+  readonly special: SpecialIds;
+  /** Ids are below this. */
+  readonly vocabSize: number;
+  readonly #json: object;
+  readonly #tokenizer: Tokenizer;
+  readonly #normalizer: { type?: string; lowercase?: boolean } | null;
+
+  /** @param json the object of a `tokenizer.json`; `where` names it in messages. Throws `ERR_COTS_TOKENIZER`. */
+  constructor(json: object, where: string) {
+    this.#json = json;
+    this.#normalizer = (json as { normalizer?: { type?: string } | null }).normalizer ?? null;
+    this.#tokenizer = create(json, where);
+    const id = (name: keyof SpecialIds) => {
+      const found = this.#tokenizer.token_to_id(specialWords[name]);
+      if (found !== undefined) return found;
+      throw tokenizerError(`Expected ${where} to have the word ${specialWords[name]}, it has not. Use a BERT vocabulary.`);
+    };
+    this.special = { pad: id('pad'), unk: id('unk'), cls: id('cls'), sep: id('sep'), mask: id('mask') };
+    this.vocabSize = 1 + largestId(json);
+  }
+
+  /** Reads `tokenizer.json`, `vocab.txt`, or a folder with one of them. Throws `ERR_COTS_TOKENIZER`, `ERR_COTS_FILE`. */
+  static async load(file: string): Promise<TextTokenizer> {
+    if (path.extname(file) === '.txt') return TextTokenizer.fromVocabulary((await readText(file, 'a vocabulary')).split(/\r?\n/), file);
+    if (path.extname(file) !== '.json') return TextTokenizer.#fromFolder(file);
+    const text = await readText(file, 'a tokenizer');
+    let json: unknown;
+    try {
+      json = JSON.parse(text);
+    } catch (error) {
+      throw tokenizerError(`Expected ${file} to be JSON, got: ${(error as Error).message}. Restore it from its source.`, error);
+    }
+
+    if (typeof json !== 'object' || json === null || !('model' in json)) {
+      throw tokenizerError(`Expected ${file} to be a tokenizer.json with a \`model\`, got ${show(json)}. Give tokenizer.json or vocab.txt.`);
+    }
+
+    return new TextTokenizer(json, file);
+  }
+
+  /** A lower-casing BERT tokenizer of these words, in the order of their ids. An empty last line is dropped. */
+  static fromVocabulary(words: readonly string[], where = 'the vocabulary'): TextTokenizer {
+    const kept = words.at(-1) === '' ? words.slice(0, -1) : words;
+    return new TextTokenizer(tokenizerJson(kept, where), where);
+  }
+
+  static async #fromFolder(folder: string): Promise<TextTokenizer> {
+    const tried: string[] = [];
+    for (const name of ['tokenizer.json', 'vocab.txt']) {
+      const file = path.join(folder, name);
+      try {
+        return await TextTokenizer.load(file);
+      } catch (error) {
+        if (((error as Error).cause as NodeJS.ErrnoException | undefined)?.code !== 'ENOENT') throw error;
+        tried.push(file);
+      }
+    }
+
+    throw tokenizerError(`Expected a tokenizer in ${folder}, found none of ${tried.join(', ')}. Give tokenizer.json or vocab.txt.`);
+  }
+
+  /** [CLS] words [SEP], at most `maxLength` ids: the words beyond are cut, [SEP] stays. Empty text is [CLS][SEP]. */
+  encode(text: string, maxLength = Number.MAX_SAFE_INTEGER): Int32Array {
+    const { ids } = this.#tokenizer.encode(this.#prepared(text), { add_special_tokens: false });
+    const count = Math.min(ids.length, maxLength - 2);
+    const encoded = new Int32Array(count + 2);
+    encoded[0] = this.special.cls;
+    for (let index = 0; index < count; index++) encoded[index + 1] = ids[index] as number;
+    encoded[count + 1] = this.special.sep;
+    return encoded;
+  }
+
+  /** Words of `text` as the vocabulary cuts them, without [CLS] and [SEP]. */
+  words(text: string): string[] {
+    return this.#tokenizer.tokenize(this.#prepared(text), { add_special_tokens: false });
+  }
+
+  /** Pads encoded texts to the longest. */
+  pad(texts: readonly Int32Array[]): EncodedTexts {
+    const columns = texts.reduce((longest, { length }) => Math.max(longest, length), 0);
+    const ids = new Int32Array(texts.length * columns).fill(this.special.pad);
+    const lengths = new Int32Array(texts.length);
+    for (const [row, text] of texts.entries()) {
+      ids.set(text, row * columns);
+      lengths[row] = text.length;
+    }
+
+    return { ids, lengths, columns };
+  }
+
+  /** Encodes and pads. */
+  encodeBatch(texts: readonly string[], maxLength: number): EncodedTexts {
+    return this.pad(texts.map((text) => this.encode(text, maxLength)));
+  }
+
+  /** Contents of a `tokenizer.json` that transformers loads to the same ids. */
+  toJSON(): object {
+    return this.#json;
+  }
+
+  /** Writes `tokenizer.json`. Throws `ERR_COTS_FILE`. */
+  async save(file: string): Promise<void> {
+    await writeFile(file, `${JSON.stringify(this.#json, null, 1)}\n`).catch((error: unknown) => {
+      throw fileError(error, file, 'a tokenizer');
+    });
+  }
+
+  /** Where the JavaScript normalizer differs from BERT's: a capital sigma at a word's end, and wide CJK letters. */
+  #prepared(text: string): string {
+    if (this.#normalizer?.type !== 'BertNormalizer') return text;
+    const spaced = text.replace(wideCjk, ' $& ');
+    return this.#normalizer.lowercase === false ? spaced : spaced.replaceAll('\u03a3', '\u03c3');
+  }
+}
+
+function create(json: object, where: string): Tokenizer {
+  try {
+    return new Tokenizer(json, {});
+  } catch (error) {
+    throw tokenizerError(`Expected ${where} to be a tokenizer that can be read, got: ${(error as Error).message}. Restore it from its source.`, error);
+  }
+}
+
+function largestId(json: object): number {
+  const { model, added_tokens: added } = json as { model: { vocab: Record<string, number> }; added_tokens?: { id: number }[] };
+  let largest = -1;
+  for (const id of Object.values(model.vocab)) largest = Math.max(largest, id);
+  for (const { id } of added ?? []) largest = Math.max(largest, id);
+  return largest;
+}
+
+function tokenizerError(message: string, cause?: unknown): CotsError {
+  return new CotsError('ERR_COTS_TOKENIZER', message, { cause });
+}

@@ -1,0 +1,19 @@
+/** The public interface of the package. */
+export type { Matrix } from './binding.js';
+export type { ModelConfig, ModelConfigInput, TrainConfig, TrainConfigInput } from './config/schema.js';
+export type { Device, Precision } from './device.js';
+export * from './errors.js';
+export type { Recalls } from './evaluate/measures.js';
+export type { Protocol } from './evaluate/protocols.js';
+export {
+  type DirectionResult,
+  type EvaluateRetrievalOptions,
+  evaluateRetrieval,
+  type RetrievalResult,
+} from './evaluate/retrieval.js';
+export { Cots, type CreateOptions, type EmbedOptions, type LoadOptions, type VideoEmbeddings } from './model/cots.js';
+export type { EmbeddedBatch, Item } from './model/embed-stream.js';
+export type { ImageInput } from './model/image-input.js';
+export * as ops from './ops.js';
+export type { Metrics } from './train/metrics.js';
+export { type RunOptions, Trainer, type TrainerOptions, type TrainEvent } from './train/trainer.js';

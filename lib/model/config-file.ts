@@ -1,0 +1,223 @@
+/**
+ * `config.json` and `preprocessor_config.json` of a model folder. The towers are sub-objects with Hugging Face's keys, so that
+ * they read as ViT and BERT; what those do not know (pooling, projection, text rules) stands beside them.
+ */
+import path from 'node:path';
+import { type ModelConfig, modelSchema } from '../config/schema.js';
+import type { CaptionRules } from '../data/text/captions.js';
+import { CheckpointError } from '../errors.js';
+import type { ResizeFilter } from '../ops.js';
+import { readJson } from './files.js';
+
+/** How an image becomes the input of the vision tower. */
+export interface ImageRules {
+  /** Per channel of pixels in [0, 1]. */
+  readonly mean: [number, number, number];
+  readonly std: [number, number, number];
+  readonly filter: ResizeFilter;
+}
+
+/** All that `config.json` and `preprocessor_config.json` say. */
+export interface ModelDescription {
+  readonly config: ModelConfig;
+  readonly image: ImageRules;
+  readonly text: CaptionRules;
+}
+
+/** Names of the files of a model folder. */
+export const modelFiles = {
+  config: 'config.json',
+  weights: 'model.safetensors',
+  tokenizer: 'tokenizer.json',
+  preprocessor: 'preprocessor_config.json',
+} as const;
+
+// Pillow's numbers of the filters, as preprocessor_config.json has them.
+const resampleNumbers: Readonly<Record<ResizeFilter, number>> = { lanczos: 1, bilinear: 2, bicubic: 3 };
+
+/** The contents of the two files, as JSON text. */
+export function describeModel({ config, image, text }: ModelDescription): { config: string; preprocessor: string } {
+  const { image: vision, text: language } = config;
+  const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
+  return {
+    config: json({
+      model_type: 'cots',
+      format_version: 1,
+      architectures: ['CotsModel'],
+      projection_dim: config.embedDim,
+      pool: config.pool,
+      vision_config: {
+        model_type: 'vit',
+        arch: vision.arch,
+        image_size: vision.size,
+        patch_size: vision.patch,
+        num_channels: 3,
+        hidden_size: vision.width,
+        num_hidden_layers: vision.layers,
+        num_attention_heads: vision.heads,
+        intermediate_size: Math.floor(vision.width * vision.mlpRatio),
+        mlp_ratio: vision.mlpRatio,
+        hidden_act: 'gelu',
+        layer_norm_eps: vision.layerNormEps,
+        drop_path_rate: vision.dropPath,
+      },
+      text_config: {
+        model_type: 'bert',
+        arch: language.arch,
+        vocab_size: language.vocabSize,
+        max_position_embeddings: language.maxPositions,
+        hidden_size: language.width,
+        num_hidden_layers: language.layers,
+        num_attention_heads: language.heads,
+        intermediate_size: Math.floor(language.width * language.mlpRatio),
+        mlp_ratio: language.mlpRatio,
+        hidden_act: 'gelu',
+        layer_norm_eps: language.layerNormEps,
+        hidden_dropout_prob: language.dropout,
+      },
+      text_max_length: text.maxLength,
+      text_clean: text.clean,
+      text_max_words: text.maxWords,
+    }),
+    preprocessor: json({
+      image_processor_type: 'ViTImageProcessor',
+      do_convert_rgb: true,
+      do_resize: true,
+      size: { height: vision.size, width: vision.size },
+      resample: resampleNumbers[image.filter],
+      do_rescale: true,
+      rescale_factor: 1 / 255,
+      do_normalize: true,
+      image_mean: image.mean,
+      image_std: image.std,
+    }),
+  };
+}
+
+/** Reads a model folder's two files. Throws `ERR_COTS_CHECKPOINT` that names the file and key, `ERR_COTS_FILE`. */
+export async function readModelDescription(directory: string): Promise<ModelDescription> {
+  const configFile = path.join(directory, modelFiles.config);
+  const file = new Fields(configFile, await readJson(configFile));
+  if (file.text('model_type') !== 'cots') {
+    throw new CheckpointError(
+      `Expected "model_type" in ${configFile} to be cots, got ${file.text('model_type')}. Bring a Hugging Face model in with \`cots import hf\`.`,
+    );
+  }
+
+  const vision = file.section('vision_config');
+  const language = file.section('text_config');
+  const parsed = modelSchema.safeParse({
+    image: {
+      arch: vision.value('arch') ?? 'custom',
+      size: vision.number('image_size'),
+      patch: vision.number('patch_size'),
+      ...towerSizes(vision),
+      dropPath: vision.value('drop_path_rate'),
+    },
+    text: {
+      arch: language.value('arch') ?? 'custom',
+      vocabSize: language.number('vocab_size'),
+      maxPositions: language.number('max_position_embeddings'),
+      ...towerSizes(language),
+      dropout: language.value('hidden_dropout_prob'),
+    },
+    pool: file.text('pool'),
+    embedDim: file.number('projection_dim'),
+  });
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    throw new CheckpointError(`Expected ${configFile} to describe a model, got at ${issue?.path.join('.')}: ${issue?.message}. Restore the file from its source.`);
+  }
+
+  return {
+    config: parsed.data,
+    image: await readImageRules(path.join(directory, modelFiles.preprocessor)),
+    text: {
+      maxLength: file.number('text_max_length'),
+      clean: file.text('text_clean') === 'albef' ? 'albef' : 'none',
+      maxWords: file.number('text_max_words'),
+    },
+  };
+}
+
+function towerSizes(tower: Fields): { width: number; layers: number; heads: number; mlpRatio: number; layerNormEps: number } {
+  const width = tower.number('hidden_size');
+  return {
+    width,
+    layers: tower.number('num_hidden_layers'),
+    heads: tower.number('num_attention_heads'),
+    mlpRatio: (tower.value('mlp_ratio') as number | undefined) ?? tower.number('intermediate_size') / width,
+    layerNormEps: tower.number('layer_norm_eps'),
+  };
+}
+
+/** Reads mean, deviation and filter of a `preprocessor_config.json`, ours or Hugging Face's; a key that is absent has its `fallback`. */
+export async function readImageRules(file: string, fallback?: ImageRules): Promise<ImageRules> {
+  const fields = new Fields(file, await readJson(file));
+  const absent = (key: string): boolean => fallback !== undefined && fields.value(key) === undefined;
+  const normalizes = fields.value('do_normalize') !== false;
+  const channels = (key: string, rule: [number, number, number] | undefined, off: number): [number, number, number] => {
+    if (!normalizes) return [off, off, off];
+    return absent(key) && rule !== undefined ? rule : fields.channels(key);
+  };
+  return {
+    mean: channels('image_mean', fallback?.mean, 0),
+    std: channels('image_std', fallback?.std, 1),
+    filter: absent('resample') && fallback !== undefined ? fallback.filter : filterOf(file, fields.number('resample')),
+  };
+}
+
+function filterOf(file: string, resample: number): ResizeFilter {
+  const filter = (Object.keys(resampleNumbers) as ResizeFilter[]).find((name) => resampleNumbers[name] === resample);
+  if (filter === undefined) {
+    throw new CheckpointError(`Expected "resample" in ${file} to be 1 (lanczos), 2 (bilinear) or 3 (bicubic), got ${resample}.`);
+  }
+
+  return filter;
+}
+
+/** Typed reads of a JSON object, with the file and key in every message. */
+export class Fields {
+  readonly #file: string;
+  readonly #value: Record<string, unknown>;
+
+  constructor(file: string, value: unknown) {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+      throw new CheckpointError(`Expected ${file} to hold a JSON object, got ${JSON.stringify(value)?.slice(0, 60)}.`);
+    }
+
+    this.#file = file;
+    this.#value = value as Record<string, unknown>;
+  }
+
+  value(key: string): unknown {
+    return this.#value[key];
+  }
+
+  number(key: string): number {
+    const value = this.#value[key];
+    if (typeof value !== 'number') throw this.#wrong(key, 'a number');
+    return value;
+  }
+
+  text(key: string): string {
+    const value = this.#value[key];
+    if (typeof value !== 'string') throw this.#wrong(key, 'a text');
+    return value;
+  }
+
+  section(key: string): Fields {
+    if (typeof this.#value[key] !== 'object') throw this.#wrong(key, 'an object');
+    return new Fields(`"${key}" of ${this.#file}`, this.#value[key]);
+  }
+
+  channels(key: string): [number, number, number] {
+    const value = this.#value[key];
+    if (!Array.isArray(value) || value.length !== 3 || !value.every(Number.isFinite)) throw this.#wrong(key, 'three numbers');
+    return value as [number, number, number];
+  }
+
+  #wrong(key: string, rule: string): CheckpointError {
+    return new CheckpointError(`Expected "${key}" in ${this.#file} to be ${rule}, got ${JSON.stringify(this.#value[key])}. Restore the file from its source.`);
+  }
+}

@@ -1,0 +1,233 @@
+/** The public model: load, embed, save. Legend: n items, D embedding, B batch. */
+import type { Matrix, NativeModel } from '../binding.js';
+import * as check from '../checks.js';
+import type { ModelConfig, ModelConfigInput } from '../config/schema.js';
+import type { Device, Precision } from '../device.js';
+import { CotsError, OptionError } from '../errors.js';
+import { cleanCaption } from '../data/text/clean.js';
+import type { TextTokenizer } from '../data/text/tokenizer.js';
+import { callSite, fromSite, PendingCalls } from '../native-call.js';
+import type { ModelDescription } from './config-file.js';
+import { type EmbeddedBatch, embedStream, type Item } from './embed-stream.js';
+import { type ImageInput, imageViews } from './image-input.js';
+import { createParts, loadParts } from './model-parts.js';
+import { writeModelFolder } from './model-folder.js';
+
+export interface LoadOptions {
+  /** @default 'cpu' */
+  readonly device?: Device;
+  /** @default 'float32' on a CPU */
+  readonly precision?: Precision;
+  /** Threads of native work. @default the cores this process may use */
+  readonly threads?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface CreateOptions {
+  /** Seed of the random weights. @default 0 */
+  readonly seed?: number;
+  /** @default 'cpu' */
+  readonly device?: Device;
+}
+
+export interface EmbedOptions {
+  /** Items a native call takes; bounds memory, changes no vector. @default 32 images, 256 texts */
+  readonly batchSize?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** Per-video means, their frames, and where each video's frames begin. */
+export interface VideoEmbeddings {
+  videos: Matrix;
+  frames: Matrix;
+  /** n + 1 row numbers into `frames`. */
+  offsets: Uint32Array;
+  /** Seconds, one a frame. */
+  timestamps: Float64Array;
+}
+
+/** What a `Cots` is made of. */
+export interface CotsParts {
+  readonly description: ModelDescription;
+  readonly tokenizer: TextTokenizer;
+  readonly native: Promise<NativeModel>;
+}
+
+const defaultImageBatch = 32;
+const defaultTextBatch = 256;
+
+/**
+ * A two-stream vision-language model. Calls queue, never reject for being busy; `dispose()` frees the weights.
+ * @example
+ * const model = await Cots.load('runs/demo/latest');
+ * const { data, shape } = await model.embedTexts(['a red bus']);
+ */
+export class Cots {
+  /** Sizes of the network. */
+  readonly config: ModelConfig;
+  readonly #parts: CotsParts;
+  readonly #calls = new PendingCalls('Cots model');
+
+  /** Use `Cots.load` or `Cots.create`. @internal */
+  constructor(parts: CotsParts) {
+    this.#parts = parts;
+    this.config = parts.description.config;
+    parts.native.catch(() => {});
+  }
+
+  /**
+   * Loads a model folder: config.json, model.safetensors, tokenizer.json, preprocessor_config.json.
+   * Rejects `ERR_COTS_CHECKPOINT` for a file that is missing, torn or of another shape, `ERR_COTS_OPTION`, `ERR_COTS_DEVICE`.
+   */
+  static async load(directory: string, options?: LoadOptions): Promise<Cots> {
+    const site = callSite(Cots.load);
+    return fromSite(site, async () => {
+      check.text('directory', directory);
+      check.options('Cots.load', options, ['device', 'precision', 'threads', 'signal']);
+      const signal = check.signal(options?.signal);
+      const parts = await loadParts(directory, options ?? {});
+      if (signal?.aborted) (await parts.native).dispose();
+      signal?.throwIfAborted();
+      return new Cots(parts);
+    });
+  }
+
+  /** A model with random weights. Without a vocabulary of its own it spells words letter by letter. Rejects `ERR_COTS_CONFIG`, `ERR_COTS_OPTION`. */
+  static async create(config: ModelConfigInput, options?: CreateOptions): Promise<Cots> {
+    const site = callSite(Cots.create);
+    return fromSite(site, async () => {
+      check.options('Cots.create', options, ['seed', 'device']);
+      return new Cots(await createParts(config, options ?? {}));
+    });
+  }
+
+  /**
+   * Embeds images: unit rows [n, D]. A path, encoded bytes, or RGB pixels each; resized to the model's input, aspect not kept.
+   * Rejects `ERR_COTS_IMAGE` naming the first image that cannot be read.
+   */
+  async embedImages(images: readonly ImageInput[], options?: EmbedOptions): Promise<Matrix> {
+    const site = callSite(this.embedImages);
+    return fromSite(site, async () => {
+      const { batchSize, signal } = this.#options('embedImages', options, defaultImageBatch);
+      if (!Array.isArray(images)) throw new OptionError(`Expected \`images\` to be an array, got ${check.show(images)}.`);
+      const dimension = this.#dimension('image');
+      const rows = emptyMatrix(images.length, dimension);
+      const views = (begin: number): Promise<Uint8Array> => this.#views(images.slice(begin, begin + batchSize), begin);
+      let next = images.length > 0 ? views(0) : undefined;
+      for (let begin = 0; begin < images.length; begin += batchSize) {
+        const pixels = await (next as Promise<Uint8Array>);
+        signal?.throwIfAborted();
+        next = begin + batchSize < images.length ? views(begin + batchSize) : undefined;
+        next?.catch(() => {});
+        const count = Math.min(batchSize, images.length - begin);
+        rows.data.set(await this.#embedPixels(pixels, count, signal), begin * dimension);
+      }
+
+      return rows;
+    });
+  }
+
+  /** Embeds texts: unit rows [n, D]. Cleaning and length limit are the model's own. An empty text embeds as [CLS][SEP]. */
+  async embedTexts(texts: readonly string[], options?: EmbedOptions): Promise<Matrix> {
+    const site = callSite(this.embedTexts);
+    return fromSite(site, async () => {
+      const { batchSize, signal } = this.#options('embedTexts', options, defaultTextBatch);
+      if (!Array.isArray(texts)) throw new OptionError(`Expected \`texts\` to be an array, got ${check.show(texts)}.`);
+      for (const [index, text] of texts.entries()) {
+        if (typeof text !== 'string') throw new OptionError(`Expected \`texts[${index}]\` to be a text, got ${check.show(text)}.`);
+      }
+
+      const dimension = this.#dimension('text');
+      const rows = emptyMatrix(texts.length, dimension);
+      for (let begin = 0; begin < texts.length; begin += batchSize) {
+        const embedded = await this.#embedWords(texts.slice(begin, begin + batchSize), signal);
+        rows.data.set(embedded, begin * dimension);
+      }
+
+      return rows;
+    });
+  }
+
+  /** Not in this version. */
+  async embedVideos(_videos: readonly string[], _options?: { frames?: number; fps?: number }): Promise<VideoEmbeddings> {
+    throw notImplemented('embedVideos');
+  }
+
+  /** Not in this version. */
+  async attention(_image: ImageInput, _text: string, _options?: object): Promise<{ map: Float32Array; grid: [rows: number, columns: number]; score: number }> {
+    throw notImplemented('attention');
+  }
+
+  /**
+   * Embeds a stream in batches, in order, holding two batches at most. An item that cannot be embedded is left out of `ids` and
+   * `vectors` and stands in `errors`; aborts, disposal and failures of the stream itself are thrown.
+   */
+  embed(stream: AsyncIterable<Item>, options?: EmbedOptions): AsyncIterable<EmbeddedBatch> {
+    const { batchSize, signal } = this.#options('embed', options, defaultImageBatch);
+    return embedStream(stream, {
+      batchSize,
+      signal,
+      dimensions: { image: this.#dimension('image'), text: this.#dimension('text') },
+      views: (image) => this.#views([image], 0),
+      embedPixels: (pixels, count) => this.#embedPixels(pixels, count, signal),
+      embedTexts: (texts) => this.#embedWords(texts, signal),
+    });
+  }
+
+  /** Writes a model folder: a new one appears whole, in an existing one each file is replaced whole. Rejects `ERR_COTS_FILE`. */
+  async save(directory: string): Promise<void> {
+    const site = callSite(this.save);
+    return fromSite(site, async () => {
+      check.text('directory', directory);
+      const { description, tokenizer, native } = this.#parts;
+      await this.#calls.run(undefined, async () => {
+        const model = await native;
+        await writeModelFolder(directory, description, tokenizer, (file) => model.save({ file }));
+      });
+    });
+  }
+
+  /** Frees the weights. Pending and later calls reject `ERR_COTS_DISPOSED`. A second call does nothing. */
+  dispose(): void {
+    if (!this.#calls.dispose()) return;
+    this.#parts.native.then((model) => model.dispose(), () => {});
+  }
+
+  /** Width of the rows of `embedImages` or `embedTexts`. */
+  #dimension(side: 'image' | 'text'): number {
+    return this.config.embedDim === 0 ? this.config[side].width : this.config.embedDim;
+  }
+
+  #options(where: string, options: EmbedOptions | undefined, batch: number): { batchSize: number; signal: AbortSignal | undefined } {
+    this.#calls.check();
+    check.options(where, options, ['batchSize', 'signal']);
+    return {
+      batchSize: check.integer('batchSize', options?.batchSize ?? batch, 1, 65_536),
+      signal: check.signal(options?.signal),
+    };
+  }
+
+  #views(images: readonly ImageInput[], first: number): Promise<Uint8Array> {
+    return imageViews(images, first, this.config.image.size, this.#parts.description.image.filter);
+  }
+
+  #embedPixels(pixels: Uint8Array, count: number, signal: AbortSignal | undefined): Promise<Float32Array> {
+    const { mean, std } = this.#parts.description.image;
+    return this.#calls.run(signal, async (cancel) => (await this.#parts.native).embedImages({ pixels, count, mean, std, cancel }));
+  }
+
+  #embedWords(texts: readonly string[], signal: AbortSignal | undefined): Promise<Float32Array> {
+    const { description, tokenizer } = this.#parts;
+    const { clean, maxWords, maxLength } = description.text;
+    const { ids, lengths } = tokenizer.encodeBatch(texts.map((text) => cleanCaption(text, clean, maxWords)), maxLength);
+    return this.#calls.run(signal, async (cancel) => (await this.#parts.native).embedTexts({ ids, lengths, cancel }));
+  }
+}
+
+function emptyMatrix(rows: number, columns: number): Matrix {
+  return { data: new Float32Array(rows * columns), shape: [rows, columns] };
+}
+
+function notImplemented(name: string): CotsError {
+  return new CotsError('ERR_COTS_NOT_IMPLEMENTED', `Expected a call of this version, got \`${name}\`, which it does not have yet.`);
+}

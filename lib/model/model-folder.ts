@@ -1,0 +1,73 @@
+/** A model folder as a whole: its hash, and writing it. */
+import { createHash } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import type { TextTokenizer } from '../data/text/tokenizer.js';
+import { CheckpointError } from '../errors.js';
+import { describeModel, type ModelDescription, modelFiles } from './config-file.js';
+import { exists, hashFile, kindOf, replaceFile, replaceFolder, writeFileAtomic } from './files.js';
+
+/** SHA-256 over the names and hashes of the four files: the identity of a model, wherever its folder lies. */
+export async function hashModel(directory: string): Promise<string> {
+  const hash = createHash('sha256');
+  for (const name of Object.values(modelFiles)) {
+    const file = path.join(directory, name);
+    hash.update(`${name} ${(await exists(file)) ? await hashFile(file) : 'absent'}\n`);
+  }
+
+  return hash.digest('hex');
+}
+
+/** Throws `ERR_COTS_CHECKPOINT` naming each file that a model folder lacks. */
+export async function checkModelFolder(directory: string): Promise<void> {
+  const kind = await kindOf(directory);
+  if (kind !== 'directory') {
+    throw new CheckpointError(`Expected a model folder at ${directory}, got ${kind ?? 'nothing'}. Name the folder that holds ${modelFiles.config}.`);
+  }
+
+  const missing: string[] = [];
+  for (const name of [modelFiles.config, modelFiles.weights, modelFiles.tokenizer, modelFiles.preprocessor]) {
+    if ((await kindOf(path.join(directory, name))) !== 'file') missing.push(name);
+  }
+
+  if (missing.length > 0) {
+    throw new CheckpointError(`Expected the model folder ${directory} to hold ${Object.values(modelFiles).join(', ')}, it lacks ${missing.join(', ')}. Name a complete folder, such as RUN/latest or RUN/checkpoints/step-NNNNNNNN.`);
+  }
+}
+
+/** The small files of a model folder: everything but the weights. */
+export async function writeModelText(directory: string, description: ModelDescription, tokenizer: TextTokenizer): Promise<void> {
+  const { config, preprocessor } = describeModel(description);
+  await writeFile(path.join(directory, modelFiles.config), config);
+  await writeFile(path.join(directory, modelFiles.preprocessor), preprocessor);
+  await writeFile(path.join(directory, modelFiles.tokenizer), tokenizerText(tokenizer));
+}
+
+/**
+ * Writes a model folder. A new folder appears whole; in one that exists each file is replaced whole, the others stay.
+ * `saveWeights` writes model.safetensors to the path it is given.
+ */
+export async function writeModelFolder(
+  directory: string,
+  description: ModelDescription,
+  tokenizer: TextTokenizer,
+  saveWeights: (file: string) => Promise<void>,
+): Promise<void> {
+  if (!(await exists(directory))) {
+    await replaceFolder(directory, async (temporary) => {
+      await writeModelText(temporary, description, tokenizer);
+      await saveWeights(path.join(temporary, modelFiles.weights));
+    });
+    return;
+  }
+
+  const { config, preprocessor } = describeModel(description);
+  await replaceFile(path.join(directory, modelFiles.weights), saveWeights);
+  await writeFileAtomic(path.join(directory, modelFiles.tokenizer), tokenizerText(tokenizer));
+  await writeFileAtomic(path.join(directory, modelFiles.preprocessor), preprocessor);
+  await writeFileAtomic(path.join(directory, modelFiles.config), config);
+}
+
+function tokenizerText(tokenizer: TextTokenizer): string {
+  return `${JSON.stringify(tokenizer.toJSON(), null, 1)}\n`;
+}

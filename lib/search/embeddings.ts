@@ -1,0 +1,211 @@
+/**
+ * A folder of embeddings in clip-retrieval's layout (ECOSYSTEM 3.3): `img_emb/img_emb_I.npy`, `text_emb/text_emb_I.npy`,
+ * `metadata/metadata_I.parquet` whose row k belongs to row k of both, and `manifest.json`. A partition is written whole or
+ * not at all; a run that was stopped goes on with the first partition that is missing.
+ */
+import { createHash } from 'node:crypto';
+import { readdir } from 'node:fs/promises';
+import path from 'node:path';
+import { asyncBufferFromFile, parquetReadObjects } from 'hyparquet';
+import { parquetWriteBuffer } from 'hyparquet-writer';
+import type { Matrix } from '../binding.js';
+import { DataError } from '../errors.js';
+import { exists, makeDirectory, readJson, removeUnfinished, writeFileAtomic } from '../model/files.js';
+import { readNpy, writeNpy } from './npy.js';
+
+export type Modality = 'image' | 'text';
+
+/** The model that made vectors: where it was, and the hash by which it is known again. */
+export interface ModelMark {
+  readonly path: string;
+  readonly hash: string;
+}
+
+/** What a row is about. */
+export interface Entry {
+  readonly id: string;
+  /** Path of the image, or empty. */
+  readonly image: string;
+  /** A caption or the text itself, or empty. */
+  readonly caption: string;
+}
+
+export interface EmbeddingsManifest {
+  readonly format: 'cots-embeddings';
+  readonly version: 1;
+  readonly model: ModelMark;
+  readonly dimension: number;
+  readonly dtype: 'float32';
+  readonly normalized: true;
+  /** Partitions and input rows of each modality present; rows that could not be embedded are left out of the files. */
+  readonly modalities: Partial<Record<Modality, { partitions: number; inputHash: string; rows: number; complete: boolean }>>;
+  readonly created: string;
+}
+
+const layout = { image: ['img_emb', 'img_emb'], text: ['text_emb', 'text_emb'] } as const;
+
+/** The files of one partition. `index` is zero-padded to the digits of the partition count. */
+function partitionFiles(directory: string, modality: Modality, index: number, partitions: number): { npy: string; parquet: string } {
+  const number = String(index).padStart(String(Math.max(partitions - 1, 0)).length, '0');
+  const [folder, stem] = layout[modality];
+  return {
+    npy: path.join(directory, folder, `${stem}_${number}.npy`),
+    parquet: path.join(directory, 'metadata', `metadata_${number}.parquet`),
+  };
+}
+
+/** Identifies an input: the same entries in the same order and partition size. */
+export function inputHash(entries: readonly Entry[], partitionRows: number): string {
+  const hash = createHash('sha256').update(`${partitionRows}\n`);
+  for (const { id, image, caption } of entries) hash.update(`${JSON.stringify([id, image, caption])}\n`);
+  return hash.digest('hex');
+}
+
+/** Begins or continues a folder. Throws `ERR_COTS_DATA` when it holds the vectors of another model or input. */
+export async function beginEmbeddings(
+  directory: string,
+  modality: Modality,
+  plan: { model: ModelMark; dimension: number; partitions: number; inputHash: string },
+): Promise<EmbeddingsManifest> {
+  for (const folder of ['', layout[modality][0], 'metadata']) {
+    await makeDirectory(path.join(directory, folder));
+    await removeUnfinished(path.join(directory, folder));
+  }
+
+  const found = (await exists(path.join(directory, 'manifest.json'))) ? await readEmbeddingsManifest(directory) : undefined;
+  if (found !== undefined && found.model.hash !== plan.model.hash) {
+    throw new DataError(`Expected ${directory} to hold vectors of the model ${plan.model.path}, got those of ${found.model.path} (another hash). Use another --out.`);
+  }
+
+  const other = Object.entries(found?.modalities ?? {}).find(([, part]) => part.inputHash !== plan.inputHash);
+  if (other !== undefined) {
+    throw new DataError(`Expected ${directory} to be empty or of the same input, got the ${other[0]} vectors of another one. Use another --out.`);
+  }
+
+  const manifest: EmbeddingsManifest = {
+    format: 'cots-embeddings',
+    version: 1,
+    model: plan.model,
+    dimension: plan.dimension,
+    dtype: 'float32',
+    normalized: true,
+    modalities: {
+      ...found?.modalities,
+      [modality]: { partitions: plan.partitions, inputHash: plan.inputHash, rows: 0, complete: false },
+    },
+    created: found?.created ?? new Date().toISOString(),
+  };
+  await writeManifest(directory, manifest);
+  return manifest;
+}
+
+/** Marks a modality as complete, with the rows that its files hold. */
+export async function endEmbeddings(directory: string, manifest: EmbeddingsManifest, modality: Modality, rows: number): Promise<void> {
+  const part = manifest.modalities[modality];
+  if (part === undefined) return;
+  await writeManifest(directory, { ...manifest, modalities: { ...manifest.modalities, [modality]: { ...part, rows, complete: true } } });
+}
+
+async function writeManifest(directory: string, manifest: EmbeddingsManifest): Promise<void> {
+  await writeFileAtomic(path.join(directory, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
+}
+
+/** Writes a partition: vectors first, then the metadata. */
+export async function writePartition(
+  directory: string,
+  modality: Modality,
+  at: { index: number; partitions: number },
+  vectors: Matrix,
+  entries: readonly Entry[],
+): Promise<void> {
+  const files = partitionFiles(directory, modality, at.index, at.partitions);
+  await writeNpy(files.npy, vectors);
+  const column = (name: string, data: string[]): { name: string; data: string[]; type: 'STRING' } => ({ name, data, type: 'STRING' });
+  const parquet = parquetWriteBuffer({
+    columnData: [
+      column('image_path', entries.map(({ image }) => image)),
+      column('caption', entries.map(({ caption }) => caption)),
+      column('id', entries.map(({ id }) => id)),
+    ],
+  });
+  await writeFileAtomic(files.parquet, new Uint8Array(parquet));
+}
+
+/** Rows of a finished partition; undefined when it is missing or torn. */
+export async function finishedRows(directory: string, modality: Modality, at: { index: number; partitions: number }): Promise<number | undefined> {
+  const files = partitionFiles(directory, modality, at.index, at.partitions);
+  if (!(await exists(files.npy)) || !(await exists(files.parquet))) return undefined;
+  try {
+    const entries = await readEntries(files.parquet);
+    const { shape } = await readNpy(files.npy);
+    return entries.length === shape[0] ? shape[0] : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Reads and checks `manifest.json`. */
+export async function readEmbeddingsManifest(directory: string): Promise<EmbeddingsManifest> {
+  const manifest = (await readJson(path.join(directory, 'manifest.json'), 'ERR_COTS_DATA')) as EmbeddingsManifest;
+  if (manifest?.format !== 'cots-embeddings' || manifest.version !== 1) {
+    throw new DataError(`Expected ${directory} to hold embeddings of format cots-embeddings 1, got ${manifest?.format} ${manifest?.version}. Make them with \`cots embed\`.`);
+  }
+
+  return manifest;
+}
+
+/** Reads all vectors of a modality (the only one present, else images) and what their rows are about. */
+export async function readEmbeddings(
+  directory: string,
+  modality?: Modality,
+): Promise<{ manifest: EmbeddingsManifest; modality: Modality; vectors: Matrix; entries: Entry[] }> {
+  const manifest = await readEmbeddingsManifest(directory);
+  const chosen = modality ?? (manifest.modalities.image === undefined ? 'text' : 'image');
+  const part = manifest.modalities[chosen];
+  if (part === undefined || !part.complete) {
+    const state = part === undefined ? 'none' : 'an unfinished run';
+    throw new DataError(`Expected ${directory} to hold complete ${chosen} vectors, got ${state}. Run \`cots embed ${chosen}s\` to its end first.`);
+  }
+
+  const matrices: Matrix[] = [];
+  const entries: Entry[] = [];
+  for (let index = 0; index < part.partitions; index++) {
+    const files = partitionFiles(directory, chosen, index, part.partitions);
+    const matrix = await readNpy(files.npy);
+    const rows = await readEntries(files.parquet);
+    if (rows.length !== matrix.shape[0] || matrix.shape[1] !== manifest.dimension) {
+      throw new DataError(`Expected ${files.npy} to be [${rows.length}, ${manifest.dimension}] as its metadata and manifest say, got [${matrix.shape.join(', ')}]. Embed again.`);
+    }
+
+    matrices.push(matrix);
+    for (const row of rows) entries.push(row);
+  }
+
+  return { manifest, modality: chosen, vectors: concatenateRows(matrices, manifest.dimension), entries };
+}
+
+async function readEntries(file: string): Promise<Entry[]> {
+  const rows = await parquetReadObjects({ file: await asyncBufferFromFile(file) });
+  return rows.map((row) => ({ id: String(row['id']), image: String(row['image_path'] ?? ''), caption: String(row['caption'] ?? '') }));
+}
+
+/** Stacks matrices of equal width. */
+export function concatenateRows(matrices: readonly Matrix[], columns: number): Matrix {
+  const only = matrices[0];
+  if (matrices.length === 1 && only !== undefined) return only;
+  const rows = matrices.reduce((sum, { shape }) => sum + shape[0], 0);
+  const data = new Float32Array(rows * columns);
+  let offset = 0;
+  for (const matrix of matrices) {
+    data.set(matrix.data, offset);
+    offset += matrix.data.length;
+  }
+
+  return { data, shape: [rows, columns] };
+}
+
+/** Whether a folder holds embeddings (img_emb or text_emb). */
+export async function isEmbeddings(directory: string): Promise<boolean> {
+  const names: string[] = await readdir(directory).catch(() => []);
+  return names.includes('img_emb') || names.includes('text_emb');
+}

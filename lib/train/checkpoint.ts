@@ -1,0 +1,98 @@
+/**
+ * A checkpoint: a model folder, `state.safetensors` and `trainer.json`. It is written beside its place, synced and renamed, so
+ * that one that is there is complete; `trainer.json` holds the size of each file, by which a torn copy is known.
+ */
+import { stat, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import type { NativeTrainer } from '../binding.js';
+import type { TrainConfig } from '../config/schema.js';
+import type { TextTokenizer } from '../data/text/tokenizer.js';
+import { CheckpointError } from '../errors.js';
+import { type ModelDescription, modelFiles } from '../model/config-file.js';
+import { kindOf, readJson, replaceFolder } from '../model/files.js';
+import { writeModelText } from '../model/model-folder.js';
+
+export const stateFile = 'state.safetensors';
+const trainerFile = 'trainer.json';
+
+/** What trainer.json holds besides the file sizes. */
+export interface CheckpointState {
+  /** Steps done. */
+  readonly step: number;
+  /** Where the data stands after these steps. */
+  readonly cursor: unknown;
+  readonly config: TrainConfig;
+  /** Identity of the training pairs. */
+  readonly data: { readonly pairs: number; readonly hash: string };
+  /** SHA-256 of the image tokenizer's weights; null without CMVM. */
+  readonly tokenizerHash: string | null;
+  /** The evaluation that `best` points to. */
+  readonly best: { readonly step: number; readonly rsum: number } | null;
+}
+
+/** Writes a checkpoint folder whole. */
+export async function writeCheckpoint(
+  directory: string,
+  state: CheckpointState,
+  parts: { description: ModelDescription; tokenizer: TextTokenizer; trainer: NativeTrainer },
+): Promise<void> {
+  await replaceFolder(directory, async (temporary) => {
+    await writeModelText(temporary, parts.description, parts.tokenizer);
+    await parts.trainer.save({ directory: temporary });
+    const sizes: Record<string, number> = {};
+    for (const name of [...Object.values(modelFiles), stateFile]) sizes[name] = (await stat(path.join(temporary, name))).size;
+    const json = { format: 'cots-checkpoint', version: 1, ...state, sizes };
+    await writeFile(path.join(temporary, trainerFile), `${JSON.stringify(json, null, 2)}\n`);
+  });
+}
+
+/** Reads trainer.json and checks that every file has its size. Throws `ERR_COTS_CHECKPOINT` that says what is torn. */
+export async function readCheckpoint(directory: string): Promise<CheckpointState> {
+  const file = path.join(directory, trainerFile);
+  if ((await kindOf(file)) !== 'file') {
+    throw new CheckpointError(`Expected a checkpoint at ${directory}, found no ${trainerFile}. Name RUN/checkpoints/step-NNNNNNNN, or use --resume latest.`);
+  }
+
+  const found = (await readJson(file)) as (CheckpointState & { format?: string; version?: number; sizes?: Record<string, number> }) | null;
+  if (found?.format !== 'cots-checkpoint' || found.version !== 1 || found.sizes === undefined) {
+    throw new CheckpointError(`Expected ${file} to be of format cots-checkpoint 1, got ${found?.format} ${found?.version}. Use a checkpoint of this version.`);
+  }
+
+  for (const [name, want] of Object.entries(found.sizes)) {
+    const size = await stat(path.join(directory, name)).then((entry) => entry.size, () => undefined);
+    if (size !== want) {
+      throw new CheckpointError(`Expected ${path.join(directory, name)} to have ${want} bytes, got ${size ?? 'no file'}: the checkpoint is torn. Use an older one.`);
+    }
+  }
+
+  return found;
+}
+
+/** Keys that may differ between a checkpoint and the run that goes on from it: they change no number of the steps already planned. */
+const freeKeys = [
+  /^train\.(out|threads|init|steps|epochs)$/,
+  /^model\.(image|text)\.(init|arch)$/,
+  /^data\.(train|validation|workers|prefetch|prefetchBytes|cacheBytes|cacheImageBytes|maxBadFraction|vocabulary)(\.|$)/,
+  /^token\.tokenizer$/,
+  /^tokenizer\./,
+  /^checkpoint\./,
+  /^evaluate\./,
+  /^guard\./,
+  /^queue\.prefill$/,
+];
+
+/** Throws `ERR_COTS_CHECKPOINT` naming each key in which the checkpoint's config differs from the run's. */
+export function checkSameConfig(directory: string, found: TrainConfig, wanted: TrainConfig): void {
+  const a = flatten(found);
+  const b = flatten(wanted);
+  const differing = [...new Set([...a.keys(), ...b.keys()])].filter((key) => a.get(key) !== b.get(key) && !freeKeys.some((free) => free.test(key)));
+  if (differing.length === 0) return;
+  const list = differing.slice(0, 8).map((key) => `${key} (checkpoint ${a.get(key)}, run ${b.get(key)})`);
+  const more = differing.length > 8 ? ` and ${differing.length - 8} more` : '';
+  throw new CheckpointError(`Expected the checkpoint ${directory} to be of the same config, it differs in ${list.join(', ')}${more}. Set these keys back, or start a new run from its weights with train.init=${directory}.`);
+}
+
+function flatten(value: unknown, prefix = ''): Map<string, string> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return new Map([[prefix, JSON.stringify(value)]]);
+  return new Map(Object.entries(value).flatMap(([key, child]) => [...flatten(child, prefix === '' ? key : `${prefix}.${key}`)]));
+}

@@ -1,0 +1,76 @@
+/** The folder of a run: config.yaml, metrics.jsonl, filtered.jsonl, checkpoints/, and the links `latest` and `best` (DESIGN 5). */
+import { readdir, rename, rm, symlink } from 'node:fs/promises';
+import path from 'node:path';
+import { stringify } from 'yaml';
+import type { TrainConfig } from '../config/schema.js';
+import { ConfigError } from '../errors.js';
+import { fileError, kindOf, makeDirectory, removeUnfinished, unfinishedMark, writeFileAtomic } from '../model/files.js';
+
+export class RunFolder {
+  readonly directory: string;
+
+  constructor(directory: string) {
+    this.directory = directory;
+  }
+
+  file(name: string): string {
+    return path.join(this.directory, name);
+  }
+
+  checkpoint(step: number): string {
+    return path.join(this.directory, 'checkpoints', `step-${String(step).padStart(8, '0')}`);
+  }
+
+  /** Makes the folder and clears what a crash left. Throws `ERR_COTS_FILE` for a file in its place or no permission. */
+  async prepare(): Promise<void> {
+    await makeDirectory(path.join(this.directory, 'checkpoints'));
+    await removeUnfinished(this.directory);
+    await removeUnfinished(path.join(this.directory, 'checkpoints'));
+  }
+
+  /** Throws `ERR_COTS_CONFIG` when the folder has checkpoints already and the run is not a resumed one. */
+  async refuseOlderRun(): Promise<void> {
+    const [newest] = await this.steps();
+    if (newest !== undefined) {
+      throw new ConfigError(`Expected \`train.out\` to be a folder without a run, got ${this.directory}, which has a checkpoint at step ${newest}. Continue it with --resume latest, or set train.out to another folder.`);
+    }
+  }
+
+  async writeConfig(config: TrainConfig): Promise<void> {
+    await writeFileAtomic(this.file('config.yaml'), stringify(config));
+  }
+
+  /** Steps that have a checkpoint folder, newest first. */
+  async steps(): Promise<number[]> {
+    const names: string[] = await readdir(path.join(this.directory, 'checkpoints')).catch(() => []);
+    return names
+      .map((name) => /^step-(\d+)$/.exec(name)?.[1])
+      .filter((digits) => digits !== undefined)
+      .map(Number)
+      .sort((a, b) => b - a);
+  }
+
+  /** Points `latest` or `best` to the checkpoint of a step: a relative symbolic link, replaced in one rename. */
+  async point(name: 'latest' | 'best', step: number): Promise<void> {
+    const link = this.file(name);
+    const temporary = this.file(`${unfinishedMark}${name}`);
+    try {
+      await rm(temporary, { force: true });
+      await symlink(path.relative(this.directory, this.checkpoint(step)), temporary);
+      await rename(temporary, link);
+    } catch (error) {
+      throw fileError(error, 'write the link', link);
+    }
+  }
+
+  /** Deletes all checkpoints but the newest `keep` and the best one. */
+  async prune(keep: number, best: number | undefined): Promise<void> {
+    const old = (await this.steps()).slice(keep).filter((step) => step !== best);
+    for (const step of old) await rm(this.checkpoint(step), { recursive: true, force: true });
+  }
+
+  /** Whether the folder is there at all. */
+  async exists(): Promise<boolean> {
+    return (await kindOf(this.directory)) === 'directory';
+  }
+}

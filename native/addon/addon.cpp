@@ -1,0 +1,69 @@
+// The export list of cots.node, in the order of lib/binding.ts.
+#include "addon/addon.h"
+
+#include <ATen/Parallel.h>
+
+#include "addon/cancel_wrap.h"
+#include "addon/convert.h"
+#include "addon/files_wrap.h"
+#include "addon/info.h"
+#include "addon/model_wrap.h"
+#include "addon/ops_wrap.h"
+#include "addon/tokenizer_trainer_wrap.h"
+#include "addon/tokenizer_wrap.h"
+#include "addon/trainer_wrap.h"
+#include "addon/views.h"
+#include "io/memory.h"
+
+namespace cots::addon {
+
+Addon::Addon(Napi::Env env, Napi::Object exports) {
+  io::keep_freed_memory();
+  default_threads_ = at::get_num_threads();
+  cancel_class = CancelWrap::define(env);
+  model_class = ModelWrap::define(env);
+  trainer_class = TrainerWrap::define(env);
+  tokenizer_class = TokenizerWrap::define(env);
+  tokenizer_trainer_class = TokenizerTrainerWrap::define(env);
+  DefineAddon(exports, {InstanceMethod("initialize", &Addon::initialize)});
+
+  const auto entry = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
+    exports.Set(name, Napi::Function::New(env, function, name));
+  };
+  entry("info", info);
+  entry("createCancel", create_cancel);
+  entry("queueContrast", queue_contrast);
+  entry("momentumFilter", momentum_filter);
+  entry("topK", top_k);
+  entry("resize", resize);
+  entry("retrievalRanks", retrieval_ranks);
+  entry("makeViews", make_views);
+  entry("createModel", create_model);
+  entry("loadModel", load_model);
+  entry("importHuggingFace", import_hugging_face);
+  entry("createTrainer", create_trainer);
+  entry("createTokenizerTrainer", create_tokenizer_trainer);
+  entry("loadTokenizer", load_tokenizer);
+  entry("readSafetensorsHeader", read_safetensors_header);
+}
+
+Napi::Value Addon::initialize(const Napi::CallbackInfo& info) {
+  const Napi::Value error = options_of(info).Get("CotsError");
+  if (!error.IsFunction()) throw Napi::TypeError::New(info.Env(), "Expected CotsError to be a class.");
+  error_class = Napi::Persistent(error.As<Napi::Function>());
+  return info.Env().Undefined();
+}
+
+const std::shared_ptr<Worker>& Addon::device_worker(Napi::Env env) {
+  if (!device_worker_) device_worker_ = Worker::create(env, "cots-device");
+  return device_worker_;
+}
+
+const std::shared_ptr<Worker>& Addon::transform_worker(Napi::Env env) {
+  if (!transform_worker_) transform_worker_ = Worker::create(env, "cots-views");
+  return transform_worker_;
+}
+
+NODE_API_ADDON(Addon)
+
+}  // namespace cots::addon

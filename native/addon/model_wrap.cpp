@@ -1,0 +1,160 @@
+#include "addon/model_wrap.h"
+
+#include <ATen/ATen.h>
+
+#include "addon/addon.h"
+#include "addon/config.h"
+#include "addon/convert.h"
+#include "model/weights.h"
+
+namespace cots::addon {
+namespace {
+
+using at::Tensor;
+
+/// Makes the embedder on the device worker and resolves to a NativeModel.
+template <typename Make>
+Napi::Value post_creation(Napi::Env env, int threads, Make make) {
+  JobOptions options;
+  options.threads = threads;
+  Work work = [make, threads]() -> Settle {
+    std::shared_ptr<Embedder> embedder = make();
+    return [embedder, threads](Napi::Env env) { return wrap_model(env, embedder, threads); };
+  };
+  return env.GetInstanceData<Addon>()->device_worker(env)->post(env, std::move(work), options);
+}
+
+int64_t count_scalars(const Embedder& embedder, const char* prefix) {
+  int64_t scalars = 0;
+  for (const Parameter& p : embedder.parameters().all())
+    if (has_prefix(p.name, prefix)) scalars += p.value.numel();
+  return scalars;
+}
+
+struct ImageBatch {
+  Tensor pixels_BSS3;
+  double mean[3], std[3];
+};
+
+ImageBatch read_images(const Napi::Object& o, const ModelConfig& config) {
+  const int64_t rows = count(o, "count"), size = config.image.size;
+  ImageBatch batch{bytes(o, "pixels", {rows, size, size, 3}), {}, {}};
+  numbers3(o, "mean", batch.mean);
+  numbers3(o, "std", batch.std);
+  return batch;
+}
+
+struct TextBatch {
+  Tensor ids_BL, lengths_B;
+};
+
+TextBatch read_texts(const Napi::Object& o, const ModelConfig& config) {
+  const int64_t rows = length(o, "lengths"), all = length(o, "ids"), columns = rows == 0 ? 0 : all / rows;
+  TextBatch batch{long_integers(o, "ids", {rows, columns}), long_integers(o, "lengths", {rows})};
+  if (rows == 0) return batch;
+  const auto [shortest, longest] = batch.lengths_B.aminmax();
+  const auto [lowest, highest] = batch.ids_BL.aminmax();
+  TORCH_CHECK(shortest.item<int64_t>() >= 1 && longest.item<int64_t>() <= columns, "Expected lengths from 1 to ", columns, ", got ",
+              shortest.item<int64_t>(), " to ", longest.item<int64_t>(), ".");
+  TORCH_CHECK(lowest.item<int64_t>() >= 0 && highest.item<int64_t>() < config.text.vocab_size, "Expected token ids from 0 to ",
+              config.text.vocab_size - 1, ", got ", lowest.item<int64_t>(), " to ", highest.item<int64_t>(), ".");
+  return batch;
+}
+
+Settle to_rows(const Tensor& embeddings_BD) {
+  return [embeddings_BD](Napi::Env env) { return to_float32_array(env, embeddings_BD); };
+}
+
+}  // namespace
+
+Napi::Value wrap_model(Napi::Env env, std::shared_ptr<Embedder> embedder, int threads) {
+  Addon& addon = *env.GetInstanceData<Addon>();
+  return make_wrap(env, addon.model_class, Handle<Embedder>(std::move(embedder), addon.device_worker(env), threads, false));
+}
+
+Napi::Value create_model(const Napi::CallbackInfo& info) {
+  return guard_promise(info.Env(), [&] {
+    const Napi::Object o = options_of(info);
+    const ModelConfig config = read_model_config(object(o, "config"));
+    return post_creation(info.Env(), static_cast<int>(count(o, "threads")),
+                         [config, seed = integer(o, "seed")] { return std::make_shared<Embedder>(config, seed); });
+  });
+}
+
+Napi::Value load_model(const Napi::CallbackInfo& info) {
+  return guard_promise(info.Env(), [&] {
+    const Napi::Object o = options_of(info);
+    const ModelConfig config = read_model_config(object(o, "config"));
+    return post_creation(info.Env(), static_cast<int>(count(o, "threads")), [config, file = text(o, "file")] {
+      auto embedder = std::make_shared<Embedder>(config, std::nullopt);
+      embedder->load(file);
+      return embedder;
+    });
+  });
+}
+
+Napi::FunctionReference ModelWrap::define(Napi::Env env) {
+  return Napi::Persistent(DefineClass(env, "NativeModel",
+                                      {InstanceMethod("embedImages", &ModelWrap::embed_images),
+                                       InstanceMethod("embedTexts", &ModelWrap::embed_texts), InstanceMethod("save", &ModelWrap::save),
+                                       InstanceMethod("parameterCounts", &ModelWrap::parameter_counts),
+                                       InstanceMethod("dispose", &ModelWrap::dispose)}));
+}
+
+ModelWrap::ModelWrap(const Napi::CallbackInfo& info)
+    : Napi::ObjectWrap<ModelWrap>(info), handle_(take_handle<Embedder>(info)) {
+  bytes_ = handle_.state()->parameters().flat().nbytes();
+  Napi::MemoryManagement::AdjustExternalMemory(info.Env(), bytes_);
+}
+
+void ModelWrap::Finalize(Napi::Env env) { Napi::MemoryManagement::AdjustExternalMemory(env, -std::exchange(bytes_, 0)); }
+
+Napi::Value ModelWrap::embed_images(const Napi::CallbackInfo& info) {
+  return guard_promise(info.Env(), [&] {
+    const Napi::Object o = options_of(info);
+    const std::shared_ptr<Embedder> embedder = handle_.state();
+    Work work = [embedder, batch = read_images(o, embedder->config())] {
+      return to_rows(embedder->embed_images(batch.pixels_BSS3, batch.mean, batch.std));
+    };
+    return handle_.post(info.Env(), Value(), std::move(work), cancel_of(o));
+  });
+}
+
+Napi::Value ModelWrap::embed_texts(const Napi::CallbackInfo& info) {
+  return guard_promise(info.Env(), [&] {
+    const Napi::Object o = options_of(info);
+    const std::shared_ptr<Embedder> embedder = handle_.state();
+    Work work = [embedder, batch = read_texts(o, embedder->config())] {
+      return to_rows(embedder->embed_texts(batch.ids_BL, batch.lengths_B));
+    };
+    return handle_.post(info.Env(), Value(), std::move(work), cancel_of(o));
+  });
+}
+
+Napi::Value ModelWrap::save(const Napi::CallbackInfo& info) {
+  return guard_promise(info.Env(), [&] {
+    Work work = [embedder = handle_.state(), file = text(options_of(info), "file")]() -> Settle {
+      embedder->save(file);
+      return [](Napi::Env env) { return env.Undefined(); };
+    };
+    return handle_.post(info.Env(), Value(), std::move(work));
+  });
+}
+
+Napi::Value ModelWrap::parameter_counts(const Napi::CallbackInfo& info) {
+  return guard(info.Env(), [&]() -> Napi::Value {
+    const std::shared_ptr<Embedder> embedder = handle_.state();
+    Napi::Object counts = Napi::Object::New(info.Env());
+    counts.Set("image", static_cast<double>(count_scalars(*embedder, "visual.")));
+    counts.Set("text", static_cast<double>(count_scalars(*embedder, "text.")));
+    return counts;
+  });
+}
+
+Napi::Value ModelWrap::dispose(const Napi::CallbackInfo& info) {
+  handle_.dispose();
+  Finalize(info.Env());
+  return info.Env().Undefined();
+}
+
+}  // namespace cots::addon

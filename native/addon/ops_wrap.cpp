@@ -1,0 +1,165 @@
+#include "addon/ops_wrap.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "addon/addon.h"
+#include "addon/convert.h"
+#include "io/failure.h"
+#include "ops/momentum_filter.h"
+#include "ops/queue_contrast.h"
+#include "ops/resize.h"
+#include "ops/top_k.h"
+#include "search/ranks.h"
+
+namespace cots::addon {
+namespace {
+
+using at::Tensor;
+
+/// Reads the options with `prepare`, which gives the work of a job on the device worker.
+template <typename Prepare>
+Napi::Value run_op(const Napi::CallbackInfo& info, Prepare prepare) {
+  const Napi::Env env = info.Env();
+  return guard_promise(env, [&]() -> Napi::Value {
+    Addon& addon = *env.GetInstanceData<Addon>();
+    JobOptions options;
+    options.threads = addon.default_threads();
+    return addon.device_worker(env)->post(env, prepare(options_of(info)), options);
+  });
+}
+
+void check_finite(const char* name, const Tensor& tensor) {
+  if (!at::isfinite(tensor).all().item<bool>())
+    throw Failure("ERR_COTS_NON_FINITE", "Expected \"" + std::string(name) + "\" to hold finite numbers only, got NaN or infinity.");
+}
+
+struct ContrastArguments {
+  Tensor image, text, image_key, text_key, image_queue, text_queue, weights;
+  double temperature, instance_weight, task_weight;
+  bool include_positive;
+};
+
+ContrastArguments read_contrast(const Napi::Object& o) {
+  const Tensor image = matrix(o, "image");
+  return {image, matrix(o, "text"), matrix(o, "imageKey"), matrix(o, "textKey"), matrix(o, "imageQueue"), matrix(o, "textQueue"),
+          floats(o, "weights", {image.size(0)}), number(o, "temperature"), number(o, "instanceWeight"), number(o, "taskWeight"),
+          boolean(o, "includePositive")};
+}
+
+void check_contrast(const ContrastArguments& a) {
+  const std::pair<const char*, const Tensor*> inputs[] = {{"image", &a.image},           {"text", &a.text},
+                                                          {"imageKey", &a.image_key},    {"textKey", &a.text_key},
+                                                          {"imageQueue", &a.image_queue}, {"textQueue", &a.text_queue}};
+  for (const auto& [name, tensor] : inputs) check_finite(name, *tensor);
+  check_finite("weights", a.weights);
+}
+
+Settle run_contrast(const ContrastArguments& a) {
+  check_contrast(a);
+  const double normalizer = std::max(a.weights.sum(at::kDouble).item<double>(), 1.0);
+  const Tensor log_scale = at::scalar_tensor(-std::log(a.temperature), at::kFloat);
+  const auto [losses, grad_image, grad_text, grad_scale] = ops::queue_contrast(
+      a.image, a.text, a.image_key, a.text_key, a.image_queue, a.text_queue, a.weights, log_scale, std::nullopt, std::nullopt, normalizer,
+      a.instance_weight, a.task_weight, a.include_positive, /*stopgrad_target=*/false, /*duplicate_policy=*/0, /*batch_key_column=*/-1);
+  const Tensor values = losses.to(at::kDouble).contiguous();
+  const double grad_log_scale = grad_scale.item<double>();
+  return [values, grad_image, grad_text, grad_log_scale](Napi::Env env) -> Napi::Value {
+    const double* loss = values.const_data_ptr<double>();
+    Napi::Object result = Napi::Object::New(env);
+    result.Set("loss", loss[0]);
+    result.Set("imageToText", loss[1]);
+    result.Set("textToImage", loss[2]);
+    result.Set("task", loss[3]);
+    result.Set("gradImage", to_matrix(env, grad_image));
+    result.Set("gradText", to_matrix(env, grad_text));
+    result.Set("gradLogScale", grad_log_scale);
+    return result;
+  };
+}
+
+Napi::Object to_ranks(Napi::Env env, const DirectionRanks& ranks) {
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("pessimistic", to_int32_array(env, ranks.pessimistic));
+  result.Set("optimistic", to_int32_array(env, ranks.optimistic));
+  return result;
+}
+
+}  // namespace
+
+Napi::Value queue_contrast(const Napi::CallbackInfo& info) {
+  return run_op(info, [](const Napi::Object& o) -> Work { return [arguments = read_contrast(o)] { return run_contrast(arguments); }; });
+}
+
+Napi::Value momentum_filter(const Napi::CallbackInfo& info) {
+  return run_op(info, [](const Napi::Object& o) -> Work {
+    return [scores = floats(o, "scores", {length(o, "scores")}), queue = floats(o, "queueScores", {length(o, "queueScores")}),
+            deviations = number(o, "deviations")]() -> Settle {
+      check_finite("scores", scores);
+      check_finite("queueScores", queue);
+      const auto [stats, keep] = ops::momentum_filter(scores, queue, deviations);
+      return [stats = stats.contiguous(), keep = keep](Napi::Env env) -> Napi::Value {
+        const double* values = stats.const_data_ptr<double>();
+        Napi::Object result = Napi::Object::New(env);
+        result.Set("mean", values[0]);
+        result.Set("std", values[1]);
+        result.Set("threshold", values[2]);
+        result.Set("keep", to_uint8_array(env, keep));
+        return result;
+      };
+    };
+  });
+}
+
+Napi::Value top_k(const Napi::CallbackInfo& info) {
+  return run_op(info, [](const Napi::Object& o) -> Work {
+    return [queries = matrix(o, "queries"), gallery = matrix(o, "gallery"), k = count(o, "k", 1)]() -> Settle {
+      check_finite("queries", queries);
+      check_finite("gallery", gallery);
+      const auto [scores, indices] = ops::top_k(queries, gallery, k);
+      return [scores = scores, indices = indices](Napi::Env env) -> Napi::Value {
+        Napi::Object result = to_matrix(env, scores);
+        result.Set("scores", result.Get("data"));
+        result.Delete("data");
+        result.Set("indices", to_uint32_array(env, indices));
+        return result;
+      };
+    };
+  });
+}
+
+Napi::Value resize(const Napi::CallbackInfo& info) {
+  return run_op(info, [](const Napi::Object& o) -> Work {
+    const int64_t width = count(o, "width", 1), height = count(o, "height", 1);
+    const Napi::Value to = o.Get("to");
+    if (!to.IsArray() || to.As<Napi::Array>().Length() != 2) throw Failure("ERR_COTS_OPTION", "Expected \"to\" to be [width, height].");
+    Napi::Object sides = Napi::Object::New(o.Env());
+    sides.Set("to[0]", to.As<Napi::Array>().Get(0u));
+    sides.Set("to[1]", to.As<Napi::Array>().Get(1u));
+    return [image = bytes(o, "data", {height, width, 3}), to_width = count(sides, "to[0]", 1), to_height = count(sides, "to[1]", 1),
+            filter = text(o, "filter")]() -> Settle {
+      const Tensor resized = ops::resize(image, to_width, to_height, filter);
+      return [resized](Napi::Env env) { return to_uint8_array(env, resized); };
+    };
+  });
+}
+
+Napi::Value retrieval_ranks(const Napi::CallbackInfo& info) {
+  return run_op(info, [](const Napi::Object& o) -> Work {
+    const Tensor texts = matrix(o, "texts");
+    return [images = matrix(o, "images"), texts, image_of_text = integers(o, "imageOfText", {texts.size(0)})]() -> Settle {
+      check_finite("images", images);
+      check_finite("texts", texts);
+      const Ranks ranks = cots::retrieval_ranks(images, texts, image_of_text);
+      return [ranks](Napi::Env env) -> Napi::Value {
+        Napi::Object result = Napi::Object::New(env);
+        result.Set("imageToText", to_ranks(env, ranks.image_to_text));
+        result.Set("textToImage", to_ranks(env, ranks.text_to_image));
+        return result;
+      };
+    };
+  });
+}
+
+}  // namespace cots::addon

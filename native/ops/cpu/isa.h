@@ -1,0 +1,49 @@
+// One kernel body, compiled for three instruction sets and chosen at run time: the build names no -march, because the
+// addon runs on other machines than the one that built it.
+#pragma once
+
+namespace cots::ops {
+
+enum class Isa { kBaseline, kAvx2, kAvx512 };
+
+/// The widest set that both this build and this machine have.
+inline Isa isa() {
+#if defined(__x86_64__)
+  static const Isa found = [] {
+    __builtin_cpu_init();
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    return avx2 && avx512 ? Isa::kAvx512 : avx2 ? Isa::kAvx2 : Isa::kBaseline;
+  }();
+  return found;
+#else
+  return Isa::kBaseline;
+#endif
+}
+
+}  // namespace cots::ops
+
+#define COTS_INLINE inline __attribute__((always_inline))
+
+/// After `COTS_INLINE R NAME_body PARAMETERS`: defines `R NAME PARAMETERS`, which runs the version for this machine.
+/// A macro, because a target attribute cannot be a template argument; ifunc clones would run before a sanitizer is set up.
+#if defined(__x86_64__)
+#define COTS_VERSIONS(R, NAME, PARAMETERS, ARGUMENTS)                                                                     \
+  __attribute__((target("avx2,fma"))) R NAME##_avx2 PARAMETERS { return NAME##_body ARGUMENTS; }                           \
+  __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512"))) R NAME##_avx512           \
+      PARAMETERS {                                                                                                       \
+    return NAME##_body ARGUMENTS;                                                                                        \
+  }                                                                                                                      \
+  R NAME##_baseline PARAMETERS { return NAME##_body ARGUMENTS; }                                                          \
+  R NAME PARAMETERS {                                                                                                    \
+    switch (isa()) {                                                                                                     \
+      case Isa::kAvx512: return NAME##_avx512 ARGUMENTS;                                                                  \
+      case Isa::kAvx2: return NAME##_avx2 ARGUMENTS;                                                                      \
+      default: return NAME##_baseline ARGUMENTS;                                                                          \
+    }                                                                                                                    \
+  }
+#else
+#define COTS_VERSIONS(R, NAME, PARAMETERS, ARGUMENTS) \
+  R NAME PARAMETERS { return NAME##_body ARGUMENTS; }
+#endif

@@ -1,0 +1,320 @@
+// Two sweeps over tiles of the queue (SPEC 3.5): the first keeps an online softmax of each row and direction, the second
+// forms the logits again and turns them into gradients at once. No [B, n] matrix: memory is a pair of logit tiles a thread
+// and a [B, D] gradient a chunk of columns.
+// Chunks depend on the shapes alone and their results are added in order, so the thread count does not change the result.
+// Legend: B pairs with a weight, n queue entries, D embedding, R rows and T columns of a tile, C chunks of columns;
+// a: image to text, b: text to image.
+#include "ops/queue_contrast.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "ops/cancel.h"
+#include "ops/cpu/queue_contrast_columns.h"
+#include "ops/cpu/queue_contrast_rows.h"
+
+namespace cots::ops {
+namespace {
+
+using OptionalTensor = std::optional<Tensor>;
+
+constexpr int64_t kTileRows = 256;
+constexpr int64_t kTileFloats = 1 << 16;           // two logit tiles and two queue tiles stay in a 2 MiB L2 cache
+constexpr int64_t kChunkColumns = 1024;            // at least
+constexpr int64_t kMaxChunks = 64;
+constexpr int64_t kAccumulatorBytes = 32 << 20;    // of all chunks together
+
+struct Options {
+  double normalizer, instance_weight, task_weight;
+  bool include_positive, stopgrad_target;
+};
+
+struct Problem {
+  Tensor image_BD, text_BD, image_key_BD, text_key_BD, image_queue_nD, text_queue_nD;   // contiguous, weighted rows only
+  std::vector<double> share_B;   // w_i / W
+  double scale;
+  ColumnLists masked, matched;
+  Options options;
+
+  int64_t rows() const { return image_BD.size(0); }
+  int64_t columns() const { return image_queue_nD.size(0); }
+  int64_t width() const { return image_BD.size(1); }
+  int64_t chunks() const {
+    const int64_t fit = kAccumulatorBytes / std::max<int64_t>(2 * 4 * rows() * width(), 1);
+    const int64_t wanted = std::clamp<int64_t>(std::min(columns() / kChunkColumns, fit), 1, kMaxChunks);
+    return columns() == 0 ? 0 : wanted;
+  }
+};
+
+struct Tile {
+  int64_t chunk, row, rows, column, columns;
+};
+
+struct RowState {
+  OnlineSoftmax a, b;                  // over the queue; the positive joins at the end
+  double matched_a = 0, matched_b = 0;   // sum of the logits of the row's other positives
+};
+
+struct RowResult {
+  double image_to_text = 0, text_to_image = 0, task = 0;
+  double positive_a = 0, positive_b = 0;   // gradient of the logits of column 0
+  double matched = 0;                      // what the target takes off the gradient of a matched column
+  RowGradient gradient{};
+};
+
+void form_logits(Tensor& out_RT, const Tensor& query_BD, const Tensor& queue_nD, const Tile& t, double scale) {
+  at::addmm_out(out_RT, out_RT, query_BD.narrow(0, t.row, t.rows), queue_nD.narrow(0, t.column, t.columns).t(), 0, scale);
+}
+
+void mask_columns(const ColumnLists& masked, const Tile& t, float* a, float* b) {
+  if (masked.empty()) return;
+  for (int64_t r = 0; r < t.rows; ++r)
+    for (const int64_t j : masked.within(t.row + r, t.column, t.column + t.columns))
+      a[r * t.columns + j - t.column] = b[r * t.columns + j - t.column] = kMaskedLogit;
+}
+
+/// Calls visit(tile, a_RT, b_RT) with the logits of every tile; chunks in parallel, the tiles of a chunk in order.
+template <class F>
+void for_each_tile(const Problem& p, const F& visit) {
+  const int64_t B = p.rows(), n = p.columns(), C = p.chunks();
+  const int64_t rows = std::min(B, kTileRows);
+  const int64_t tile = std::clamp<int64_t>(kTileFloats / std::max<int64_t>(rows, 1), 64, 1024);
+  const std::atomic<bool>* cancel = cancel_flag();
+  at::parallel_for(0, C, 1, [&](int64_t begin, int64_t end) {
+    const at::AutoDispatchBelowADInplaceOrView below;   // workers do not inherit the caller's
+    const CancelScope scope(cancel);
+    const Tensor a_buffer = at::empty({rows * tile}, p.image_BD.options()), b_buffer = at::empty_like(a_buffer);
+    for (int64_t chunk = begin; chunk < end; ++chunk) {
+      const int64_t last = n * (chunk + 1) / C;
+      for (int64_t column = n * chunk / C; column < last; column += tile) {
+        check_cancelled();
+        for (int64_t row = 0; row < B; row += rows) {
+          const Tile t{chunk, row, std::min(rows, B - row), column, std::min(tile, last - column)};
+          Tensor a_RT = a_buffer.narrow(0, 0, t.rows * t.columns).view({t.rows, t.columns});
+          Tensor b_RT = b_buffer.narrow(0, 0, t.rows * t.columns).view({t.rows, t.columns});
+          form_logits(a_RT, p.image_BD, p.text_queue_nD, t, p.scale);
+          form_logits(b_RT, p.text_BD, p.image_queue_nD, t, p.scale);
+          mask_columns(p.masked, t, a_RT.mutable_data_ptr<float>(), b_RT.mutable_data_ptr<float>());
+          visit(t, a_RT, b_RT);
+        }
+      }
+    }
+  });
+}
+
+/// Sweep 1: the state of every row over the whole queue.
+std::vector<RowState> softmax_sweep(const Problem& p) {
+  const int64_t B = p.rows(), C = p.chunks();
+  std::vector<RowState> state_CB(static_cast<size_t>(C * B));
+  for_each_tile(p, [&](const Tile& t, const Tensor& a_RT, const Tensor& b_RT) {
+    const float *a = a_RT.const_data_ptr<float>(), *b = b_RT.const_data_ptr<float>();
+    for (int64_t r = 0; r < t.rows; ++r, a += t.columns, b += t.columns) {
+      RowState& state = state_CB[static_cast<size_t>(t.chunk * B + t.row + r)];
+      const TileSums sums = row_sums(a, b, t.columns);
+      state.a.merge({sums.m_a, sums.l_a, sums.s_a});
+      state.b.merge({sums.m_b, sums.l_b, sums.s_b});
+      for (const int64_t j : p.matched.within(t.row + r, t.column, t.column + t.columns)) {
+        state.matched_a += a[j - t.column];
+        state.matched_b += b[j - t.column];
+      }
+    }
+  });
+  std::vector<RowState> state_B(static_cast<size_t>(B));
+  for (int64_t i = 0; i < B; ++i) {
+    if (p.masked.count(i) == p.columns()) continue;   // nothing but masked columns: an empty queue
+    RowState& state = state_B[static_cast<size_t>(i)];
+    for (int64_t c = 0; c < C; ++c) {
+      const RowState& part = state_CB[static_cast<size_t>(c * B + i)];
+      state.a.merge(part.a);
+      state.b.merge(part.b);
+      state.matched_a += part.matched_a;
+      state.matched_b += part.matched_b;
+    }
+  }
+  return state_B;
+}
+
+/// One direction of a row once its queue is summed: x0 is the positive's logit, d0 its a - b.
+struct Direction {
+  double lse, task_lse, expectation;   // of all columns; of the task's columns, and E[d] over them
+
+  Direction(const OnlineSoftmax& queue, double x0, double d0, bool include_positive) {
+    OnlineSoftmax all = queue;
+    all.merge({x0, 1, d0});
+    lse = all.m + std::log(all.l);
+    const OnlineSoftmax& task = include_positive || queue.l == 0 ? all : queue;
+    task_lse = task.m + std::log(task.l);
+    expectation = task.s / task.l;
+  }
+};
+
+/// Losses and gradient coefficients of one row (SPEC 3.2, 3.3); p' and q' are the distributions of the task.
+RowResult finish_row(const RowState& state, double a0, double b0, int64_t positives, double share, const Options& o) {
+  const double d0 = a0 - b0;
+  const bool empty = state.a.l == 0;
+  const Direction a(state.a, a0, d0, o.include_positive), b(state.b, b0, d0, o.include_positive);
+  const double target = 1.0 / static_cast<double>(positives);
+  const double has_task = !o.include_positive && empty ? 0 : 1;
+  const double instance = o.instance_weight * share, task = o.task_weight * share * has_task;
+
+  RowResult result;
+  result.image_to_text = share * (a.lse - target * (a0 + state.matched_a));
+  result.text_to_image = share * (b.lse - target * (b0 + state.matched_b));
+  result.task = share * has_task * (a.expectation - b.expectation);
+  result.matched = instance * target;
+
+  const double slope = o.stopgrad_target ? 0 : 1;
+  const double p0 = std::exp(a0 - a.lse), q0 = std::exp(b0 - b.lse);
+  const double task0 = o.include_positive ? task : 0;
+  result.positive_a = instance * (p0 - target) + task0 * (slope * p0 * (d0 - a.expectation) + p0 - q0);
+  result.positive_b = instance * (q0 - target) + task0 * (q0 - p0 - slope * q0 * (d0 - b.expectation));
+  if (empty) return result;   // no column of weight in sweep 2: m = 0 makes every masked exponential vanish
+
+  const double p = std::exp(state.a.m - a.lse), task_p = std::exp(state.a.m - a.task_lse);
+  const double q = std::exp(state.b.m - b.lse), task_q = std::exp(state.b.m - b.task_lse);
+  const auto f = [](double x) { return static_cast<float>(x); };
+  result.gradient = {f(state.a.m),
+                     f(state.b.m),
+                     f(instance * p + task * task_p * (1 - slope * a.expectation)),
+                     f(task * task_p * slope),
+                     f(task * task_q),
+                     f(instance * q + task * task_q * (1 + slope * b.expectation)),
+                     f(task * task_q * slope),
+                     f(task * task_p)};
+  return result;
+}
+
+double dot(const float* x, const float* y, int64_t n) {
+  double sum = 0;
+  for (int64_t k = 0; k < n; ++k) sum += static_cast<double>(x[k]) * static_cast<double>(y[k]);
+  return sum;
+}
+
+std::vector<RowResult> finish_rows(const Problem& p, const std::vector<RowState>& state_B) {
+  const int64_t D = p.width();
+  const float *image = p.image_BD.const_data_ptr<float>(), *text = p.text_BD.const_data_ptr<float>();
+  const float *image_key = p.image_key_BD.const_data_ptr<float>(), *text_key = p.text_key_BD.const_data_ptr<float>();
+  std::vector<RowResult> result_B(state_B.size());
+  for (int64_t i = 0; i < p.rows(); ++i) {
+    const auto row = static_cast<size_t>(i);
+    const double a0 = p.scale * dot(image + i * D, text_key + i * D, D);
+    const double b0 = p.scale * dot(text + i * D, image_key + i * D, D);
+    result_B[row] = finish_row(state_B[row], a0, b0, 1 + p.matched.count(i), p.share_B[row], p.options);
+  }
+  return result_B;
+}
+
+struct Gradients {
+  Tensor image_BD, text_BD;
+};
+
+/// Sweep 2: the gradient of the queue's columns, a [C, B, D] sum a side.
+Gradients gradient_sweep(const Problem& p, const std::vector<RowResult>& result_B) {
+  const int64_t B = p.rows(), D = p.width(), C = p.chunks();
+  const Tensor image_CBD = at::zeros({C, B, D}, p.image_BD.options()), text_CBD = at::zeros_like(image_CBD);
+  for_each_tile(p, [&](const Tile& t, const Tensor& a_RT, const Tensor& b_RT) {
+    float *a = a_RT.mutable_data_ptr<float>(), *b = b_RT.mutable_data_ptr<float>();
+    for (int64_t r = 0; r < t.rows; ++r, a += t.columns, b += t.columns) {
+      const RowResult& row = result_B[static_cast<size_t>(t.row + r)];
+      row_gradient(a, b, t.columns, row.gradient);
+      for (const int64_t j : p.matched.within(t.row + r, t.column, t.column + t.columns)) {
+        a[j - t.column] -= static_cast<float>(row.matched);
+        b[j - t.column] -= static_cast<float>(row.matched);
+      }
+    }
+    const auto add = [&](const Tensor& sum_CBD, const Tensor& g_RT, const Tensor& queue_nD) {
+      Tensor sum_RD = sum_CBD.select(0, t.chunk).narrow(0, t.row, t.rows);
+      sum_RD.addmm_(g_RT, queue_nD.narrow(0, t.column, t.columns), 1, p.scale);
+    };
+    add(image_CBD, a_RT, p.text_queue_nD);
+    add(text_CBD, b_RT, p.image_queue_nD);
+  });
+  return {C == 1 ? image_CBD[0] : image_CBD.sum(0), C == 1 ? text_CBD[0] : text_CBD.sum(0)};
+}
+
+/// Adds the positives' part and returns sum_i f_i . g_i, the gradient of ln(1 / tau).
+double add_positives(const Problem& p, const std::vector<RowResult>& result_B, Gradients& g) {
+  const int64_t D = p.width();
+  const float *image = p.image_BD.const_data_ptr<float>(), *text = p.text_BD.const_data_ptr<float>();
+  const float *image_key = p.image_key_BD.const_data_ptr<float>(), *text_key = p.text_key_BD.const_data_ptr<float>();
+  float *grad_image = g.image_BD.mutable_data_ptr<float>(), *grad_text = g.text_BD.mutable_data_ptr<float>();
+  double grad_log_scale = 0;
+  for (int64_t i = 0; i < p.rows(); ++i) {
+    const RowResult& row = result_B[static_cast<size_t>(i)];
+    const auto a = static_cast<float>(p.scale * row.positive_a), b = static_cast<float>(p.scale * row.positive_b);
+    for (int64_t k = i * D; k < (i + 1) * D; ++k) {
+      grad_image[k] += a * text_key[k];
+      grad_text[k] += b * image_key[k];
+    }
+    grad_log_scale += dot(image + i * D, grad_image + i * D, D) + dot(text + i * D, grad_text + i * D, D);
+  }
+  return grad_log_scale;
+}
+
+void check_matrix(const Tensor& x, const char* name, int64_t rows, int64_t columns) {
+  TORCH_CHECK(x.dim() == 2 && x.scalar_type() == at::kFloat && x.size(0) == rows && x.size(1) == columns,
+              "queue_contrast: expected ", name, " as float32 [", rows, ", ", columns, "], got ", x.scalar_type(), " ",
+              x.sizes());
+}
+
+void check_ids(const OptionalTensor& id, const char* name, int64_t count) {
+  TORCH_CHECK(id && id->scalar_type() == at::kLong && id->dim() == 1 && id->size(0) == count,
+              "queue_contrast: a duplicate policy needs ", name, " as int64 [", count, "]");
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> queue_contrast_cpu(
+    const Tensor& image_BD, const Tensor& text_BD, const Tensor& image_key_BD, const Tensor& text_key_BD,
+    const Tensor& image_queue_nD, const Tensor& text_queue_nD, const Tensor& weights_B, const Tensor& log_scale,
+    const OptionalTensor& id_B, const OptionalTensor& queue_id_n, double normalizer, double instance_weight,
+    double task_weight, bool include_positive, bool stopgrad_target, int64_t duplicate_policy,
+    int64_t batch_key_column) {
+  TORCH_CHECK(image_BD.dim() == 2 && image_queue_nD.dim() == 2, "queue_contrast: expected image [B, D] and queue [n, D], got ",
+              image_BD.sizes(), " and ", image_queue_nD.sizes());
+  const int64_t B = image_BD.size(0), D = image_BD.size(1), n = image_queue_nD.size(0);
+  check_matrix(image_BD, "image", B, D);
+  check_matrix(text_BD, "text", B, D);
+  check_matrix(image_key_BD, "image_key", B, D);
+  check_matrix(text_key_BD, "text_key", B, D);
+  check_matrix(image_queue_nD, "image_queue", n, D);
+  check_matrix(text_queue_nD, "text_queue", n, D);
+  TORCH_CHECK(weights_B.dim() == 1 && weights_B.size(0) == B, "queue_contrast: expected weights [", B, "], got ",
+              weights_B.sizes());
+  TORCH_CHECK(normalizer > 0, "queue_contrast: expected a normalizer > 0, got ", normalizer);
+  if (duplicate_policy != 0) check_ids(id_B, "id", B), check_ids(queue_id_n, "queue_id", n);
+
+  // Rows of weight 0 are selected away, not multiplied: they may hold NaN.
+  const Tensor active_A = weights_B.nonzero().squeeze(1);
+  const bool all = active_A.size(0) == B;
+  const auto rows = [&](const Tensor& x) { return all ? x.contiguous() : x.index_select(0, active_A); };
+  const Tensor share_A = rows(weights_B).to(at::kDouble) / normalizer;
+  const double* share = share_A.const_data_ptr<double>();
+  Problem p{rows(image_BD), rows(text_BD), rows(image_key_BD), rows(text_key_BD), image_queue_nD.contiguous(),
+            text_queue_nD.contiguous(), std::vector<double>(share, share + share_A.size(0)),
+            std::exp(log_scale.item<double>()), {}, {},
+            {normalizer, instance_weight, task_weight, include_positive, stopgrad_target}};
+  std::tie(p.masked, p.matched) = column_lists(active_A, n, id_B, queue_id_n, duplicate_policy, batch_key_column);
+
+  const std::vector<RowResult> result_B = finish_rows(p, softmax_sweep(p));
+  Gradients g = gradient_sweep(p, result_B);
+  const double grad_log_scale = add_positives(p, result_B, g);
+  double i2t = 0, t2i = 0, task = 0;
+  for (const RowResult& row : result_B) i2t += row.image_to_text, t2i += row.text_to_image, task += row.task;
+  const double total = instance_weight * (i2t + t2i) + task_weight * task;
+
+  const auto all_rows = [&](const Tensor& x) {
+    return all ? x : at::zeros({B, D}, x.options()).index_copy_(0, active_A, x);
+  };
+  return {at::tensor({total, i2t, t2i, task}, image_BD.options()), all_rows(g.image_BD), all_rows(g.text_BD),
+          at::scalar_tensor(grad_log_scale, image_BD.options())};
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(cots, CPU, m) { m.impl("queue_contrast", queue_contrast_cpu); }
+
+}  // namespace cots::ops

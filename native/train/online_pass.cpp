@@ -1,0 +1,196 @@
+#include "train/online_pass.h"
+
+#include <ATen/ATen.h>
+
+#include "infer/image_tokens.h"
+#include "io/pixels.h"
+#include "loss/contrast.h"
+#include "loss/masked_modelling.h"
+#include "train/stopwatch.h"
+
+namespace cots {
+namespace {
+
+/// Rows of the micro-batch, gathered once.
+struct Pairs {
+  Tensor pixels_bCHW, ids_bL, lengths_b, sample_b;
+  Tensor image_mask_bP, masked_ids_bL, text_mask_bL;
+};
+
+struct Passes4 {
+  Encoded image, text;                  // clean
+  Encoded masked_image, masked_text;    // masked; undefined where nothing is to be predicted
+};
+
+Pairs gather_pairs(const StepContext& c, const Tensor& rows_b) {
+  const auto take = [&](const Tensor& t) { return t.defined() ? t.index_select(0, rows_b) : t; };
+  return {io::normalize(take(c.batch.image_BSS3), c.config.image_mean, c.config.image_std),
+          take(c.batch.ids_BL),
+          take(c.batch.lengths_B),
+          take(c.batch.sample_B),
+          take(c.masks.image_BP),
+          take(c.masks.masked_ids_BL),
+          take(c.masks.text_BL)};
+}
+
+bool any(const Tensor& mask) { return mask.defined() && mask.any().item<bool>(); }
+
+bool has_contrast(const StepContext& c) { return c.config.loss.weight_instance > 0 || c.task_weight > 0; }
+
+/// Whether a token loss adds the other tower's online global state.
+bool fuses_online(const StepContext& c) {
+  return c.config.token.fusion != Fusion::kNone && c.config.token.global_source != GlobalSource::kMomentum;
+}
+
+/// token.passes = separate: the paired modality is seen unmasked, the contrast is taken on clean inputs.
+Passes4 separate_passes(const StepContext& c, const Pairs& pairs, StageSeconds& seconds) {
+  const Regularization clean{draw_keys(c.config, pairs.sample_b, c.step, Draw::kCleanPass)};
+  const Regularization masked{draw_keys(c.config, pairs.sample_b, c.step, Draw::kMaskedPass)};
+  const bool cmvm = any(pairs.image_mask_bP), cmlm = any(pairs.text_mask_bL);
+  const Towers& towers = c.model.towers();
+  Passes4 passes;
+  {
+    const Stopwatch watch(seconds.clean_pass);
+    if (has_contrast(c) || (cmlm && fuses_online(c))) passes.image = towers.encode_image(pairs.pixels_bCHW, {}, clean, Need::kGlobal);
+    if (has_contrast(c) || (cmvm && fuses_online(c)))
+      passes.text = towers.encode_text(pairs.ids_bL, pairs.lengths_b, clean, Need::kGlobal);
+  }
+  const Stopwatch watch(seconds.masked_pass);
+  if (cmvm) passes.masked_image = towers.encode_image(pairs.pixels_bCHW, pairs.image_mask_bP, masked);
+  if (cmlm) passes.masked_text = towers.encode_text(pairs.masked_ids_bL, pairs.lengths_b, masked);
+  return passes;
+}
+
+/// token.passes = shared: one masked pass a tower serves every loss (the cheap ablation).
+Passes4 shared_passes(const StepContext& c, const Pairs& pairs, StageSeconds& seconds) {
+  const Stopwatch watch(seconds.masked_pass);
+  const Regularization reg{draw_keys(c.config, pairs.sample_b, c.step, Draw::kMaskedPass)};
+  Passes4 passes;
+  passes.image = c.model.towers().encode_image(pairs.pixels_bCHW, pairs.image_mask_bP, reg);
+  passes.text = c.model.towers().encode_text(pairs.masked_ids_bL.defined() ? pairs.masked_ids_bL : pairs.ids_bL, pairs.lengths_b, reg);
+  passes.masked_image = passes.image;
+  passes.masked_text = passes.text;
+  return passes;
+}
+
+loss::ContrastLoss contrast_loss(const StepContext& c, const Passes4& passes, const Tensor& rows_b) {
+  const LossConfig& l = c.config.loss;
+  const auto take = [&](const Tensor& t) { return t.index_select(0, rows_b); };
+  loss::ContrastInputs in;
+  in.image_BD = passes.image.embedding_BD;
+  in.text_BD = passes.text.embedding_BD;
+  in.image_key_BD = take(c.keys.image_BD);
+  in.text_key_BD = take(c.keys.text_BD);
+  in.image_queue_nD = c.image_queue_nD;
+  in.text_queue_nD = c.text_queue_nD;
+  in.weights_B = take(c.weights_B);
+  in.log_scale = l.tau_learnable ? c.model.log_scale() : c.model.log_scale().detach();
+  if (c.config.queue.duplicates != DuplicatePolicy::kKeep) {
+    in.id_B = take(c.batch.image_id_B);
+    in.queue_id_n = c.queue_id_n;
+  }
+  loss::ContrastOptions options;
+  options.normalizer = c.pairs;
+  options.instance_weight = l.weight_instance * (l.instance_mean ? 0.5 : 1.0);
+  options.task_weight = c.task_weight * (l.task_half ? 0.5 : 1.0);
+  options.include_positive = l.task_include_positive;
+  options.stopgrad_target = l.task_stopgrad_target;
+  options.duplicate_policy = static_cast<int64_t>(c.config.queue.duplicates);
+  options.batch_key_column = c.batch_key_column;
+  return loss::contrast(in, options);
+}
+
+/// Where the masked positions lie: [M] rows of the flattened states, and [M] pairs. `first` is the state of position 0.
+struct Positions {
+  Tensor state_M, pair_M;
+  Positions(const Tensor& mask_bN, int64_t states_a_pair, int64_t first) {
+    const std::vector<Tensor> found = mask_bN.nonzero_numpy();
+    pair_M = found[0];
+    state_M = found[0] * states_a_pair + found[1] + first;
+  }
+};
+
+/// rows[index], whose backward accumulates in a fixed order (that of index_select and index does not).
+Tensor gather_rows(const Tensor& rows_Nd, const Tensor& index_M) { return at::embedding(rows_Nd, index_M); }
+
+/// The other modality's global state as token.globalSource names it, before the head's own Linear.
+Tensor global_of(const StepContext& c, const Encoded& online, const Tensor& key_BD, const Tensor& rows_b) {
+  switch (c.config.token.global_source) {
+    case GlobalSource::kHidden:
+      return online.global_Bd;
+    case GlobalSource::kEmbed:
+      return online.embedding_BD;
+    case GlobalSource::kMomentum:
+      return key_BD.index_select(0, rows_b);
+  }
+  TORCH_INTERNAL_ASSERT(false, "unknown global source");
+}
+
+/// CMVM: each masked patch's visual token from the masked image and the paired text.
+Tensor cmvm_loss(const StepContext& c, const Pairs& pairs, const Passes4& passes, const Tensor& tokens_bP, const Tensor& rows_b) {
+  const MaskedHeads& heads = c.model.heads();
+  const Tensor& states_bLd = passes.masked_image.states_BLd;
+  const Positions positions(pairs.image_mask_bP, states_bLd.size(1), /*first=*/1);
+  const Tensor h_Md = gather_rows(states_bLd.flatten(0, 1), positions.state_M);
+  Tensor g_Md;
+  if (c.config.token.fusion != Fusion::kNone)
+    g_Md = gather_rows(heads.image_global(global_of(c, passes.text, c.keys.text_BD, rows_b)), positions.pair_M);
+  const Linear& classifier = heads.image_classifier();
+  return loss::masked_cross_entropy(heads.image_query(h_Md, g_Md), classifier.weight, classifier.bias,
+                                    tokens_bP.masked_select(pairs.image_mask_bP), c.masked_patches);
+}
+
+/// CMLM: each masked word from the corrupted text and the paired image.
+Tensor cmlm_loss(const StepContext& c, const Pairs& pairs, const Passes4& passes, const Tensor& rows_b) {
+  const MaskedHeads& heads = c.model.heads();
+  const Tensor& states_bLd = passes.masked_text.states_BLd;
+  const Positions positions(pairs.text_mask_bL, states_bLd.size(1), /*first=*/0);
+  const Tensor h_Md = gather_rows(states_bLd.flatten(0, 1), positions.state_M);
+  Tensor g_Md;
+  if (c.config.token.fusion != Fusion::kNone)
+    g_Md = gather_rows(heads.text_global(global_of(c, passes.image, c.keys.image_BD, rows_b)), positions.pair_M);
+  const Linear classifier = heads.text_classifier();
+  return loss::masked_cross_entropy(heads.text_query(h_Md, g_Md), classifier.weight, classifier.bias,
+                                    pairs.ids_bL.masked_select(pairs.text_mask_bL), c.masked_words);
+}
+
+bool finite(const Tensor& t) { return !t.defined() || t.detach().isfinite().all().item<bool>(); }
+
+}  // namespace
+
+Losses online_pass(const StepContext& c, const Tensor& rows_b, StageSeconds& seconds) {
+  const Pairs pairs = gather_pairs(c, rows_b);
+  const bool cmvm = any(pairs.image_mask_bP), cmlm = any(pairs.text_mask_bL);
+  Tensor tokens_bP;
+  if (cmvm) {
+    const Stopwatch watch(seconds.tokenise);
+    tokens_bP = image_tokens(*c.tokenizer, c.batch.token_view_BVV3.index_select(0, rows_b));
+  }
+  const bool shared = c.config.token.passes == Passes::kShared;
+  const Passes4 passes = shared ? shared_passes(c, pairs, seconds) : separate_passes(c, pairs, seconds);
+
+  const Stopwatch watch(seconds.losses);
+  Losses losses;
+  losses.total = at::zeros({});
+  if (has_contrast(c)) {
+    const loss::ContrastLoss contrast = contrast_loss(c, passes, rows_b);
+    losses.total = contrast.total;
+    losses.image_to_text = contrast.image_to_text.item<double>();
+    losses.text_to_image = contrast.text_to_image.item<double>();
+    losses.task = contrast.task.item<double>();
+  }
+  if (cmvm) {
+    const Tensor loss = cmvm_loss(c, pairs, passes, tokens_bP, rows_b);
+    losses.total = losses.total + c.config.loss.weight_cmvm * loss;
+    losses.cmvm = loss.item<double>();
+  }
+  if (cmlm) {
+    const Tensor loss = cmlm_loss(c, pairs, passes, rows_b);
+    losses.total = losses.total + c.config.loss.weight_cmlm * loss;
+    losses.cmlm = loss.item<double>();
+  }
+  losses.finite = finite(passes.image.embedding_BD) && finite(passes.text.embedding_BD) && finite(losses.total);
+  return losses;
+}
+
+}  // namespace cots

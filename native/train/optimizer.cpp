@@ -1,0 +1,77 @@
+#include "train/optimizer.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <cmath>
+#include <map>
+#include <vector>
+
+#include "model/weights.h"
+#include "ops/adamw.h"
+
+namespace cots {
+namespace {
+
+constexpr int64_t kBlock = 1 << 16;   // elements summed by one thread: the result does not depend on the thread count
+constexpr int64_t kLanes = 16;
+
+double sum_of_squares(const float* values, int64_t count) {
+  double lanes[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes)
+    for (int64_t lane = 0; lane < kLanes; ++lane) lanes[lane] += static_cast<double>(values[i + lane]) * values[i + lane];
+  for (; i < count; ++i) lanes[0] += static_cast<double>(values[i]) * values[i];
+  double sum = 0;
+  for (const double lane : lanes) sum += lane;
+  return sum;
+}
+
+}  // namespace
+
+Optimizer::Optimizer(Parameters& parameters, const OptimizerConfig& config)
+    : parameters_(parameters),
+      config_(config),
+      exp_avg_(at::zeros({parameters.count()})),
+      exp_avg_sq_(at::zeros({parameters.count()})),
+      decay_mask_(parameters.decay_mask()) {}
+
+double Optimizer::grad_norm() const {
+  const Tensor& grad = parameters_.flat_grad();
+  const float* values = grad.const_data_ptr<float>();
+  const int64_t count = grad.numel(), blocks = (count + kBlock - 1) / kBlock;
+  std::vector<double> sums(static_cast<size_t>(blocks));
+  at::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block)
+      sums[block] = sum_of_squares(values + block * kBlock, std::min(kBlock, count - block * kBlock));
+  });
+  double sum = 0;
+  for (const double block : sums) sum += block;
+  return std::sqrt(sum);
+}
+
+void Optimizer::step(double lr, double norm) {
+  const at::NoGradGuard no_grad;
+  const double scale = config_.clip_grad > 0 && norm > config_.clip_grad ? config_.clip_grad / norm : 1.0;
+  ops::adamw_(parameters_.flat(), parameters_.flat_grad(), exp_avg_, exp_avg_sq_, decay_mask_,
+              {lr, config_.beta1, config_.beta2, config_.eps, config_.weight_decay, updates_ + 1, scale});
+  ++updates_;
+}
+
+std::vector<std::pair<std::string, Tensor>> Optimizer::state() const {
+  return {{"optimizer.exp_avg", exp_avg_},
+          {"optimizer.exp_avg_sq", exp_avg_sq_},
+          {"optimizer.updates", at::scalar_tensor(updates_, at::kLong)}};
+}
+
+void Optimizer::restore(const std::vector<std::pair<std::string, Tensor>>& state) {
+  const std::map<std::string, Tensor> tensors(state.begin(), state.end());
+  const std::string where = "the checkpoint";
+  const Tensor& exp_avg = require_tensor(tensors, "optimizer.exp_avg", exp_avg_.sizes(), where);
+  const Tensor& exp_avg_sq = require_tensor(tensors, "optimizer.exp_avg_sq", exp_avg_sq_.sizes(), where);
+  updates_ = require_tensor(tensors, "optimizer.updates", {}, where).item<int64_t>();
+  exp_avg_.copy_(exp_avg);
+  exp_avg_sq_.copy_(exp_avg_sq);
+}
+
+}  // namespace cots

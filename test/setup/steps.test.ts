@@ -1,0 +1,124 @@
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import test from 'ava';
+import { FakeMachine } from './fake-machine.js';
+
+/** A project whose `npm ci` works and counts its runs. */
+function withPackages(machine: FakeMachine): { runs: () => number } {
+  machine.write('project/package-lock.json', '{}');
+  let runs = 0;
+  machine.tool(
+    'npm',
+    `mkdir -p ${machine.project}/node_modules; echo x >> ${machine.folder}/npm-runs; echo added 3 packages`,
+  );
+  return {
+    runs: () => {
+      const file = path.join(machine.folder, 'npm-runs');
+      if (existsSync(file)) runs += 1;
+      rmSync(file, { force: true });
+      return runs;
+    },
+  };
+}
+
+test('a second set-up has nothing to do', (t) => {
+  const machine = new FakeMachine(t);
+  const npm = withPackages(machine);
+  machine.libtorch('cache/libtorch-2.13.0');
+  const steps = 'tools,packages,libtorch,ffmpeg';
+  const first = machine.setUp(steps);
+  t.is(first.code, 0, first.output);
+  t.regex(first.output, /packages +added 3 packages/);
+  t.regex(first.output, /set-up done/);
+  t.is(npm.runs(), 1);
+  const second = machine.setUp(steps);
+  t.regex(second.output, /packages +nothing to do/);
+  t.regex(second.output, /set-up had nothing to do/);
+  t.is(npm.runs(), 1);
+});
+
+test('packages are installed again when the lock file changed, or when node_modules is gone', (t) => {
+  const machine = new FakeMachine(t);
+  const npm = withPackages(machine);
+  machine.setUp('packages');
+  machine.write('project/package-lock.json', '{ "packages": {} }');
+  machine.setUp('packages');
+  t.is(npm.runs(), 1);
+  rmSync(path.join(machine.project, 'node_modules'), { recursive: true });
+  machine.setUp('packages');
+  t.is(npm.runs(), 2);
+});
+
+test('npm ci is tried twice, and a failure is told and not stamped', (t) => {
+  const machine = new FakeMachine(t);
+  machine.write('project/package-lock.json', '{}');
+  machine.tool('npm', 'echo "npm error code ENOTFOUND"; exit 1');
+  const { code, output } = machine.setUp('packages');
+  t.is(code, 1);
+  t.regex(output, /try 1 of 2/);
+  t.regex(output, /npm ci failed 2 times: npm error code ENOTFOUND/);
+  const npm = withPackages(machine);
+  t.is(machine.setUp('packages').code, 0);
+  t.is(npm.runs(), 1);
+});
+
+test('a dependency of another project has no lock file and installs nothing', (t) => {
+  t.regex(new FakeMachine(t).setUp('packages').output, /packages +installed with cots itself/);
+});
+
+test('ffmpeg: COTS_FFMPEG, then PATH, then the cache; without any, a warning', (t) => {
+  const machine = new FakeMachine(t);
+  t.regex(machine.setUp('ffmpeg').output, /6\.0-fake at .*bin\/ffmpeg \(PATH\)/);
+  machine.tool('mine', 'echo ffmpeg version 7.1-mine');
+  const mine = path.join(machine.tools, 'mine');
+  t.regex(machine.setUp('ffmpeg', { COTS_FFMPEG: mine }).output, /7\.1-mine at .*bin\/mine \(COTS_FFMPEG\)/);
+  machine.remove('ffmpeg');
+  const { code, output } = machine.setUp('ffmpeg');
+  t.is(code, 0);
+  t.regex(output, /WARNING: none found, video will not work .*apt-get install -y ffmpeg/);
+});
+
+test('a COTS_FFMPEG that does not run stops set-up', (t) => {
+  const machine = new FakeMachine(t);
+  machine.tool('mine', 'exit 1');
+  const { code, output } = machine.setUp('ffmpeg', { COTS_FFMPEG: path.join(machine.tools, 'mine') });
+  t.is(code, 1);
+  t.regex(output, /COTS_FFMPEG cannot be used: .*mine is no ffmpeg that runs/);
+});
+
+test('two set-ups at once run one after the other', async (t) => {
+  const machine = new FakeMachine(t);
+  const npm = withPackages(machine);
+  machine.tool(
+    'npm',
+    `mkdir -p ${machine.project}/node_modules; sleep=1; ${process.execPath} -e "setTimeout(() => {}, 1500)"; echo x >> ${machine.folder}/npm-runs`,
+  );
+  const start = () =>
+    new Promise<string>((settle) => {
+      const script = path.join(machine.project, 'scripts/setup.mjs');
+      const env = { PATH: `${machine.tools}:/usr/bin:/bin`, HOME: machine.folder, COTS_CACHE: machine.cache };
+      const child = spawn(process.execPath, [script, '--only', 'packages'], { env });
+      let output = '';
+      child.stdout.on('data', (chunk) => {
+        output += chunk;
+      });
+      child.on('close', () => settle(output));
+    });
+  const outputs = (await Promise.all([start(), start()])).sort((a, b) => a.length - b.length);
+  t.is(npm.runs(), 1);
+  t.true(outputs.some((output) => /another set-up \(process \d+\) is at work here/.test(output)));
+  t.true(outputs.some((output) => /packages +nothing to do/.test(output)));
+});
+
+test('the lock of a killed or silent set-up is taken over', (t) => {
+  const machine = new FakeMachine(t);
+  const lock = path.join(machine.project, 'build/.setup-lock');
+  mkdirSync(path.dirname(lock));
+  writeFileSync(lock, '99999999');
+  t.is(machine.setUp('packages').code, 0);
+  writeFileSync(lock, String(process.pid));
+  utimesSync(lock, new Date(0), new Date(0));
+  t.is(machine.setUp('packages').code, 0);
+  t.false(existsSync(lock));
+});
