@@ -8,11 +8,15 @@ set(COTS_CORE_SOURCES
   native/ops/keyed_random.cpp
   native/ops/momentum_filter.cpp
   native/ops/queue_contrast.cpp
+  native/ops/resize.cpp
+  native/ops/top_k.cpp
   native/ops/vocabulary_cross_entropy.cpp
   native/ops/cpu/adamw.cpp
   native/ops/cpu/keyed_random.cpp
   native/ops/cpu/momentum_filter.cpp
   native/ops/cpu/queue_contrast.cpp
+  native/ops/cpu/resize.cpp
+  native/ops/cpu/top_k.cpp
   native/ops/cpu/vocabulary_cross_entropy.cpp
   native/loss/adaptive_filter.cpp
   native/loss/contrast.cpp
@@ -27,7 +31,10 @@ set(COTS_CORE_SOURCES
   native/model/vision.cpp
   native/model/weights.cpp
   native/io/huggingface.cpp
+  native/io/memory.cpp
+  native/io/pixels.cpp
   native/io/safetensors.cpp
+  native/search/ranks.cpp
   native/infer/embedder.cpp
   native/infer/image_tokens.cpp
   native/train/checkpoint.cpp
@@ -50,12 +57,34 @@ set(COTS_ADDON_SOURCES
   native/addon/config.cpp
   native/addon/convert.cpp
   native/addon/failure.cpp
+  native/addon/files_wrap.cpp
+  native/addon/info.cpp
   native/addon/job.cpp
   native/addon/model_wrap.cpp
   native/addon/ops_wrap.cpp
+  native/addon/tokenizer_trainer_wrap.cpp
+  native/addon/tokenizer_wrap.cpp
+  native/addon/trainer_wrap.cpp
   native/addon/views.cpp
 )
 
 set(COTS_NATIVE_TEST_SOURCES
+  test/native/edge-cases.cpp
   test/native/main.cpp
+  test/native/momentum.cpp
+  test/native/ops-adamw.cpp
+  test/native/ops-cancel.cpp
+  test/native/ops-exact-dot.cpp
+  test/native/ops-keyed-random.cpp
+  test/native/ops-momentum-filter.cpp
+  test/native/ops-queue-contrast.cpp
+  test/native/ops-resize.cpp
+  test/native/ops-top-k.cpp
+  test/native/ops-vocabulary-cross-entropy.cpp
+  test/native/parameters.cpp
+  test/native/pixels.cpp
+  test/native/queue.cpp
+  test/native/ranks.cpp
+  test/native/safetensors.cpp
+  test/native/train.cpp
 )

@@ -90,38 +90,44 @@ function fillFrame(frame: string, what: string, color: string): string {
   return filled.replace(/\ba (?=orange (?:background|picture))/, 'an ');
 }
 
-function caption(scene: Scene, options: SceneOptions, random: Random): string {
-  const what = random.chance(options.position) ? withPlaces(scene, random) : withoutPlaces(scene, random);
-  const color = backgroundColors[scene.background]?.name ?? '';
-  const frames = random.chance(options.color) ? framesWithColor : framesWithoutColor;
-  return fillFrame(random.pick(frames), what, color);
+/** How the captions of a split are made: how many, and the shares of those that say where, on what color, and tags. */
+export interface CaptionStyle {
+  readonly count: number;
+  readonly position: number;
+  readonly color: number;
+  readonly tagged: number;
 }
 
-/** At most two further words for the first concept, to be appended: `, berry, fruit`. */
+/** The style of training captions, or of those of the other splits. */
+export function captionStyle(split: string, options: SceneOptions): CaptionStyle {
+  const { trainCaptions, testCaptions, position, color, testPosition, testColor, tagged } = options;
+  if (split === 'train') return { count: trainCaptions, position, color, tagged };
+  return { count: testCaptions, position: testPosition, color: testColor, tagged: 0 };
+}
+
+function caption(scene: Scene, style: CaptionStyle, random: Random): string {
+  const what = random.chance(style.position) ? withPlaces(scene, random) : withoutPlaces(scene, random);
+  const color = backgroundColors[scene.background]?.name ?? '';
+  const frames = random.chance(style.color) ? framesWithColor : framesWithoutColor;
+  const text = fillFrame(random.pick(frames), what, color);
+  return scene.concepts.length === 1 && random.chance(style.tagged) ? text + tagsOf(scene, random) : text;
+}
+
+/** At most two further words for the first concept, to be appended as alternative texts do: `, berry, fruit`. */
 function tagsOf(scene: Scene, random: Random): string {
   const tags = random.shuffle(scene.concepts[0]?.tags ?? []).slice(0, 2);
   return tags.map((tag) => `, ${tag}`).join('');
 }
 
-/** Draws in which `position` and `color` hold; where their wordings do not suffice, later captions say both by half. */
+/** Draws in which the shares of a style hold; where its wordings do not suffice, later captions say both by half. */
 const patience = 100;
 
-/**
- * `count` different captions of a scene (at most 8, see options). Each names all of its concepts.
- * With `tags`, some captions of one emoji end in its tags, as the alternative texts of the web do.
- */
-export function captionsOf(
-  scene: Scene,
-  count: number,
-  tags: boolean,
-  options: SceneOptions,
-  random: Random,
-): string[] {
+/** Different captions of a scene, `style.count` of them (at most 8, see options). Each names all of its concepts. */
+export function captionsOf(scene: Scene, style: CaptionStyle, random: Random): string[] {
   const captions = new Set<string>();
-  for (let draws = 0; captions.size < count; draws++) {
-    let text = caption(scene, draws < patience ? options : { ...options, position: 0.5, color: 0.5 }, random);
-    if (tags && scene.concepts.length === 1 && random.chance(options.tagged)) text += tagsOf(scene, random);
-    captions.add(text);
+  for (let draws = 0; captions.size < style.count; draws++) {
+    const now = draws < patience ? style : { ...style, position: 0.5, color: 0.5 };
+    captions.add(caption(scene, now, random));
   }
   return [...captions];
 }

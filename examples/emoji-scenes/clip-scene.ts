@@ -93,7 +93,7 @@ export function planClips(concepts: readonly Concept[], options: SceneOptions): 
       return { concept, motion: random.pick(motions).name, background: random.integer(options.backgrounds) };
     });
     const captions = new Set<string>();
-    while (captions.size < options.testCaptions) captions.add(caption(shots, 0.5, random));
+    while (captions.size < options.testCaptions) captions.add(caption(shots, options.testColor, random));
     return {
       id: `clip-${String(i).padStart(6, '0')}`,
       artist: random.pick(seenArtists),

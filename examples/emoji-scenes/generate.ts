@@ -68,13 +68,23 @@ async function mapConcurrently<T, R>(
 ): Promise<R[]> {
   const results = new Array<R>(items.length);
   const queue = items.entries();
+  let stopped = false;
   const lane = async () => {
     for (const [index, item] of queue) {
-      options.signal?.throwIfAborted();
-      results[index] = await work(item);
+      if (stopped) return;
+      try {
+        options.signal?.throwIfAborted();
+        results[index] = await work(item);
+      } catch (error) {
+        stopped = true;
+        throw error;
+      }
     }
   };
-  await Promise.all(Array.from({ length: options.concurrency }, lane));
+  // Every lane is awaited: nothing is written any more once the caller hears of a failure.
+  const lanes = await Promise.allSettled(Array.from({ length: options.concurrency }, lane));
+  const failed = lanes.find((outcome) => outcome.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
   return results;
 }
 

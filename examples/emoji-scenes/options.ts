@@ -30,10 +30,18 @@ export interface SceneOptions {
   readonly emojiSize: readonly [one: Range, two: Range, three: Range];
   /** How many of the background colors are used, 1 to 12. @default 8 */
   readonly backgrounds: number;
-  /** Share of the captions that say where. @default 0.7 */
+  /** Share of the scenes of one emoji in which it stands in the middle; else at the left, right, top or bottom. @default 0.5 */
+  readonly centered: number;
+  /** How far an emoji strays from its place along a free direction, as a part of the free space. @default 0.05 */
+  readonly jitter: number;
+  /** Share of the training captions that say where. Where it is low, the names carry what tells pairs apart. @default 0.3 */
   readonly position: number;
-  /** Share of the captions that say the background color. @default 0.85 */
+  /** Share of the training captions that say the background color. @default 0.3 */
   readonly color: number;
+  /** `position` of the captions of all other splits. @default 0.5 */
+  readonly testPosition: number;
+  /** `color` of the captions of all other splits and of clips. @default 0.5 */
+  readonly testColor: number;
   /** Share of the training captions of one emoji that add its tags, as alternative texts do. @default 0.05 */
   readonly tagged: number;
   /** Clips to make, in the split `clips`. @default 0 */
@@ -80,8 +88,12 @@ export const sceneDefaults: Omit<SceneOptions, 'out'> = {
     [0.38, 0.46],
   ],
   backgrounds: 8,
-  position: 0.7,
-  color: 0.85,
+  centered: 0.5,
+  jitter: 0.05,
+  position: 0.3,
+  color: 0.3,
+  testPosition: 0.5,
+  testColor: 0.5,
   tagged: 0.05,
   clips: 0,
   clipSize: 96,
@@ -106,7 +118,17 @@ const wholeNumbers: readonly (readonly [name: keyof SceneOptions, least: number,
   ['clipFps', 1, 60],
   ['concurrency', 1, 64],
 ];
-const fractions = ['mismatched', 'repeated', 'position', 'color', 'tagged'] as const;
+const fractions = [
+  'mismatched',
+  'repeated',
+  'centered',
+  'jitter',
+  'position',
+  'color',
+  'testPosition',
+  'testColor',
+  'tagged',
+] as const;
 const others = ['out', 'shares', 'emojiSize', 'ffmpeg', 'onProgress', 'signal'] as const;
 
 /** Greatest size of an emoji among one, two and three: pairs and triples must not overlap. */

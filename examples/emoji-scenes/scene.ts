@@ -83,18 +83,17 @@ const alignments: Readonly<Record<Layout, readonly Alignment[]>> = {
   ],
 };
 
-const layoutsOf: readonly (readonly Layout[])[] = [
-  ['center', 'left', 'right', 'top', 'bottom'],
-  ['beside', 'stacked'],
-  ['pyramid', 'funnel'],
-];
+const sides: readonly Layout[] = ['left', 'right', 'top', 'bottom'];
 
-/** Centered coordinates move by this much either way, as a part of the free space. */
-const jitter = 0.3;
+function drawLayout(number: number, centered: number, random: Random): Layout {
+  if (number === 1) return random.chance(centered) ? 'center' : random.pick(sides);
+  return random.pick<Layout>(number === 2 ? ['beside', 'stacked'] : ['pyramid', 'funnel']);
+}
+
 /** Free border, as a part of the frame. */
 const border = 0.02;
 
-function slotAt(alignment: Alignment, side: number, size: number, random: Random): Slot {
+function slotAt(alignment: Alignment, side: number, { size, jitter }: SceneOptions, random: Random): Slot {
   const margin = Math.floor(border * size);
   const free = size - 2 * margin - side;
   const place = (part: number) => {
@@ -138,11 +137,11 @@ export function sampleScene(
 ): Scene {
   const artist = random.pick(seenArtists);
   const background = random.integer(options.backgrounds);
-  const layout = random.pick(layoutsOf[number - 1] as readonly Layout[]);
+  const layout = drawLayout(number, options.centered, random);
   const drawn = random.shuffle(drawConcepts(number, concepts, options.repeated, random));
   const [least, greatest] = options.emojiSize[number - 1] as readonly [number, number];
   const side = Math.max(1, Math.floor(random.between(least, greatest) * options.size));
-  const slots = alignments[layout].map((alignment) => slotAt(alignment, side, options.size, random));
+  const slots = alignments[layout].map((alignment) => slotAt(alignment, side, options, random));
   return { artist, background, layout, concepts: drawn, slots };
 }
 

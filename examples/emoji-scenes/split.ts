@@ -1,7 +1,7 @@
 /** Which scene belongs to which split, and the plan of a whole data set before anything is drawn. */
 import { OptionError } from '../../lib/errors.js';
 import { unseenArtist } from './artists.js';
-import { captionsOf } from './caption.js';
+import { captionStyle, captionsOf } from './caption.js';
 import type { Concept } from './concepts.js';
 import type { SceneOptions } from './options.js';
 import { hashText, Random } from './random.js';
@@ -22,7 +22,7 @@ export interface PlannedImage {
 }
 
 /** Parts of all possible scenes that are kept out of training. */
-const heldOut = { test: 0.15, validation: 0.05 };
+const heldOut = { test: 0.25, validation: 0.05 };
 
 /** The split to which a scene belongs, whoever draws it: a hash of its identity decides, so no scene is in two splits. */
 export function splitOf(scene: Scene, seed: number): 'train' | 'validation' | 'test' {
@@ -67,15 +67,9 @@ function planSplit(
   concepts: readonly Concept[],
   options: SceneOptions,
 ): PlannedImage[] {
-  const number = split === 'train' ? options.trainCaptions : options.testCaptions;
+  const style = captionStyle(split, options);
   return [...scenesOf(split, count, concepts, options)].map((scene, i) => {
-    const captions = captionsOf(
-      scene,
-      number,
-      split === 'train',
-      options,
-      new Random(options.seed, `${split}/captions`, i),
-    );
+    const captions = captionsOf(scene, style, new Random(options.seed, `${split}/captions`, i));
     return { id: idOf(split, i), split, scene, captions, mismatched: false };
   });
 }

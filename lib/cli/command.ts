@@ -9,14 +9,23 @@ export function newCommand(name: string, description: string, example: string): 
     .description(description)
     .option('--json', 'print one JSON document on stdout')
     .option('--verbose', 'print the stack of a failure')
-    .showHelpAfterError(`(\`cots ${name} --help\` explains; for example: ${example})`)
+    .configureOutput({ outputError: (message, write) => write(usageLine(message, example)) })
     .addHelpText('after', `\nExample:\n  $ ${example}`)
     .allowExcessArguments(false);
 }
 
 /** A group of commands, such as `cots embed`. */
-export function newGroup(name: string, description: string): Command {
-  return new Command(name).description(description);
+export function newGroup(name: string, description: string, example: string): Command {
+  return new Command(name)
+    .description(description)
+    .configureOutput({ outputError: (message, write) => write(usageLine(message, example)) })
+    .addHelpText('after', `\nExample:\n  $ ${example}`);
+}
+
+/** Commander's words for a wrong call as one line, with a right one. */
+export function usageLine(message: string, example: string): string {
+  const words = message.trim().replace(/^error: /, '').replaceAll(/\s*\n\s*/g, ' ');
+  return `cots: ${words.endsWith('.') || words.endsWith(')') ? words : `${words}.`} For example: ${example}\n`;
 }
 
 /** A command that the interface names and this version does not have: absent from help, it answers ERR_COTS_NOT_IMPLEMENTED. */

@@ -22,7 +22,7 @@ interface Group {
 }
 
 export function dataCommand(): Command {
-  const group = newGroup('data', 'look at data sets');
+  const group = newGroup('data', 'look at data sets', 'cots data list data/manifest.jsonl');
   group.addCommand(
     newCommand('list', 'count the entries of a data set by split and source', 'cots data list data/manifest.jsonl')
       .argument('<data>', 'manifest (.jsonl), Karpathy file (.json) or folder of images with captions')

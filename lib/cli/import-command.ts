@@ -13,7 +13,7 @@ interface Options extends CommonOptions {
 }
 
 export function importCommand(): Command {
-  const group = newGroup('import', 'bring a model in from another format');
+  const group = newGroup('import', 'bring a model in from another format', 'cots import hf --image vit-base-patch16-384 --text bert-base-uncased --out models/base');
   group.addCommand(
     newCommand('hf', 'make a model folder of a Hugging Face ViT and a BERT', 'cots import hf --image vit-base-patch16-384 --text bert-base-uncased --out models/base')
       .requiredOption('--image <dir>', 'ViT folder: config.json, model.safetensors, preprocessor_config.json')

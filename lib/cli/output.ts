@@ -5,6 +5,11 @@ import { CotsError } from '../errors.js';
 /** Ends a process: 0 done, 1 failed, 2 wrongly called. */
 export const exitCodes = { done: 0, failed: 1, usage: 2 } as const;
 
+/** Flags that are right one by one and wrong together. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
 /** Options every command has. */
 export interface CommonOptions {
   readonly json?: boolean;
@@ -28,6 +33,12 @@ export function note(line: string): void {
 
 /** Says why a command failed, on one line (with the stack if `verbose`), and gives the exit code. */
 export function reportFailure(error: unknown, verbose: boolean): number {
+  if (error instanceof UsageError) {
+    note(`cots: ${error.message}`);
+    return exitCodes.usage;
+  }
+
+  // Commander has said what was wrong by itself.
   if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
   const failure = error instanceof Error ? error : new Error(String(error));
   const code = failure instanceof CotsError ? ` [${failure.code}]` : '';

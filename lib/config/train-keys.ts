@@ -36,6 +36,7 @@ export const filterKeys = section({
   applyTo: choice(['all', 'contrast'], 'all', 'Losses that the filter applies to.'),
   minValid: optionalInteger('Real pairs in the queue before the filter starts; null: `queue.size`.', { min: 1 }),
   minKeepFrac: number(0, 'Keep at least this share of a batch, the best by score.', { max: 1 }),
+  log: choice(['dropped', 'all'], 'dropped', '`dropped`: filtered.jsonl has the pairs left out; `all`: scores.jsonl has every pair of every step too (about 80 bytes each).'),
 });
 
 export const emaKeys = section({

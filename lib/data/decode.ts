@@ -157,7 +157,8 @@ async function attempt<T>(name: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    const [reason] = (error as Error).message.split('\n');
+    const [first] = (error as Error).message.split('\n');
+    const reason = first === 'Unknown error' ? 'its data ends early or is broken' : first;
     throw new ImageError(`Expected ${name} to be an image that can be decoded whole, got: ${reason}. Restore it from its source.`, {
       cause: error,
     });

@@ -1,4 +1,4 @@
-/** The line of filtered.jsonl: a pair that the momentum filter dropped (DESIGN 5). */
+/** The lines of filtered.jsonl, pairs that the momentum filter dropped (DESIGN 5), and of scores.jsonl, all pairs (`amf.log: all`). */
 import type { NativeStepMetrics } from '../binding.js';
 
 export interface FilteredPair {
@@ -18,4 +18,17 @@ export function filteredPairs(metrics: NativeStepMetrics, ids: readonly string[]
     if (metrics.kept[row] !== 0 || !Number.isFinite(score)) return [];
     return [{ id, score, threshold: metrics.filterThreshold, step: metrics.step }];
   });
+}
+
+export interface ScoredPair {
+  readonly id: string;
+  readonly score: number;
+  readonly kept: boolean;
+  readonly step: number;
+}
+
+/** Every pair of a step with what the filter decided, from the step on at which it is active; `ids` in batch order. */
+export function scoredPairs(metrics: NativeStepMetrics, ids: readonly string[]): ScoredPair[] {
+  if (!metrics.filterActive) return [];
+  return ids.map((id, row) => ({ id, score: metrics.scores[row] as number, kept: metrics.kept[row] !== 0, step: metrics.step }));
 }

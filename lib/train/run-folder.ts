@@ -63,10 +63,13 @@ export class RunFolder {
     }
   }
 
-  /** Deletes all checkpoints but the newest `keep` and the best one. */
-  async prune(keep: number, best: number | undefined): Promise<void> {
-    const old = (await this.steps()).slice(keep).filter((step) => step !== best);
-    for (const step of old) await rm(this.checkpoint(step), { recursive: true, force: true });
+  /** Deletes the checkpoints of steps after `step` (a run that went back) and all but the newest `keep` and the best of the others. */
+  async prune(keep: number, step: number, best: number | undefined): Promise<void> {
+    const steps = await this.steps();
+    const kept = new Set([...steps.filter((other) => other <= step).slice(0, keep), best]);
+    for (const other of steps) {
+      if (!kept.has(other)) await rm(this.checkpoint(other), { recursive: true, force: true });
+    }
   }
 
   /** Whether the folder is there at all. */

@@ -50,8 +50,10 @@ io::Transform read_transform(const Napi::Object& o, int64_t width, int64_t heigh
   t.jitter = !is_null(o, "jitter");
   if (t.jitter) {
     const Napi::Object jitter = object(o, "jitter");
+    const int64_t order = count(jitter, "order");
+    if (order > 5) throw Failure("ERR_COTS_OPTION", "Expected the order of the jitter to be 0 to 5, got " + std::to_string(order) + ".");
     t.color = {number(jitter, "brightness"), number(jitter, "contrast"), number(jitter, "saturation"),
-               static_cast<int>(count(jitter, "order"))};
+               static_cast<int>(order)};
   }
   return t;
 }

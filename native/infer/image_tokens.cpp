@@ -1,6 +1,7 @@
 #include "infer/image_tokens.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 

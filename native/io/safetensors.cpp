@@ -131,10 +131,10 @@ json parse_header(const std::string& file, const char* begin, const char* end) {
 
 std::vector<uint64_t> numbers(const std::string& file, const std::string& name, const json& entry, const char* key) {
   const auto found = entry.find(key);
-  if (found == entry.end() || !found->is_array()) refuse(file, "tensor '" + name + "' has no list '" + key + "'");
+  if (found == entry.end() || !found->is_array()) refuse(file, c10::str("tensor '", name, "' has no list '", key, "'"));
   std::vector<uint64_t> values;
   for (const json& value : *found) {
-    if (!value.is_number_unsigned()) refuse(file, "'" + std::string(key) + "' of tensor '" + name + "' holds " + value.dump());
+    if (!value.is_number_unsigned()) refuse(file, c10::str("'", key, "' of tensor '", name, "' holds ", value.dump()));
     values.push_back(value.get<uint64_t>());
   }
   return values;

@@ -1,6 +1,7 @@
 #include "train/masks.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "loss/masked_modelling.h"
 #include "ops/keyed_random.h"

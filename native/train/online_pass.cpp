@@ -33,7 +33,7 @@ Pairs gather_pairs(const StepContext& c, const Tensor& rows_b) {
           take(c.masks.text_BL)};
 }
 
-bool any(const Tensor& mask) { return mask.defined() && mask.any().item<bool>(); }
+bool masked(const Tensor& mask) { return mask.defined() && mask.any().item<bool>(); }
 
 bool has_contrast(const StepContext& c) { return c.config.loss.weight_instance > 0 || c.task_weight > 0; }
 
@@ -44,20 +44,20 @@ bool fuses_online(const StepContext& c) {
 
 /// token.passes = separate: the paired modality is seen unmasked, the contrast is taken on clean inputs.
 Passes4 separate_passes(const StepContext& c, const Pairs& pairs, StageSeconds& seconds) {
-  const Regularization clean{draw_keys(c.config, pairs.sample_b, c.step, Draw::kCleanPass)};
-  const Regularization masked{draw_keys(c.config, pairs.sample_b, c.step, Draw::kMaskedPass)};
-  const bool cmvm = any(pairs.image_mask_bP), cmlm = any(pairs.text_mask_bL);
+  const Regularization clean_reg{draw_keys(c.config, pairs.sample_b, c.step, Draw::kCleanPass)};
+  const Regularization masked_reg{draw_keys(c.config, pairs.sample_b, c.step, Draw::kMaskedPass)};
+  const bool cmvm = masked(pairs.image_mask_bP), cmlm = masked(pairs.text_mask_bL);
   const Towers& towers = c.model.towers();
   Passes4 passes;
   {
     const Stopwatch watch(seconds.clean_pass);
-    if (has_contrast(c) || (cmlm && fuses_online(c))) passes.image = towers.encode_image(pairs.pixels_bCHW, {}, clean, Need::kGlobal);
+    if (has_contrast(c) || (cmlm && fuses_online(c))) passes.image = towers.encode_image(pairs.pixels_bCHW, {}, clean_reg, Need::kGlobal);
     if (has_contrast(c) || (cmvm && fuses_online(c)))
-      passes.text = towers.encode_text(pairs.ids_bL, pairs.lengths_b, clean, Need::kGlobal);
+      passes.text = towers.encode_text(pairs.ids_bL, pairs.lengths_b, clean_reg, Need::kGlobal);
   }
   const Stopwatch watch(seconds.masked_pass);
-  if (cmvm) passes.masked_image = towers.encode_image(pairs.pixels_bCHW, pairs.image_mask_bP, masked);
-  if (cmlm) passes.masked_text = towers.encode_text(pairs.masked_ids_bL, pairs.lengths_b, masked);
+  if (cmvm) passes.masked_image = towers.encode_image(pairs.pixels_bCHW, pairs.image_mask_bP, masked_reg);
+  if (cmlm) passes.masked_text = towers.encode_text(pairs.masked_ids_bL, pairs.lengths_b, masked_reg);
   return passes;
 }
 
@@ -160,7 +160,7 @@ bool finite(const Tensor& t) { return !t.defined() || t.detach().isfinite().all(
 
 Losses online_pass(const StepContext& c, const Tensor& rows_b, StageSeconds& seconds) {
   const Pairs pairs = gather_pairs(c, rows_b);
-  const bool cmvm = any(pairs.image_mask_bP), cmlm = any(pairs.text_mask_bL);
+  const bool cmvm = masked(pairs.image_mask_bP), cmlm = masked(pairs.text_mask_bL);
   Tensor tokens_bP;
   if (cmvm) {
     const Stopwatch watch(seconds.tokenise);

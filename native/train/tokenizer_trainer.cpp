@@ -3,6 +3,7 @@
 #include "train/tokenizer_trainer.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <cmath>
 #include <numbers>

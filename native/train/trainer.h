@@ -38,6 +38,7 @@ class Trainer {
   Cots& model() { return model_; }
   Momentum& momentum() { return momentum_; }
   Queue& queue() { return queue_; }
+  const Optimizer& optimizer() const { return optimizer_; }
   const TrainConfig& config() const { return config_; }
 
   /// model.safetensors (online towers, projections, logit scale) and state.safetensors (heads, momentum, queues, optimizer,

@@ -20,43 +20,44 @@ async function check(command, args) {
   return { passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, skipped: 0 };
 }
 
-const number = (text, pattern) => Number(text.match(pattern)?.[1] ?? 0);
+/** The sum of the numbers that the patterns find. */
+const sum = (text, patterns) =>
+  patterns.reduce((total, pattern) => total + Number(text.match(pattern)?.[1] ?? 0), 0);
 
-/** Counts what a runner says of itself; an exit code that contradicts it is one failure more. */
-function count({ code, output }, passed, failed, skipped) {
-  const sum = (patterns) => patterns.reduce((total, pattern) => total + number(output, pattern), 0);
-  const counts = { passed: sum(passed), failed: sum(failed), skipped: sum(skipped) };
-  if ((code !== 0 && counts.failed === 0) || counts.passed + counts.failed === 0) counts.failed += 1;
-  return counts;
+/** What a runner counted, and one failure more when its exit code says so or when it ran nothing. */
+function settle(code, counts) {
+  const isWorse = (code !== 0 && counts.failed === 0) || counts.passed + counts.failed === 0;
+  return isWorse ? { ...counts, failed: counts.failed + 1 } : counts;
 }
 
 /** Runs a doctest executable. */
 export async function runNativeTests(executable, env = {}) {
   if (!existsSync(executable)) return { passed: 0, failed: 1, skipped: 0 };
-  const result = await run(executable, [], { cwd: root, env, show: true });
-  return count(
-    result,
-    [/test cases:\s*\d+ \|\s*(\d+) passed/],
-    [/passed \|\s*(\d+) failed \|\s*\d+ skipped/],
-    [/(\d+) skipped/],
-  );
+  const { code, output } = await run(executable, [], { cwd: root, env, show: true });
+  const line = output.match(/test cases:.*/)?.[0] ?? '';
+  return settle(code, {
+    passed: sum(line, [/(\d+) passed/]),
+    failed: sum(line, [/(\d+) failed/]),
+    skipped: sum(line, [/(\d+) skipped/]),
+  });
 }
 
-/** Runs ava with the Node at `node`; `args` are ava's own. */
+const avaFailures = [
+  /^\s*(\d+) tests? failed$/m,
+  /^\s*(\d+) hooks? failed$/m,
+  /^\s*(\d+) uncaught exceptions?$/m,
+  /^\s*(\d+) unhandled rejections?$/m,
+];
+
+/** Runs ava with the Node at `node`; `args` are ava's own. After a failure ava does not sum up what passed. */
 export async function runAva(node, args = []) {
   const cli = join(root, 'node_modules/ava/entrypoints/cli.mjs');
-  const result = await run(node, [cli, ...args], { cwd: root, show: true });
-  const failures = [
-    /^\s*(\d+) tests? failed$/m,
-    /^\s*(\d+) hooks? failed$/m,
-    /^\s*(\d+) uncaught exceptions?$/m,
-    /^\s*(\d+) unhandled rejections?$/m,
-    /^\s*(\d+) tests? (?:was|were) pending/m,
-  ];
-  return count(result, [/^\s*(\d+) tests? passed$/m], failures, [
-    /^\s*(\d+) tests? skipped$/m,
-    /^\s*(\d+) tests? todo$/m,
-  ]);
+  const { code, output } = await run(node, [cli, ...args], { cwd: root, show: true });
+  return settle(code, {
+    passed: output.match(/^ *[\u2714\u221a] /gm)?.length ?? 0,
+    failed: sum(output, avaFailures),
+    skipped: sum(output, [/^\s*(\d+) tests? skipped$/m, /^\s*(\d+) tests? todo$/m]),
+  });
 }
 
 /** The stages of `npm test`, in order; `group` is the name that --only takes. */

@@ -2,6 +2,7 @@
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import test from 'ava';
 import { generateScenes } from '../../examples/emoji-scenes/generate.js';
 import { nounOf } from '../../examples/emoji-scenes/nouns.js';
@@ -44,14 +45,22 @@ test('a file for a folder is refused by name', async (t) => {
   });
 });
 
-test('an abort rejects with its reason and leaves no manifest', async (t) => {
+test('an abort rejects with its reason, leaves no manifest, and nothing is written after it', async (t) => {
   const out = await mkdtemp(path.join(tmpdir(), 'cots-scenes-'));
   t.teardown(() => rm(out, { recursive: true }));
   const stop = new AbortController();
   const reason = new Error('enough');
-  const onProgress = () => stop.abort(reason);
-  const run = generateScenes({ out, count: 50, validation: 0, test: 0, onProgress, signal: stop.signal });
-  t.is(await t.throwsAsync(run), reason);
+  let done = 0;
+  const onProgress = () => {
+    done += 1;
+    stop.abort(reason);
+  };
+  const asked = { count: 500, validation: 0, test: 0, concurrency: 64 };
+  t.is(await t.throwsAsync(generateScenes({ ...asked, out, onProgress, signal: stop.signal })), reason);
+  const before = done;
+  await setTimeout(500);
+  t.is(done, before);
+  t.true(done <= asked.concurrency);
   t.false((await readdir(out)).includes('manifest.jsonl'));
 });
 

@@ -184,7 +184,7 @@ test('captions speak of number, place and color as the scene is', async (t) => {
       }
     }
   }
-  t.true(counted > 10, 'some captions count');
+  t.true(counted > 5, 'some captions count');
 });
 
 test('exactly the asked share is mismatched, marked, and shows nothing of its captions', async (t) => {
@@ -211,6 +211,22 @@ test('exactly the asked share is mismatched, marked, and shows nothing of its ca
   t.true(
     rows.filter((row) => !row.mismatched).every((row) => before.get(row.id) === row.captions.join('\n')),
   );
+});
+
+test('where emoji are few, swapped captions are still of images without a common one', async (t) => {
+  const few = (await loadConcepts()).slice(0, 12);
+  const options = resolveSceneOptions({ out: 'unused', count: 200, validation: 0, test: 0, mismatched: 1 });
+  const right = planImages(few, { ...options, mismatched: 0 });
+  const owner = new Map(right.map((image) => [image.captions.join('\n'), image.scene]));
+  const swapped = planImages(few, options);
+  t.true(swapped.every((image) => image.mismatched));
+  for (const image of swapped) {
+    const donor = owner.get(image.captions.join('\n'));
+    t.deepEqual(
+      image.scene.concepts.filter((concept) => donor?.concepts.includes(concept)),
+      [],
+    );
+  }
 });
 
 test('boxes lie inside the frame, do not overlap, and hold all that is not background', async (t) => {

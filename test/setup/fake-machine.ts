@@ -6,6 +6,9 @@ import path from 'node:path';
 import type { ExecutionContext } from 'ava';
 import { packageRoot } from '../../lib/binding.js';
 
+/** The folders of the real machine hold compilers too, so a fake PATH has only what its shell scripts need. */
+const shellCommands = ['sh', 'cp', 'mkdir'];
+
 export class FakeMachine {
   /** A new empty folder that holds all of this machine. */
   readonly folder = mkdtempSync(path.join(tmpdir(), 'cots-setup-'));
@@ -19,6 +22,7 @@ export class FakeMachine {
     for (const folder of [this.project, this.cache, this.tools]) mkdirSync(folder);
     cpSync(path.join(packageRoot(), 'scripts'), path.join(this.project, 'scripts'), { recursive: true });
     this.write('project/package.json', '{ "name": "fake", "type": "module" }');
+    for (const name of shellCommands) symlinkSync(which(name), path.join(this.tools, name));
     symlinkSync(process.execPath, path.join(this.tools, 'node'));
     this.tool('npm', 'exit 0');
     this.tool('cmake', 'echo cmake version 3.25.1');
@@ -81,7 +85,7 @@ esac`,
       [path.join(this.project, 'scripts/setup.mjs'), '--only', steps],
       {
         encoding: 'utf8',
-        env: { PATH: `${this.tools}:${shellFolder()}`, HOME: this.folder, COTS_CACHE: this.cache, ...env },
+        env: { PATH: this.tools, HOME: this.folder, COTS_CACHE: this.cache, ...env },
       },
     );
     return { code: child.status, output: child.stdout + child.stderr };
@@ -96,16 +100,6 @@ export function wholeElf(sectionTableAt = 0): Buffer {
   bytes.writeUInt16LE(64, 0x3a);
   bytes.writeUInt16LE(1, 0x3c);
   return bytes;
-}
-
-/** The shell's own folder may hold compilers too, so the fake PATH gets one with the shell's few needs alone. */
-function shellFolder(): string {
-  const folder = mkdtempSync(path.join(tmpdir(), 'cots-shell-'));
-  for (const name of ['sh', 'cat', 'echo', 'cp', 'mkdir']) {
-    symlinkSync(which(name), path.join(folder, name));
-  }
-  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
-  return folder;
 }
 
 const which = (name: string): string =>

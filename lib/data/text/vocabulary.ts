@@ -36,7 +36,7 @@ export class WordCounter {
     if (known !== undefined) return known;
     const normal = this.#splitter.normalizer?.normalize(chunk.replaceAll('\u03a3', '\u03c3')) ?? chunk;
     const cut = this.#splitter.pre_tokenizer?.pre_tokenize([normal]) ?? [];
-    const words = cut.filter((word) => word !== '' && [...word].length <= maxWordLetters);
+    const words = cut.filter((word: string) => word !== '' && [...word].length <= maxWordLetters);
     this.#known.set(chunk, words);
     return words;
   }

@@ -38,7 +38,7 @@ inline Isa isa() {
   R NAME##_baseline PARAMETERS { return NAME##_body ARGUMENTS; }                                                          \
   R NAME PARAMETERS {                                                                                                    \
     switch (isa()) {                                                                                                     \
-      case Isa::kAvx512: return NAME##_avx512 ARGUMENTS;                                                                  \
+      case ::cots::ops::Isa::kAvx512: return NAME##_avx512 ARGUMENTS;                                                                  \
       case Isa::kAvx2: return NAME##_avx2 ARGUMENTS;                                                                      \
       default: return NAME##_baseline ARGUMENTS;                                                                          \
     }                                                                                                                    \

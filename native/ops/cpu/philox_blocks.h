@@ -2,6 +2,7 @@
 #pragma once
 
 #if defined(__x86_64__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"   // GCC 12 on its own _mm512_undefined_epi32
 #include <immintrin.h>
 #endif
 

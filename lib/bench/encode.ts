@@ -1,0 +1,155 @@
+/** `bench encode`: the latency and rate of one tower (SPEC 5.3: decoding is told apart). */
+import path from 'node:path';
+import { binding, type NativeModel } from '../binding.js';
+import { resolveModelConfig } from '../config/load.js';
+import { imageFlops, textFlops } from '../config/flops.js';
+import { nativeModelConfig } from '../config/native.js';
+import type { ModelConfig, TrainConfig } from '../config/schema.js';
+import { wholeImage } from '../data/augment.js';
+import { decodeImage } from '../data/decode.js';
+import { captionRules } from '../data/text/captions.js';
+import { cleanCaption } from '../data/text/clean.js';
+import { TextTokenizer } from '../data/text/tokenizer.js';
+import { countWords, makeVocabulary } from '../data/text/vocabulary.js';
+import { type Precision, resolvePrecision, resolveThreads } from '../device.js';
+import { type ModelDescription, modelFiles, readModelDescription } from '../model/config-file.js';
+import { checkModelFolder } from '../model/model-folder.js';
+import { type BenchContext, benchContext } from './machine.js';
+import { syntheticCaption, syntheticJpeg, uniform } from './synthetic.js';
+import { type Latency, latency, median, repeatFor } from './timing.js';
+
+export interface BenchEncodeOptions {
+  /** A model folder, or a config with random weights. */
+  readonly source: { readonly model: string } | { readonly config: TrainConfig };
+  readonly modality: 'image' | 'text';
+  readonly precision: Precision;
+  /** Items of one native call. */
+  readonly batchSize: number;
+  /** Time to measure for, at least. */
+  readonly seconds: number;
+  readonly threads?: number | undefined;
+}
+
+export interface BenchEncodeResult extends BenchContext {
+  readonly modality: 'image' | 'text';
+  readonly precision: Precision;
+  readonly batchSize: number;
+  /** Of the tower: copy, forward and normalise, one call after another. */
+  readonly itemsPerSecond: number;
+  /** Of one native call of `batchSize` items. */
+  readonly latencyMs: Latency;
+  /** Median milliseconds a batch. `normalise` happens inside the native call and is part of `forward`: 0. */
+  readonly stages: { readonly decode: number; readonly preprocess: number; readonly copy: number; readonly forward: number; readonly normalise: 0 };
+  readonly flopsPerItem: number;
+  /** Flops a second over the machine's peak; null where the peak was not measured. */
+  readonly utilisation: null;
+  readonly tokens?: { readonly mean: number; readonly longest: number };
+}
+
+interface Prepared {
+  readonly call: () => Promise<Float32Array>;
+  readonly decode: number;
+  readonly preprocess: number;
+  readonly flops: number;
+  readonly tokens?: { mean: number; longest: number };
+}
+
+const leastCalls = 3;
+const leastWords = 6;
+const mostWords = 17; // captions of COCO have 8 to 20 tokens, 13.5 on average
+
+export async function benchEncode(options: BenchEncodeOptions): Promise<BenchEncodeResult> {
+  resolvePrecision(options.precision);
+  const threads = resolveThreads(options.threads);
+  const { description, native, tokenizer } = await openSource(options.source, threads);
+  const prepared = options.modality === 'image' ? await prepareImages(description, native, options.batchSize) : await prepareTexts(description, native, tokenizer, options.batchSize);
+  const copies: number[] = [];
+  const times = await repeatFor(options.seconds, leastCalls, async () => {
+    const start = performance.now();
+    const promise = prepared.call(); // copies its input before it returns
+    copies.push(performance.now() - start);
+    await promise;
+  });
+  native.dispose();
+  const { modality, precision, batchSize } = options;
+  const copy = median(copies);
+  return {
+    modality,
+    precision,
+    batchSize,
+    itemsPerSecond: (batchSize * times.length * 1000) / times.reduce((sum, time) => sum + time, 0),
+    latencyMs: latency(times),
+    stages: { decode: prepared.decode, preprocess: prepared.preprocess, copy, forward: median(times) - copy, normalise: 0 },
+    flopsPerItem: prepared.flops,
+    utilisation: null,
+    ...(prepared.tokens === undefined ? {} : { tokens: prepared.tokens }),
+    ...benchContext(threads),
+  };
+}
+
+async function openSource(source: BenchEncodeOptions['source'], threads: number): Promise<{ description: ModelDescription; native: NativeModel; tokenizer: TextTokenizer | null }> {
+  if ('model' in source) {
+    await checkModelFolder(source.model);
+    const description = await readModelDescription(source.model);
+    const file = path.join(source.model, modelFiles.weights);
+    const native = await binding().loadModel({ config: nativeModelConfig(description.config), file, threads });
+    return { description, native, tokenizer: await TextTokenizer.load(path.join(source.model, modelFiles.tokenizer)) };
+  }
+
+  const { config } = source;
+  const model: ModelConfig = resolveModelConfig(config.model);
+  const { imageNorm, filter } = config.data;
+  const description = { config: model, image: { mean: imageNorm.mean, std: imageNorm.std, filter }, text: captionRules(config) };
+  const native = await binding().createModel({ config: nativeModelConfig(model), seed: config.train.seed, threads });
+  return { description, native, tokenizer: null };
+}
+
+async function prepareImages({ config, image }: ModelDescription, native: NativeModel, batchSize: number): Promise<Prepared> {
+  const { size } = config.image;
+  const jpegs = await Promise.all(Array.from({ length: batchSize }, (_, seed) => syntheticJpeg(Math.round((size * 4) / 3), size, seed)));
+  let pixels = new Uint8Array(0);
+  const decodes: number[] = [];
+  const preprocesses: number[] = [];
+  for (let repeat = 0; repeat < leastCalls; repeat++) {
+    const start = performance.now();
+    const decoded = await Promise.all(jpegs.map((jpeg) => decodeImage(jpeg)));
+    const middle = performance.now();
+    const [views] = await binding().makeViews({
+      images: decoded.map((one) => ({ ...one, transform: wholeImage(one.width, one.height) })),
+      views: [{ size, filter: image.filter, jitter: false }],
+    });
+    decodes.push(middle - start);
+    preprocesses.push(performance.now() - middle);
+    pixels = views as Uint8Array<ArrayBuffer>;
+  }
+
+  return {
+    call: () => native.embedImages({ pixels, count: batchSize, mean: image.mean, std: image.std, cancel: null }),
+    decode: median(decodes),
+    preprocess: median(preprocesses),
+    flops: imageFlops(config),
+  };
+}
+
+async function prepareTexts({ config, text }: ModelDescription, native: NativeModel, given: TextTokenizer | null, batchSize: number): Promise<Prepared> {
+  const random = uniform(1);
+  const captions = Array.from({ length: batchSize }, (_, index) => syntheticCaption(leastWords + (index % (mostWords - leastWords + 1)), 500, random));
+  const tokenizer = given ?? TextTokenizer.fromVocabulary(makeVocabulary(await countWords(captions), { size: config.text.vocabSize, minCount: 1 }));
+  const preprocesses: number[] = [];
+  const encode = () => tokenizer.encodeBatch(captions.map((caption) => cleanCaption(caption, text.clean, text.maxWords)), text.maxLength);
+  for (let repeat = 0; repeat < leastCalls; repeat++) {
+    const start = performance.now();
+    encode();
+    preprocesses.push(performance.now() - start);
+  }
+
+  const { ids, lengths } = encode();
+  const flops = lengths.reduce((sum, tokens) => sum + textFlops(config, tokens), 0) / batchSize;
+  return {
+    call: () => native.embedTexts({ ids, lengths, cancel: null }),
+    decode: 0,
+    preprocess: median(preprocesses),
+    flops,
+    tokens: { mean: lengths.reduce((sum, tokens) => sum + tokens, 0) / batchSize, longest: Math.max(...lengths) },
+  };
+}

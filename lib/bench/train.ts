@@ -1,0 +1,123 @@
+/** `bench train`: whole optimizer steps, on the config's data or on made ones. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { binding, type NativeStepMetrics } from '../binding.js';
+import { pairFlops } from '../config/flops.js';
+import { threadsOf } from '../config/load.js';
+import { nativeTokenizerConfig, nativeTrainConfig } from '../config/native.js';
+import type { TrainConfig } from '../config/schema.js';
+import { pairLoader } from '../data/loaders.js';
+import { CaptionEncoder, captionRules, textTokenizerFor } from '../data/text/captions.js';
+import { captionsOf, openSources } from '../data/training-set.js';
+import { readTokenizerFolder } from '../train/tokenizer-folder.js';
+import { BatchSource } from '../train/batch-source.js';
+import { type BenchContext, benchContext } from './machine.js';
+import { syntheticCaption, syntheticJpeg, uniform } from './synthetic.js';
+import { type Latency, latency, median } from './timing.js';
+
+const stageNames = ['tokenise', 'cleanPass', 'maskedPass', 'momentum', 'losses', 'backward', 'optimizer'] as const;
+
+export interface BenchTrainResult extends BenchContext {
+  readonly batchSize: number;
+  readonly accumulate: number;
+  readonly steps: number;
+  /** Median of the steps, loading included as far as the step waits for it. */
+  readonly pairsPerSecond: number;
+  /** Of one step. */
+  readonly latencyMs: Latency;
+  /** Median milliseconds a step; `load` is what the step waited for its batch. */
+  readonly stages: Readonly<Record<'load' | (typeof stageNames)[number], number>>;
+  /** Of one pair (SPEC 8), the captions at their longest. */
+  readonly flopsPerItem: number;
+  /** Flops a second over the machine's peak; null where the peak was not measured. */
+  readonly utilisation: null;
+  readonly memoryBytes: { readonly weights: number; readonly optimizer: number; readonly momentum: number; readonly queues: number };
+  readonly data: 'config' | 'made';
+}
+
+/** One warm-up step, then `steps` measured ones. Without `data.train`: made JPEGs and captions, random queues, a random image tokenizer. */
+export async function benchTrain(config: TrainConfig, options: { steps: number; onStep?: (done: number) => void }): Promise<BenchTrainResult> {
+  const made = config.data.train.length === 0;
+  const folder = made ? await mkdtemp(path.join(tmpdir(), 'cots-bench-')) : null;
+  try {
+    return await measure(folder === null ? config : await withMadeData(config, folder), options, made);
+  } finally {
+    if (folder !== null) await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function measure(config: TrainConfig, { steps, onStep }: { steps: number; onStep?: (done: number) => void }, made: boolean): Promise<BenchTrainResult> {
+  const set = await openSources(config.data.train, 'train');
+  const tokenizer = await textTokenizerFor(config, captionsOf(set));
+  const imageTokenizer = await imageTokenizerOf(config);
+  const codes = imageTokenizer?.config.vocab ?? config.token.vocab;
+  const facts = { totalSteps: steps + 1, words: tokenizer.special, codes };
+  const threads = threadsOf(config);
+  const native = await binding().createTrainer({ config: nativeTrainConfig(config, facts), tokenizer: imageTokenizer, threads });
+  const source = new BatchSource(pairLoader(config, set, new CaptionEncoder(tokenizer, captionRules(config))), set.entries);
+  const rows: { load: number; total: number; metrics: NativeStepMetrics }[] = [];
+  for (let step = 0; step <= steps; step++) {
+    const start = performance.now();
+    const { batch } = await source.peek();
+    source.take();
+    const load = performance.now() - start;
+    const metrics = await native.step({ batch, cancel: null });
+    if (step > 0) rows.push({ load, total: performance.now() - start, metrics });
+    onStep?.(step);
+  }
+
+  const memoryBytes = native.memory();
+  source.close();
+  native.dispose();
+  const totals = rows.map(({ total }) => total);
+  const stage = (name: (typeof stageNames)[number]): number => 1000 * median(rows.map(({ metrics }) => metrics.seconds[name]));
+  const { batchSize, accumulate } = config.train;
+  return {
+    batchSize,
+    accumulate,
+    steps,
+    pairsPerSecond: (1000 * batchSize) / median(totals),
+    latencyMs: latency(totals),
+    stages: { load: median(rows.map(({ load }) => load)), ...(Object.fromEntries(stageNames.map((name) => [name, stage(name)])) as Record<(typeof stageNames)[number], number>) },
+    flopsPerItem: pairFlops(config, config.data.textMaxLen, imageTokenizer?.config ?? nativeTokenizerConfig(config)).total,
+    utilisation: null,
+    memoryBytes,
+    data: made ? 'made' : 'config',
+    ...benchContext(threads),
+  };
+}
+
+/** The trained image tokenizer of the config, else a random one; null without CMVM. */
+async function imageTokenizerOf(config: TrainConfig) {
+  if (config.loss.weights.cmvm === 0) return null;
+  if (config.token.tokenizer !== null) {
+    const { config: network, file } = await readTokenizerFolder(config.token.tokenizer);
+    return { config: network, file };
+  }
+
+  return { config: nativeTokenizerConfig(config), file: null };
+}
+
+/** A manifest of JPEGs a quarter larger than the model's input and captions of the longest length, each word one token. */
+async function withMadeData(config: TrainConfig, folder: string): Promise<TrainConfig> {
+  const pairs = Math.min(Math.max(config.train.batchSize, 16), 256);
+  const random = uniform(config.train.seed);
+  const side = Math.round(1.25 * config.model.image.size);
+  const words = config.data.textMaxLen - 2;
+  const vocabulary = Math.max(1, Math.min(2000, Math.floor(config.model.text.vocabSize / 4)));
+  const lines: string[] = [];
+  for (let pair = 0; pair < pairs; pair++) {
+    const image = `${pair}.jpg`;
+    await writeFile(path.join(folder, image), await syntheticJpeg(side, side, pair));
+    lines.push(JSON.stringify({ id: String(pair), image, captions: [syntheticCaption(words, vocabulary, random)], split: 'train' }));
+  }
+
+  const manifest = path.join(folder, 'manifest.jsonl');
+  await writeFile(manifest, `${lines.join('\n')}\n`);
+  return {
+    ...config,
+    queue: { ...config.queue, init: 'random' },
+    data: { ...config.data, train: [{ path: manifest, weight: 1, split: null, images: null }], textClean: 'none', vocabulary: null },
+  };
+}

@@ -1,0 +1,207 @@
+/**
+ * Batches for training, made ahead of the step in progress: sharp decodes on its own threads, the addon makes the views on
+ * its transform thread, the event loop only hands over. What a batch holds follows from seed and cursor, whatever the
+ * number of workers. Legend: B pairs, S and V sides of the views, L tokens.
+ */
+import { binding, type NativeTransform } from '../binding.js';
+import { CotsError } from '../errors.js';
+import { BatchQueue } from './batch-queue.js';
+import type { BadImages } from './bad-images.js';
+import type { DecodedImage } from './decode.js';
+import type { ImageSource } from './image-source.js';
+import type { ManifestEntry } from './manifest.js';
+import type { Cursor, Draw, Sampler } from './sampler.js';
+import type { CaptionEncoder } from './text/captions.js';
+import type { EncodedTexts } from './text/tokenizer.js';
+
+/** One view that the addon makes of each image. */
+export interface View {
+  /** Side in pixels. */
+  readonly size: number;
+  readonly filter: 'bicubic' | 'bilinear' | 'lanczos';
+  /** Apply the color jitter of the transform. */
+  readonly jitter: boolean;
+}
+
+/** A batch as the loader makes it. */
+export interface LoadedBatch {
+  /** B. */
+  readonly size: number;
+  /** uint8 [B, side, side, 3], one a view. */
+  readonly views: readonly Uint8Array[];
+  /** Padded ids; null for a loader of images alone. */
+  readonly texts: EncodedTexts | null;
+  /** Index of each pair's entry in the training set. */
+  readonly items: readonly number[];
+  /** Caption of each pair. */
+  readonly captions: readonly string[];
+  /** Global sample index of each pair, unique over the run. */
+  readonly samples: Float64Array;
+  /** Where the sampler stands after this batch. */
+  readonly cursor: Cursor;
+  /** Different images found bad so far. */
+  readonly badImages: number;
+}
+
+export interface LoaderParts {
+  readonly entries: readonly ManifestEntry[];
+  readonly sampler: Sampler;
+  readonly images: ImageSource;
+  readonly bad: BadImages;
+  /** Null: images alone. */
+  readonly captions: CaptionEncoder | null;
+  readonly views: readonly View[];
+  /** The transform of one sample, drawn from its global index alone. */
+  readonly transform: (image: DecodedImage, sample: number) => NativeTransform;
+  /** B. */
+  readonly batchSize: number;
+  /** Batches made ahead. */
+  readonly prefetch: number;
+  /** Images asked for ahead of the one that is needed next. */
+  readonly lookahead: number;
+}
+
+/** A sample on its way: pixels that wait for the batch's one native call, or views that a large image got at once. */
+interface Prepared {
+  readonly transform: NativeTransform;
+  readonly image?: DecodedImage;
+  readonly views?: readonly Uint8Array[];
+}
+
+interface Taken extends Draw {
+  readonly prepared: Prepared;
+}
+
+type Pending = { readonly draw: Draw; readonly after: Cursor; readonly result: Prepared | Promise<Prepared | { failure: unknown }> };
+
+/** Endless batches, in the order that seed and cursor decide. */
+export class Loader {
+  readonly #parts: LoaderParts;
+  readonly #pending: Pending[] = [];
+  readonly #queue: BatchQueue<LoadedBatch>;
+  #cursor: Cursor;
+
+  constructor(parts: LoaderParts) {
+    this.#parts = parts;
+    this.#cursor = parts.sampler.cursor;
+    this.#queue = new BatchQueue(parts.prefetch, () => this.#collect());
+  }
+
+  /**
+   * The next batch; one call at a time. Throws `signal.reason` on abort, after which the batch is still the next one,
+   * `ERR_COTS_DATA` when too many images are bad, `ERR_COTS_FILE` when they cannot be listed.
+   */
+  next(options: { signal?: AbortSignal | undefined } = {}): Promise<LoadedBatch> {
+    return this.#queue.next(options.signal);
+  }
+
+  /** Batches until the iteration is left; a later one goes on where it stopped. Throws as `next`. */
+  async *batches(options: { signal?: AbortSignal | undefined } = {}): AsyncGenerator<LoadedBatch, never, void> {
+    for (;;) yield await this.next(options);
+  }
+
+  /** Makes no further batches ahead. Idempotent. */
+  close(): void {
+    this.#queue.stop();
+  }
+
+  /** The first B good samples in the sampler's order; their views and ids come as a promise, so that the next can start. */
+  async #collect(): Promise<{ value: Promise<LoadedBatch> }> {
+    const { batchSize, bad, entries } = this.#parts;
+    const taken: Taken[] = [];
+    while (taken.length < batchSize) {
+      const { draw, after, result } = this.#shift();
+      this.#cursor = after;
+      const prepared = result instanceof Promise ? await result : result;
+      if ('failure' in prepared) {
+        const { id, image } = entries[draw.item] as ManifestEntry;
+        bad.bad(draw.item, id, image ?? '', prepared.failure, draw.sample + 1);
+        await bad.flush();
+        continue;
+      }
+
+      bad.good();
+      taken.push({ ...draw, prepared });
+    }
+
+    return { value: this.#finish(taken, this.#cursor, bad.count) };
+  }
+
+  #shift(): Pending {
+    const { sampler, lookahead } = this.#parts;
+    while (this.#pending.length <= lookahead) {
+      const draw = sampler.next();
+      const result = this.#prepare(draw);
+      this.#pending.push({ draw, after: sampler.cursor, result });
+    }
+
+    return this.#pending.shift() as Pending;
+  }
+
+  #prepare({ item, sample }: Draw): Pending['result'] {
+    const { images, transform, views } = this.#parts;
+    const kept = images.kept(item);
+    if (kept !== undefined) return { image: kept, transform: transform(kept, sample) };
+    const result = images
+      .load(item, async (image): Promise<Prepared> => {
+        const drawn = transform(image, sample);
+        if (images.isSmall(image)) return { image, transform: drawn };
+        return { transform: drawn, views: await makeViews([{ image, transform: drawn }], views) };
+      })
+      .catch((failure: unknown) => {
+        if (isBadImage(failure)) return { failure };
+        throw failure;
+      });
+    result.catch(() => {});
+    return result;
+  }
+
+  async #finish(taken: readonly Taken[], cursor: Cursor, badImages: number): Promise<LoadedBatch> {
+    const { captions, entries } = this.#parts;
+    const texts = taken.map(({ item, caption }) => (entries[item] as ManifestEntry).captions[caption] ?? '');
+    const views = await this.#joinViews(taken);
+    return {
+      size: taken.length,
+      views,
+      texts: captions === null ? null : captions.tokenizer.pad(texts.map((text) => captions.encode(text))),
+      items: taken.map(({ item }) => item),
+      captions: texts,
+      samples: Float64Array.from(taken, ({ sample }) => sample),
+      cursor,
+      badImages,
+    };
+  }
+
+  /** All small images in one native call; what large ones got alone is put in its place. */
+  async #joinViews(taken: readonly Taken[]): Promise<Uint8Array[]> {
+    const { views } = this.#parts;
+    const small = taken.flatMap(({ prepared: { image, transform } }, row) => (image === undefined ? [] : [{ image, transform, row }]));
+    const made = small.length === 0 ? null : await makeViews(small, views);
+    if (made !== null && small.length === taken.length) return made;
+    return views.map(({ size }, view) => {
+      const bytes = 3 * size * size;
+      const joined = new Uint8Array(taken.length * bytes);
+      for (const [index, { row }] of small.entries()) {
+        joined.set((made?.[view] as Uint8Array).subarray(index * bytes, (index + 1) * bytes), row * bytes);
+      }
+
+      for (const [row, { prepared }] of taken.entries()) {
+        if (prepared.views !== undefined) joined.set(prepared.views[view] as Uint8Array, row * bytes);
+      }
+
+      return joined;
+    });
+  }
+}
+
+function isBadImage(error: unknown): boolean {
+  return error instanceof CotsError && (error.code === 'ERR_COTS_IMAGE' || error.code === 'ERR_COTS_FILE');
+}
+
+async function makeViews(images: readonly { image: DecodedImage; transform: NativeTransform }[], views: readonly View[]): Promise<Uint8Array[]> {
+  if (views.length === 0) return [];
+  return binding().makeViews({
+    images: images.map(({ image: { data, width, height }, transform }) => ({ data, width, height, transform })),
+    views: [...views],
+  });
+}

@@ -1,0 +1,83 @@
+/** The loaders of a config: pairs for pre-training, images for the discrete VAE. */
+import type { NativeBatch } from '../binding.js';
+import { geometry } from '../config/load.js';
+import { tokenizerRun } from '../config/native.js';
+import type { TrainConfig } from '../config/schema.js';
+import { drawTransform } from './augment.js';
+import { BadImages } from './bad-images.js';
+import { ImageSource } from './image-source.js';
+import { Loader, type LoadedBatch, type LoaderParts, type View } from './loader.js';
+import type { ManifestEntry } from './manifest.js';
+import { type Cursor, Sampler } from './sampler.js';
+import type { CaptionEncoder } from './text/captions.js';
+import type { TrainingSet } from './training-set.js';
+
+export interface LoaderOptions {
+  /** Where to go on; absent: at the start. */
+  readonly cursor?: Cursor | undefined;
+  /** File that lists bad images; null: none. @default null */
+  readonly badFile?: string | null;
+  /** @default train.seed */
+  readonly seed?: number;
+}
+
+/** Pairs: the vision tower's view, the image tokenizer's while CMVM is on, and ids. */
+export function pairLoader(config: TrainConfig, set: TrainingSet, captions: CaptionEncoder, options: LoaderOptions = {}): Loader {
+  const { model, data, loss, train } = config;
+  const { size, view } = geometry(model);
+  const views: View[] = [{ size, filter: data.filter, jitter: true }];
+  if (loss.weights.cmvm > 0) views.push({ size: view, filter: data.secondView.filter, jitter: data.secondView.jitter });
+  return loader(config, set, { captions, views, batchSize: train.batchSize, aug: data.aug }, options);
+}
+
+/** Images for training the discrete VAE: a random crop and flip, no color jitter. */
+export function imageLoader(config: TrainConfig, set: TrainingSet, options: LoaderOptions = {}): Loader {
+  const { data, tokenizer } = config;
+  const { size, batchSize } = tokenizerRun(config);
+  const aug = { crop: { ...data.aug.crop, scale: tokenizer.crop }, flip: data.aug.flip, jitter: { brightness: 0, contrast: 0, saturation: 0 } };
+  const views: View[] = [{ size, filter: data.secondView.filter, jitter: false }];
+  return loader(config, set, { captions: null, views, batchSize, aug }, options);
+}
+
+/** A batch of pairs in the shape that the trainer takes. */
+export function nativeBatch({ size, views, texts, items, samples }: LoadedBatch): NativeBatch {
+  const [images, tokenViews] = views;
+  return {
+    size,
+    images: images as Uint8Array,
+    tokenViews: tokenViews ?? null,
+    ids: texts?.ids ?? new Int32Array(0),
+    lengths: texts?.lengths ?? new Int32Array(0),
+    samples,
+    imageIds: Float64Array.from(items),
+  };
+}
+
+interface Shape extends Pick<LoaderParts, 'captions' | 'views' | 'batchSize'> {
+  readonly aug: TrainConfig['data']['aug'];
+}
+
+function loader(config: TrainConfig, set: TrainingSet, shape: Shape, { cursor, badFile = null, seed = config.train.seed }: LoaderOptions): Loader {
+  const { data } = config;
+  const { entries, weights } = set;
+  const items = entries.length;
+  const entry = (item: number) => entries[item] as ManifestEntry;
+  const batchBytes = shape.batchSize * shape.views.reduce((sum, { size }) => sum + 3 * size * size, 0);
+  return new Loader({
+    ...shape,
+    entries,
+    sampler: new Sampler({ seed, items, captions: (item) => entry(item).captions.length, weights, cursor }),
+    images: new ImageSource({
+      path: (item) => entry(item).image as string,
+      exifRotate: data.exifRotate,
+      workers: data.workers,
+      workBytes: data.prefetchBytes / 2,
+      cacheBytes: data.cacheBytes,
+      cacheImageBytes: data.cacheImageBytes,
+    }),
+    bad: new BadImages({ items, maxFraction: data.maxBadFraction, file: badFile }),
+    transform: ({ width, height }, sample) => drawTransform(width, height, shape.aug, seed, sample),
+    prefetch: Math.max(1, Math.min(data.prefetch, Math.floor(data.prefetchBytes / 2 / batchBytes))),
+    lookahead: 4 * data.workers,
+  });
+}

@@ -1,0 +1,37 @@
+/** The sources of `data.train` as one list of items: an image with its captions each. */
+import type { DataSource } from '../config/schema.js';
+import { DataError } from '../errors.js';
+import type { ManifestEntry } from './manifest.js';
+import { type DatasetUse, openDataset } from './open.js';
+
+/** All items a run draws from. */
+export interface TrainingSet {
+  readonly entries: readonly ManifestEntry[];
+  /** Draws of an item an epoch, on average; absent where all are 1. */
+  readonly weights?: Float64Array;
+}
+
+/** Opens and joins sources. Throws `ERR_COTS_DATA`, `ERR_COTS_FILE`. */
+export async function openSources(sources: readonly DataSource[], use: DatasetUse, captionsNeeded = use !== 'any'): Promise<TrainingSet> {
+  const entries: ManifestEntry[] = [];
+  const weights: number[] = [];
+  for (const { path, split, images, weight } of sources) {
+    const opened = await openDataset(path, { split, use, images, requireCaptions: captionsNeeded });
+    for (const entry of opened.entries) {
+      entries.push(entry);
+      weights.push(weight * (entry.weight ?? 1));
+    }
+  }
+
+  const video = entries.find((entry) => entry.image === undefined);
+  if (video !== undefined) {
+    throw new DataError(`Expected entries with an \`image\`, got the video ${video.video} (${video.id}). Take its frames out as images first.`);
+  }
+
+  return weights.every((weight) => weight === 1) ? { entries } : { entries, weights: Float64Array.from(weights) };
+}
+
+/** All captions, in order. */
+export function* captionsOf(set: TrainingSet): Iterable<string> {
+  for (const { captions } of set.entries) yield* captions;
+}

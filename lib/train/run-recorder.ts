@@ -1,0 +1,105 @@
+/** What a run leaves on disk: logs, checkpoints, the links, and where it stands. */
+import type { NativeStepMetrics } from '../binding.js';
+import type { RetrievalResult } from '../evaluate/retrieval.js';
+import type { LoadedBatch } from './batch-source.js';
+import { writeCheckpoint } from './checkpoint.js';
+import { filteredPairs, scoredPairs } from './filter-log.js';
+import { type Metrics, metricsLine } from './metrics.js';
+import type { PreparedRun } from './prepare-run.js';
+import { StepLog } from './step-log.js';
+
+export class RunRecorder {
+  readonly #run: PreparedRun;
+  readonly #metrics: StepLog;
+  readonly #filtered: StepLog;
+  readonly #nonFinite: StepLog;
+  /** Only with `amf.log: all`. */
+  readonly #scores: StepLog | undefined;
+  #step: number;
+  #saved: number;
+  #cursor: unknown;
+  #best: { step: number; rsum: number } | null;
+  #open = false;
+
+  constructor(run: PreparedRun) {
+    this.#run = run;
+    this.#metrics = new StepLog(run.folder.file('metrics.jsonl'));
+    this.#filtered = new StepLog(run.folder.file('filtered.jsonl'));
+    this.#nonFinite = new StepLog(run.folder.file('non-finite.jsonl'));
+    this.#scores = run.config.amf.log === 'all' ? new StepLog(run.folder.file('scores.jsonl')) : undefined;
+    this.#step = run.start.step;
+    this.#saved = run.start.step;
+    this.#cursor = run.start.cursor;
+    this.#best = run.start.best;
+  }
+
+  get step(): number {
+    return this.#step;
+  }
+
+  /** Whether steps were done since the last checkpoint. */
+  get unsaved(): boolean {
+    return this.#step > this.#saved;
+  }
+
+  get best(): { readonly step: number; readonly rsum: number } | null {
+    return this.#best;
+  }
+
+  /** Opens the logs, cut back to the step at which the run stands. */
+  async open(): Promise<void> {
+    if (this.#open) return;
+    for (const log of this.#logs()) await log.openAt(this.#step);
+    this.#open = true;
+  }
+
+  async close(): Promise<void> {
+    this.#open = false;
+    for (const log of this.#logs()) await log.close();
+  }
+
+  #logs(): StepLog[] {
+    const logs = [this.#metrics, this.#filtered, this.#nonFinite];
+    return this.#scores === undefined ? logs : [...logs, this.#scores];
+  }
+
+  /** Notes a step that was done. `seconds` is its wall time, loading included. */
+  async addStep(native: NativeStepMetrics, loaded: LoadedBatch, seconds: number): Promise<Metrics> {
+    this.#step = native.step;
+    this.#cursor = loaded.cursor;
+    const line = metricsLine(native, seconds);
+    await this.#metrics.append([line]);
+    await this.#filtered.append(filteredPairs(native, loaded.ids));
+    await this.#scores?.append(scoredPairs(native, loaded.ids));
+    await this.#nonFinite.append(nonFiniteLines(native, loaded.ids));
+    return line;
+  }
+
+  /** True when this evaluation is the best so far. */
+  isBest(result: RetrievalResult): boolean {
+    if (this.#best !== null && result.rsum <= this.#best.rsum) return false;
+    this.#best = { step: this.#step, rsum: result.rsum };
+    return true;
+  }
+
+  /** Writes a checkpoint of the step at which the run stands, points the links, deletes old ones. Returns its folder. */
+  async saveCheckpoint(): Promise<string> {
+    const { folder, config, data, tokenizerHash, description, tokenizer, native } = this.#run;
+    const directory = folder.checkpoint(this.#step);
+    const state = { step: this.#step, cursor: this.#cursor, config, data, tokenizerHash, best: this.#best };
+    await writeCheckpoint(directory, state, { description, tokenizer, trainer: native });
+    this.#saved = this.#step;
+    await folder.point('latest', this.#step);
+    if (this.#best?.step === this.#step) await folder.point('best', this.#step);
+    await folder.prune(config.checkpoint.keep, this.#step, this.#best?.step);
+    return directory;
+  }
+}
+
+/** The pairs of a step that was not taken because a number was not finite, or whose momentum key was not. */
+function nonFiniteLines(native: NativeStepMetrics, ids: readonly string[]): object[] {
+  const { step, nonFiniteInRow, nonFiniteKeys } = native;
+  if (nonFiniteInRow === 0 && nonFiniteKeys === 0) return [];
+  const keys = ids.filter((_, row) => !Number.isFinite(native.scores[row] as number));
+  return [{ step, skipped: nonFiniteInRow > 0, ids: nonFiniteInRow > 0 ? ids : [], non_finite_keys: keys }];
+}

@@ -1,0 +1,119 @@
+/** The public trainer: one run of pre-training, its folder and its events. */
+import * as check from '../checks.js';
+import type { TrainConfig, TrainConfigInput } from '../config/schema.js';
+import { StateError } from '../errors.js';
+import type { RetrievalResult } from '../evaluate/retrieval.js';
+import { Cots } from '../model/cots.js';
+import { callSite, fromSite, PendingCalls } from '../native-call.js';
+import { prepareRun, type PreparedRun } from './prepare-run.js';
+import type { Metrics } from './metrics.js';
+import { RunRecorder } from './run-recorder.js';
+import { trainingEvents } from './training-loop.js';
+
+/** What `run()` yields; the fields of a step are those of metrics.jsonl. */
+export type TrainEvent =
+  | ({ type: 'step' } & Metrics)
+  | { type: 'evaluation'; step: number; result: RetrievalResult }
+  | { type: 'checkpoint'; step: number; path: string }
+  | { type: 'warning'; code: string; message: string }
+  | { type: 'end'; step: number; reason: 'done' | 'aborted' };
+
+export interface TrainerOptions {
+  /** `latest`, or a checkpoint folder to go on from. With `latest` and no checkpoint the run starts anew, with a warning. */
+  readonly resume?: 'latest' | (string & {});
+}
+
+export interface RunOptions {
+  /** On abort the step in progress ends, a checkpoint is written, `end` is yielded, nothing is thrown. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Pre-trains a model as the config says, into the folder `train.out`.
+ * @example
+ * const trainer = await Trainer.create('configs/demo.yaml');
+ * for await (const event of trainer.run()) if (event.type === 'step') console.log(event.step, event.loss);
+ */
+export class Trainer {
+  /** The complete config. */
+  readonly config: TrainConfig;
+  /** Steps of the whole run. */
+  readonly totalSteps: number;
+  readonly #run: PreparedRun;
+  readonly #recorder: RunRecorder;
+  readonly #calls = new PendingCalls('trainer');
+  #running = false;
+
+  /** Use `Trainer.create`. @internal */
+  constructor(run: PreparedRun) {
+    this.#run = run;
+    this.config = run.config;
+    this.totalSteps = run.totalSteps;
+    this.#recorder = new RunRecorder(run);
+  }
+
+  /**
+   * Reads config, data and vocabulary, allocates the model, and restores a checkpoint if asked.
+   * Rejects `ERR_COTS_CONFIG`, `ERR_COTS_DATA`, `ERR_COTS_FILE`, and `ERR_COTS_CHECKPOINT` for a torn checkpoint or one of another config.
+   */
+  static async create(config: TrainConfigInput | TrainConfig | string, options?: TrainerOptions): Promise<Trainer> {
+    const site = callSite(Trainer.create);
+    return fromSite(site, async () => {
+      check.options('Trainer.create', options, ['resume']);
+      const resume = options?.resume === undefined ? undefined : check.text('resume', options.resume);
+      return new Trainer(await prepareRun(config, resume));
+    });
+  }
+
+  /** Steps done so far, those before a resume included. */
+  get step(): number {
+    return this.#recorder.step;
+  }
+
+  /**
+   * Trains until the last step. Leaving the loop early (`break`) is an abort: a checkpoint is written.
+   * The iteration rejects `ERR_COTS_BUSY` during another run, `ERR_COTS_DISPOSED`, `ERR_COTS_NON_FINITE` when the guard stops it,
+   * `ERR_COTS_DATA` above `data.maxBadFraction`.
+   */
+  run(options?: RunOptions): AsyncIterable<TrainEvent> {
+    const site = callSite(this.run);
+    check.options('run', options, ['signal']);
+    const signal = options?.signal;
+    if (signal !== undefined && !(signal instanceof AbortSignal)) check.signal(signal);
+    return this.#iterate(site, signal);
+  }
+
+  async *#iterate(site: Error, signal: AbortSignal | undefined): AsyncGenerator<TrainEvent, void, undefined> {
+    const claim = async (): Promise<void> => {
+      this.#calls.check();
+      if (this.#running) throw new StateError('ERR_COTS_BUSY', 'Expected no run in progress, got a second one. Let the first one end, or abort it.');
+    };
+    await fromSite(site, claim);
+    this.#running = true;
+    const events = trainingEvents(this.#run, this.#recorder, this.#calls, signal);
+    try {
+      for (;;) {
+        const next = await fromSite(site, () => events.next());
+        if (next.done === true) return;
+        yield next.value;
+      }
+    } finally {
+      await fromSite(site, () => events.return(undefined));
+      this.#running = false;
+    }
+  }
+
+  /** The online towers as they are now, as a model of its own: dispose it too. Throws `ERR_COTS_DISPOSED`. */
+  model(): Cots {
+    this.#calls.check();
+    const { description, tokenizer, native } = this.#run;
+    return new Cots({ description, tokenizer, native: native.snapshot({ momentum: false }) });
+  }
+
+  /** Frees weights, queues and loader. A run in progress rejects `ERR_COTS_DISPOSED`. A second call does nothing. */
+  dispose(): void {
+    if (!this.#calls.dispose()) return;
+    this.#run.loader.close();
+    this.#run.native.dispose();
+  }
+}

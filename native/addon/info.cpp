@@ -1,0 +1,47 @@
+#include "addon/info.h"
+
+#include <ATen/Context.h>
+#include <ATen/Version.h>
+#include <torch/version.h>
+
+#include "addon/addon.h"
+#include "addon/config.h"
+
+namespace cots::addon {
+namespace {
+
+Napi::Array cpu_features(Napi::Env env) {
+  Napi::Array features = Napi::Array::New(env);
+  const auto note = [&](const char* name, bool present) {
+    if (present) features.Set(features.Length(), name);
+  };
+#if defined(__x86_64__)
+  note("avx2", __builtin_cpu_supports("avx2"));
+  note("avx512", __builtin_cpu_supports("avx512f"));
+  note("avx512_vnni", __builtin_cpu_supports("avx512vnni"));
+  note("avx512_bf16", __builtin_cpu_supports("avx512bf16"));
+  note("amx_bf16", __builtin_cpu_supports("amx-bf16"));
+#endif
+  return features;
+}
+
+}  // namespace
+
+Napi::Value info(const Napi::CallbackInfo& call) {
+  const Napi::Env env = call.Env();
+  Napi::Object cpu = Napi::Object::New(env);
+  cpu.Set("capability", at::get_cpu_capability());
+  cpu.Set("features", cpu_features(env));
+  Napi::Object defaults = Napi::Object::New(env);
+  defaults.Set("model", write_model_config(env, ModelConfig()));
+  defaults.Set("train", write_train_config(env, TrainConfig()));
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("libtorch", TORCH_VERSION);
+  result.Set("cuda", at::globalContext().hasCUDA());
+  result.Set("cpu", cpu);
+  result.Set("threads", env.GetInstanceData<Addon>()->default_threads());
+  result.Set("defaults", defaults);
+  return result;
+}
+
+}  // namespace cots::addon

@@ -1,0 +1,114 @@
+import path from 'node:path';
+import test from 'ava';
+import { packageRoot } from '../../lib/binding.js';
+import { configMarkdown, describeConfig } from '../../lib/config/describe.js';
+import { imageFlops, pairFlops, textFlops, tokenizerFlops } from '../../lib/config/flops.js';
+import { loadConfig, resolveConfig } from '../../lib/config/load.js';
+import { nativeTokenizerConfig } from '../../lib/config/native.js';
+import { largestNoise, planTraining } from '../../lib/config/plan.js';
+import type { TrainConfigInput } from '../../lib/config/schema.js';
+
+const openAi = { arch: 'openai', vocab: 8192, hidden: 256, codebookDim: 128, blocks: 2, pixels: 'map_pixels' } as const;
+const config = (input: TrainConfigInput = {}) => resolveConfig(input, [], 'plan');
+const giga = (flops: number) => Number((flops / 1e9).toFixed(2));
+
+test('the table of SPEC 8: one forward pass', (t) => {
+  const { model } = config();
+  t.is(giga(imageFlops(model)), 110.97);
+  t.is(giga(imageFlops(config({ model: { image: { size: 224 } } }).model)), 35.13);
+  t.is(giga(imageFlops(config({ model: { image: { size: 256 } } }).model)), 46.39);
+  t.deepEqual([30, 32, 40, 50].map((tokens) => giga(textFlops(model, tokens))), [5.13, 5.47, 6.85, 8.59]);
+  t.is(giga(tokenizerFlops(openAi, 192)), 153.17);
+  t.is(Number((tokenizerFlops(openAi, 256) / 1e9).toFixed(1)), 272.3);
+});
+
+test('the table of SPEC 8: a training pair', (t) => {
+  const flops = pairFlops(config(), 40, openAi);
+  t.is(giga(flops.cmvmHead), 3.17);
+  t.is(giga(flops.cmlmHead), 0.27);
+  t.is(Math.round(flops.total / 1e9), 988);
+  t.true(Math.abs(pairFlops(config(), 50, openAi).total / 1e9 - 1000) < 1); // the table keeps the head of 40 tokens
+  t.is(Math.round(pairFlops(config({ token: { passes: 'shared' } }), 40, openAi).total / 1e9), 635);
+  const instance = config({ loss: { weights: { cmvm: 0, cmlm: 0, task: 0 } } });
+  t.is(Math.round(pairFlops(instance, 40, openAi).total / 1e9), 471);
+  t.is(giga(pairFlops(config({ queue: { size: 9600 } }), 40, openAi).contrast), 0.03);
+});
+
+test('base.yaml plans 988 GFLOP a pair, 86.09 M and 108.89 M parameters', async (t) => {
+  const plan = planTraining(await loadConfig(path.join(packageRoot(), 'configs/base.yaml'), [], 'plan'), { pairs: 200_000 });
+  t.is(Math.round(plan.flopsPerPair.total / 1e9), 988);
+  t.is((plan.parameters.image / 1e6).toFixed(2), '86.09');
+  t.is((plan.parameters.text / 1e6).toFixed(2), '108.89');
+  t.is(plan.parameters.projections, 2 * (768 * 256 + 256));
+  t.is(plan.steps, Math.ceil((30 * 200_000) / 512));
+  t.deepEqual(plan.losses, { instance: true, cmvm: true, cmlm: true, task: true });
+  t.deepEqual(plan.filter, { enabled: true, k: 2, largestNoise: 0.2, firstStep: 26 });
+  t.deepEqual(plan.warnings, []);
+});
+
+test('memory: what is counted exactly', (t) => {
+  const small = config({
+    model: { image: { arch: 'vit_micro' }, text: { arch: 'bert_micro', vocabSize: 100, maxPositions: 40 }, embedDim: 16 },
+    queue: { size: 10 },
+    data: { cacheBytes: 7 },
+  });
+  const { memoryBytes, parameters } = planTraining(small, { imageTokenizer: { ...openAi, vocab: 32 } });
+  t.is(memoryBytes.weights, 4 * parameters.trained);
+  t.is(memoryBytes.optimizer, 8 * parameters.trained);
+  t.is(memoryBytes.momentum, 4 * (parameters.image + parameters.text + parameters.projections));
+  t.is(memoryBytes.queues, 10 * (2 * 16 * 4 + 4 + 8 + 1));
+  t.is(memoryBytes.pixelCache, 7);
+  const { total, ...parts } = memoryBytes;
+  t.is(total, Object.values(parts).reduce((sum, bytes) => sum + bytes, 0));
+  t.is(memoryBytes.imageTokenizer, 4 * (53_786_240 - (8192 - 32) * 2049));
+});
+
+test('memory falls with accumulation and without the masked passes', (t) => {
+  const bytes = (input: TrainConfigInput) => planTraining(config(input)).memoryBytes.activations;
+  t.true(bytes({ train: { accumulate: 8 } }) < bytes({}) / 7);
+  t.true(bytes({ loss: { weights: { cmvm: 0, cmlm: 0 } } }) < bytes({}) / 1.9);
+});
+
+test('the largest share of noise that k separates', (t) => {
+  t.is(largestNoise(1), 0.5);
+  t.is(largestNoise(2), 0.2);
+  const p = largestNoise(1.7);
+  t.true(Math.abs(Math.sqrt((1 - p) / p) - 1.7) < 1e-12);
+});
+
+test('steps: given, from epochs, or unknown', (t) => {
+  t.is(planTraining(config({ train: { steps: 7 } })).steps, 7);
+  t.is(planTraining(config()).steps, null);
+  const plan = planTraining(config({ train: { batchSize: 100, epochs: 1.5 } }), { pairs: 1000 });
+  t.deepEqual([plan.steps, plan.epochs], [15, 1.5]);
+});
+
+test('warnings name what is probably not meant', (t) => {
+  const { warnings } = planTraining(
+    config({ train: { steps: 20, batchSize: 8 }, queue: { size: 100 }, optim: { lr: 1e-6 }, evaluate: { everySteps: 5 }, amf: { minValid: 100 } }),
+    { pairs: 50 },
+  );
+  t.deepEqual(warnings, [
+    "sched.warmupSteps (2000) is not below the run's 20 steps: the rate never reaches optim.lr.",
+    'sched.minLr (0.00001) is above optim.lr (0.000001): the rate rises to the end.',
+    'queue.size (100) is not below the 50 pairs less a batch: images meet their own older keys as negatives.',
+    'evaluate.everySteps is set but data.validation is not: nothing is evaluated.',
+    'token.tokenizer is not set: run `cots train-tokenizer` first, or set loss.weights.cmvm=0.',
+  ]);
+  const late = planTraining(config({ train: { steps: 20, batchSize: 8 }, sched: { warmupSteps: 1 }, token: { tokenizer: 'd' } }));
+  t.deepEqual(late.warnings, ["The filter starts at step 1601, after the run's 20 steps: lower amf.minValid or queue.size."]);
+});
+
+test('every key has a sentence, a rule and a default', (t) => {
+  const rows = describeConfig();
+  t.true(rows.length > 90);
+  t.is(new Set(rows.map(({ key }) => key)).size, rows.length);
+  for (const { key, description, rule } of rows) {
+    t.regex(description, /\.$/, key);
+    t.true(rule.length > 3, key);
+  }
+
+  t.deepEqual(rows.find(({ key }) => key === 'amf.k')?.default, '2');
+  t.regex(configMarkdown(), /\| `data\.aug\.crop\.ratio` \| `\[0\.75, 1\.33333\]` \|/);
+  t.is(nativeTokenizerConfig(config()).arch, 'small');
+});

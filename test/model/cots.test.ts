@@ -1,0 +1,315 @@
+/** The public model: load, create, embed, stream, save, abort, dispose. */
+import { createHash } from 'node:crypto';
+import { chmod, mkdir, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import test, { type ExecutionContext } from 'ava';
+import sharp from 'sharp';
+import { Cots, CotsError, type EmbeddedBatch, type Item, type ModelConfigInput } from '../../lib/index.js';
+import { maxDifference } from '../support/fixtures.js';
+import { temporaryFolder } from '../support/tiny.js';
+
+const sizes: ModelConfigInput = {
+  image: { size: 32, patch: 8, width: 32, layers: 2, heads: 2 },
+  text: { width: 32, layers: 2, heads: 2, vocabSize: 200, maxPositions: 64 },
+  embedDim: 16,
+};
+
+async function created(t: ExecutionContext, config = sizes, seed = 1): Promise<Cots> {
+  const model = await Cots.create(config, { seed });
+  t.teardown(() => model.dispose());
+  return model;
+}
+
+const gray = (value: number, side = 32) => ({ data: new Uint8Array(3 * side * side).fill(value), width: side, height: side });
+
+async function code(t: ExecutionContext, call: () => Promise<unknown>, want: string, message?: RegExp): Promise<void> {
+  const error = await t.throwsAsync(call, { instanceOf: CotsError, ...(message === undefined ? {} : { message }) });
+  t.is((error as CotsError).code as string, want);
+}
+
+test('rows have length 1, the seed decides them, and nothing gives no rows', async (t) => {
+  const model = await created(t);
+  const twin = await created(t);
+  const other = await created(t, sizes, 2);
+  const texts = ['a red box', 'zwei Hunde', ''];
+  const rows = await model.embedTexts(texts);
+  t.deepEqual(rows.shape, [3, 16]);
+  for (let row = 0; row < 3; row++) t.true(Math.abs(Math.hypot(...rows.data.subarray(row * 16, row * 16 + 16)) - 1) < 1e-6);
+  t.deepEqual(await twin.embedTexts(texts), rows);
+  t.notDeepEqual(await other.embedTexts(texts), rows);
+  t.deepEqual(await model.embedImages([]), { data: new Float32Array(0), shape: [0, 16] });
+  t.deepEqual(await model.embedTexts([]), { data: new Float32Array(0), shape: [0, 16] });
+});
+
+test('a path, a URL, bytes and pixels of one image give one vector, whatever the batch size', async (t) => {
+  const model = await created(t);
+  const folder = await temporaryFolder(t);
+  const file = path.join(folder, 'a b.png');
+  const data = Uint8Array.from({ length: 3 * 40 * 50 }, (_, i) => (i * 7) % 256);
+  await sharp(data, { raw: { width: 40, height: 50, channels: 3 } }).png().toFile(file);
+  const forms = [file, pathToFileURL(file), await readFile(file), { data, width: 40, height: 50 }];
+  const { data: rows, shape } = await model.embedImages(forms, { batchSize: 3 });
+  t.deepEqual(shape, [4, 16]);
+  for (const row of [1, 2, 3]) t.true(maxDifference(rows.subarray(0, 16), rows.subarray(row * 16, row * 16 + 16)) < 1e-6);
+});
+
+test('cleaning is the model\'s own: a created model cleans as its default says', async (t) => {
+  const model = await created(t);
+  const { data } = await model.embedTexts(['A red-box!', 'a red box']);
+  t.true(maxDifference(data.subarray(0, 16), data.subarray(16)) < 1e-6);
+});
+
+test('10,000 words are cut to the limit', async (t) => {
+  const model = await created(t);
+  const { data } = await model.embedTexts(['a '.repeat(10_000), 'a '.repeat(9000)]);
+  t.true(maxDifference(data.subarray(0, 16), data.subarray(16)) < 1e-6);
+});
+
+test('without a projection the towers may differ in width', async (t) => {
+  const model = await created(t, { ...sizes, text: { ...sizes.text, width: 48, heads: 4 }, embedDim: 0 });
+  t.deepEqual((await model.embedImages([gray(1)])).shape, [1, 32]);
+  t.deepEqual((await model.embedTexts(['a'])).shape, [1, 48]);
+});
+
+test('save and load: the files of DESIGN 5, the same vectors, the same config', async (t) => {
+  const model = await created(t);
+  const folder = path.join(await temporaryFolder(t), 'model');
+  await model.save(folder);
+  t.deepEqual((await readdir(folder)).sort(), ['config.json', 'model.safetensors', 'preprocessor_config.json', 'tokenizer.json']);
+  const loaded = await Cots.load(folder, { threads: 1 });
+  t.teardown(() => loaded.dispose());
+  t.deepEqual(loaded.config, model.config);
+  t.deepEqual(await loaded.embedTexts(['a box']), await model.embedTexts(['a box']));
+  t.deepEqual(await loaded.embedImages([gray(9)]), await model.embedImages([gray(9)]));
+  const config = JSON.parse(await readFile(path.join(folder, 'config.json'), 'utf8')) as { vision_config: object; text_config: object; projection_dim: number };
+  t.like(config.vision_config, { model_type: 'vit', image_size: 32, patch_size: 8, hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 128, hidden_act: 'gelu', layer_norm_eps: 1e-6 });
+  t.like(config.text_config, { model_type: 'bert', vocab_size: 200, max_position_embeddings: 64, hidden_size: 32, layer_norm_eps: 1e-12 });
+  t.is(config.projection_dim, 16);
+});
+
+test('tensor names are those of the interface', async (t) => {
+  const model = await created(t);
+  const folder = path.join(await temporaryFolder(t), 'model');
+  await model.save(folder);
+  const bytes = await readFile(path.join(folder, 'model.safetensors'));
+  const header = JSON.parse(bytes.toString('utf8', 8, 8 + Number(bytes.readBigUInt64LE(0)))) as Record<string, { shape: number[] }>;
+  for (const [name, shape] of Object.entries({
+    'visual.blocks.0.ln1.weight': [32],
+    'text.blocks.0.qkv.bias': [96],
+    'text.embed.word.weight': [200, 32],
+    'visual.cls_token': [1, 1, 32],
+    'visual.pos_embed': [1, 17, 32],
+    'visual.proj.weight': [16, 32],
+    'loss.logit_scale': [],
+  })) t.deepEqual(header[name]?.shape, shape, name);
+});
+
+test('saving into a folder that is there replaces the files and leaves others', async (t) => {
+  const folder = await temporaryFolder(t);
+  await writeFile(path.join(folder, 'notes.txt'), 'mine');
+  await (await created(t)).save(folder);
+  const second = await created(t, sizes, 2);
+  await second.save(folder);
+  t.is(await readFile(path.join(folder, 'notes.txt'), 'utf8'), 'mine');
+  const loaded = await Cots.load(folder);
+  t.deepEqual(await loaded.embedTexts(['x']), await second.embedTexts(['x']));
+  loaded.dispose();
+});
+
+const damages: [string, (folder: string) => Promise<unknown>, string, RegExp][] = [
+  ['no folder', (folder) => rm(folder, { recursive: true }), 'ERR_COTS_CHECKPOINT', /model folder at .*got nothing/],
+  ['a file for a folder', async (folder) => rm(folder, { recursive: true }).then(() => writeFile(folder, '')), 'ERR_COTS_CHECKPOINT', /got file/],
+  ['no weights', (folder) => rm(path.join(folder, 'model.safetensors')), 'ERR_COTS_CHECKPOINT', /lacks model\.safetensors/],
+  ['truncated weights', (folder) => truncate(path.join(folder, 'model.safetensors'), 5000), 'ERR_COTS_CHECKPOINT', /model\.safetensors/],
+  ['weights of 4 bytes', (folder) => truncate(path.join(folder, 'model.safetensors'), 4), 'ERR_COTS_CHECKPOINT', /model\.safetensors/],
+  ['config.json that is not JSON', (folder) => writeFile(path.join(folder, 'config.json'), '{'), 'ERR_COTS_CHECKPOINT', /config\.json to be JSON/],
+  ['weights of another shape', (folder) => edit(folder, (config) => { config['projection_dim'] = 24; }), 'ERR_COTS_CHECKPOINT', /visual\.proj|text\.proj/],
+  ['a width that is no number', (folder) => edit(folder, (config) => { (config['vision_config'] as Record<string, unknown>)['hidden_size'] = 'wide'; }), 'ERR_COTS_CHECKPOINT', /"hidden_size".*a number, got "wide"/],
+  ['a vocabulary above the word table', (folder) => edit(folder, (config) => { (config['text_config'] as Record<string, unknown>)['vocab_size'] = 20; }), 'ERR_COTS_CHECKPOINT', /20 words/],
+];
+
+async function edit(folder: string, change: (config: Record<string, unknown>) => void): Promise<void> {
+  const file = path.join(folder, 'config.json');
+  const config = JSON.parse(await readFile(file, 'utf8')) as Record<string, unknown>;
+  change(config);
+  await writeFile(file, JSON.stringify(config));
+}
+
+for (const [name, damage, want, message] of damages) {
+  test(`load refuses ${name}`, async (t) => {
+    const folder = path.join(await temporaryFolder(t), 'model');
+    await (await created(t)).save(folder);
+    await damage(folder);
+    await code(t, () => Cots.load(folder), want, message);
+  });
+}
+
+test('options are checked, with the caller\'s line in the stack', async (t) => {
+  const model = await created(t);
+  await code(t, () => model.embedTexts(['a'], { batchSize: 0 }), 'ERR_COTS_OPTION', /`batchSize`/);
+  await code(t, () => model.embedTexts(['a'], { batchsize: 1 } as never), 'ERR_COTS_OPTION', /Did you mean `batchSize`/);
+  await code(t, () => model.embedTexts('a' as never), 'ERR_COTS_OPTION', /`texts` to be an array/);
+  await code(t, () => model.embedTexts(['a', 3 as never]), 'ERR_COTS_OPTION', /`texts\[1\]`/);
+  await code(t, () => Cots.create({ ...sizes, image: { ...sizes.image, size: 33 } }), 'ERR_COTS_CONFIG', /multiple of model\.image\.patch/);
+  await code(t, () => Cots.create(sizes, { device: 'cuda' }), 'ERR_COTS_DEVICE');
+  await code(t, () => Cots.create(sizes, { seed: -1 }), 'ERR_COTS_OPTION', /`seed`/);
+  const error = await t.throwsAsync(() => Cots.load('/nowhere'), { instanceOf: CotsError });
+  t.regex(error?.stack ?? '', /CheckpointError \[ERR_COTS_CHECKPOINT\][\s\S]*cots\.test/);
+});
+
+test('a bad image is named by its index', async (t) => {
+  const model = await created(t);
+  await code(t, () => model.embedImages([gray(1), Buffer.from('no image')]), 'ERR_COTS_IMAGE', /images\[1\]/);
+  await code(t, () => model.embedImages([{ data: new Uint8Array(5), width: 32, height: 32 }]), 'ERR_COTS_OPTION', /3 \* width \* height/);
+  await code(t, () => model.embedImages(['/nowhere.jpg']), 'ERR_COTS_FILE', /nowhere\.jpg/);
+});
+
+test('what is not there yet says so', async (t) => {
+  const model = await created(t);
+  await code(t, () => model.embedVideos(['a.mp4']), 'ERR_COTS_NOT_IMPLEMENTED');
+  await code(t, () => model.attention(gray(1), 'a'), 'ERR_COTS_NOT_IMPLEMENTED');
+});
+
+test('an abort rejects with its reason: before any work, and during it', async (t) => {
+  const model = await created(t);
+  const reason = new Error('enough');
+  t.is(await t.throwsAsync(() => model.embedTexts(['a'], { signal: AbortSignal.abort(reason) })), reason);
+  t.is(await t.throwsAsync(() => Cots.load('/nowhere', { signal: AbortSignal.abort(reason) })), reason);
+  const controller = new AbortController();
+  const pending = model.embedTexts(Array.from({ length: 20_000 }, (_, i) => `text number ${i}`), { signal: controller.signal });
+  setTimeout(() => controller.abort(reason), 20);
+  t.is(await t.throwsAsync(() => pending), reason);
+  t.deepEqual((await model.embedTexts(['a'])).shape, [1, 16]);
+});
+
+test('calls queue and keep their own results', async (t) => {
+  const model = await created(t);
+  const texts = ['a', 'b', 'c', 'd'];
+  const together = await model.embedTexts(texts);
+  const apart = await Promise.all(texts.map((text) => model.embedTexts([text])));
+  for (const [row, { data }] of apart.entries()) t.true(maxDifference(data, together.data.subarray(row * 16, row * 16 + 16)) < 1e-6);
+});
+
+test('dispose: idempotent, pending and later calls reject', async (t) => {
+  const model = await Cots.create(sizes);
+  const pending = model.embedTexts(Array.from({ length: 20_000 }, (_, i) => `text number ${i}`));
+  setImmediate(() => model.dispose());
+  await code(t, () => pending, 'ERR_COTS_DISPOSED');
+  model.dispose();
+  await code(t, () => model.embedTexts(['a']), 'ERR_COTS_DISPOSED');
+  await code(t, () => model.embedImages([gray(1)]), 'ERR_COTS_DISPOSED');
+  await code(t, () => model.save('/tmp/never'), 'ERR_COTS_DISPOSED');
+});
+
+async function collect(batches: AsyncIterable<EmbeddedBatch>): Promise<EmbeddedBatch[]> {
+  const all: EmbeddedBatch[] = [];
+  for await (const batch of batches) all.push(batch);
+  return all;
+}
+
+test('a stream keeps its order, mixes images and texts, and reports bad items', async (t) => {
+  const model = await created(t);
+  async function* items(): AsyncGenerator<Item> {
+    for (let index = 0; index < 5; index++) {
+      yield { id: `t${index}`, text: `text ${index}` };
+      yield index === 2 ? { id: 'bad', image: Buffer.from('no image') } : { id: `i${index}`, image: gray(index) };
+    }
+
+    yield { id: 'clip', video: 'a.mp4' };
+  }
+
+  const batches = await collect(model.embed(items(), { batchSize: 4 }));
+  t.deepEqual(batches.flatMap(({ ids }) => ids), ['t0', 'i0', 't1', 'i1', 't2', 't3', 'i3', 't4', 'i4']);
+  t.deepEqual(batches.flatMap(({ errors }) => errors.map(({ id, code: own }) => [id, own])), [['bad', 'ERR_COTS_IMAGE'], ['clip', 'ERR_COTS_NOT_IMPLEMENTED']]);
+  t.true(batches.every(({ ids, vectors }) => vectors.shape[0] === ids.length && vectors.data.length === ids.length * 16));
+  const direct = await model.embedImages([gray(3)]);
+  const third = batches.find(({ ids }) => ids.includes('i3')) as EmbeddedBatch;
+  const row = third.ids.indexOf('i3');
+  t.true(maxDifference(third.vectors.data.subarray(row * 16, row * 16 + 16), direct.data) < 1e-6);
+});
+
+test('a stream is read two batches ahead at most', async (t) => {
+  const model = await created(t);
+  let read = 0;
+  async function* items(): AsyncGenerator<Item> {
+    for (; read < 1000; read++) yield { id: String(read), text: 'a' };
+  }
+
+  for await (const { ids } of model.embed(items(), { batchSize: 10 })) {
+    t.is(ids.length, 10);
+    break;
+  }
+
+  t.true(read <= 31, `read ${read}`);
+});
+
+test('a stream that fails, an abort and an item without an id are thrown', async (t) => {
+  const model = await created(t);
+  async function* failing(): AsyncGenerator<Item> {
+    yield { id: 'a', text: 'a' };
+    throw new Error('source');
+  }
+
+  await t.throwsAsync(() => collect(model.embed(failing())), { message: 'source' });
+  async function* nameless(): AsyncGenerator<Item> {
+    yield { text: 'a' } as never;
+  }
+
+  await code(t, () => collect(model.embed(nameless())), 'ERR_COTS_OPTION', /`id`/);
+  const controller = new AbortController();
+  async function* endless(): AsyncGenerator<Item> {
+    for (let index = 0; ; index++) yield { id: String(index), text: 'a' };
+  }
+
+  let batches = 0;
+  await t.throwsAsync(async () => {
+    for await (const batch of model.embed(endless(), { batchSize: 4, signal: controller.signal })) {
+      t.is(batch.ids.length, 4);
+      if (++batches === 3) controller.abort(new Error('stop'));
+    }
+  }, { message: 'stop' });
+});
+
+test('200 embed calls do not grow the process', async (t) => {
+  const model = await created(t);
+  const texts = Array.from({ length: 64 }, (_, i) => `text ${i} of many`);
+  const images = [gray(1), gray(2), gray(3), gray(4)];
+  const sizesOverTime: number[] = [];
+  for (let call = 0; call < 240; call++) {
+    await model.embedTexts(texts);
+    await model.embedImages(images);
+    if (call >= 40) sizesOverTime.push(process.memoryUsage.rss());
+  }
+
+  const mean = (values: number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const growth = mean(sizesOverTime.slice(-50)) - mean(sizesOverTime.slice(0, 50));
+  t.true(growth < 12 * 2 ** 20, `grew by ${(growth / 2 ** 20).toFixed(1)} MiB`);
+});
+
+test('saving without permission, or under a file', async (t) => {
+  const model = await created(t);
+  const folder = await temporaryFolder(t);
+  await writeFile(path.join(folder, 'file'), '');
+  await code(t, () => model.save(path.join(folder, 'file', 'model')), 'ERR_COTS_FILE');
+  await code(t, () => model.save('/proc/model'), 'ERR_COTS_FILE');
+  if (process.getuid?.() !== 0) {
+    await mkdir(path.join(folder, 'closed'));
+    await chmod(path.join(folder, 'closed'), 0o500);
+    await code(t, () => model.save(path.join(folder, 'closed', 'model')), 'ERR_COTS_FILE', /permission/);
+  }
+});
+
+test('a failed save leaves the model that was there', async (t) => {
+  const folder = path.join(await temporaryFolder(t), 'model');
+  const model = await created(t);
+  await model.save(folder);
+  const hash = async (): Promise<string> => createHash('sha256').update(await readFile(path.join(folder, 'model.safetensors'))).digest('hex');
+  const before = await hash();
+  const other = await created(t, sizes, 2);
+  await rm(path.join(folder, 'tokenizer.json'));
+  await mkdir(path.join(folder, 'tokenizer.json'));
+  await code(t, () => other.save(folder), 'ERR_COTS_FILE', /tokenizer\.json/);
+  t.is(await hash(), before);
+  t.deepEqual((await readdir(folder)).sort(), ['config.json', 'model.safetensors', 'preprocessor_config.json', 'tokenizer.json']);
+});

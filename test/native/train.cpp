@@ -1,0 +1,443 @@
+// The trainer as a whole: order, reproducibility, accumulation, cancelling, checkpoints, switches.
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <cmath>
+#include <thread>
+
+#include "infer/embedder.h"
+#include "io/failure.h"
+#include "ops/cancel.h"
+#include "tiny-trainer.h"
+#include "train/schedule.h"
+#include "train/tokenizer_trainer.h"
+
+namespace {
+
+using at::Tensor;
+
+double difference(const Tensor& a, const Tensor& b) { return (a - b).abs().max().item<double>(); }
+
+std::string failure_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const cots::Failure& failure) {
+    return failure.code + " " + failure.what();
+  }
+  return "no failure";
+}
+
+bool says(const std::string& text, const char* part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+TEST_CASE("train: 100 steps equal 50 steps, a checkpoint, and 50 steps more, bit for bit") {
+  const tiny::Folder folder;
+  cots::Trainer whole(tiny::config(), tiny::tokenizer());
+  int64_t dropped = 0;
+  std::vector<double> losses;
+  for (int64_t step = 0; step < 100; ++step) {
+    const cots::StepMetrics m = whole.step(tiny::batch_of_run(step));
+    dropped += m.pairs - m.filter_kept;
+    losses.push_back(m.loss);
+    if (step == 49) whole.save(folder.path.string());
+  }
+  REQUIRE(dropped > 0);   // the filter was at work
+  CHECK(losses.back() < losses[5]);
+
+  cots::TrainConfig other = tiny::config();
+  other.seed = 8;   // other initial weights: all must come from the files
+  cots::Trainer resumed(other, tiny::tokenizer());
+  resumed.restore(folder.path.string());
+  CHECK(resumed.steps() == 50);
+  cots::Trainer same_seed(tiny::config(), tiny::tokenizer());
+  same_seed.restore(folder.path.string());
+  for (int64_t step = 50; step < 100; ++step) CHECK(same_seed.step(tiny::batch_of_run(step)).loss == losses[static_cast<size_t>(step)]);
+  CHECK(at::equal(tiny::everything(same_seed), tiny::everything(whole)));
+}
+
+TEST_CASE("train: micro-batches change nothing but the order of sums") {
+  cots::TrainConfig one = tiny::config(), four = tiny::config();
+  four.accumulate = 4;
+  cots::Trainer a(one, tiny::tokenizer()), b(four, tiny::tokenizer());
+  for (cots::Trainer* trainer : {&a, &b})
+    for (int64_t i = 0; i < 2; ++i) trainer->prefill(tiny::batch(500 + 10 * i, 10));
+  const cots::Batch batch = tiny::batch(0, 11);
+  const cots::StepMetrics ma = a.step(batch), mb = b.step(batch);
+  REQUIRE(ma.filter_kept > 4);
+  CHECK(ma.filter_kept == mb.filter_kept);
+  for (const auto field : {&cots::StepMetrics::loss, &cots::StepMetrics::loss_image_to_text, &cots::StepMetrics::loss_text_to_image,
+                           &cots::StepMetrics::loss_task, &cots::StepMetrics::loss_cmvm, &cots::StepMetrics::loss_cmlm,
+                           &cots::StepMetrics::grad_norm})
+    CHECK(ma.*field == doctest::Approx(mb.*field).epsilon(1e-5));
+  CHECK(ma.loss_cmvm > 1);
+  CHECK(ma.loss_cmlm > 1);
+  CHECK(difference(a.model().parameters().flat_grad(), b.model().parameters().flat_grad()) < 1e-5);
+}
+
+TEST_CASE("train: a cancelled step leaves no trace and repeats to the same numbers") {
+  cots::Trainer calm(tiny::config(), tiny::tokenizer()), disturbed(tiny::config(), tiny::tokenizer());
+  int cancelled = 0;
+  for (int64_t step = 0; step < 12; ++step) {
+    const cots::Batch batch = tiny::batch_of_run(step);
+    calm.step(batch);
+    const int64_t queued = disturbed.queue().filled();
+    const Tensor weights = disturbed.model().parameters().flat().clone();
+    for (int delay = 0; delay < 4; ++delay) {
+      std::atomic<bool> flag = false;
+      std::thread canceller([&] {
+        std::this_thread::sleep_for(std::chrono::microseconds(700 * delay));
+        flag = true;
+      });
+      bool finished = true;
+      try {
+        const cots::ops::CancelScope scope(&flag);
+        disturbed.step(batch);
+      } catch (const cots::ops::Cancelled&) {
+        finished = false;
+      }
+      canceller.join();
+      if (finished) goto next_step;
+      ++cancelled;
+      CHECK(disturbed.steps() == step);
+      CHECK(disturbed.queue().filled() == queued);
+      CHECK(at::equal(disturbed.model().parameters().flat(), weights));
+    }
+    disturbed.step(batch);
+  next_step:
+    REQUIRE(at::equal(tiny::everything(disturbed), tiny::everything(calm)));
+  }
+  CHECK(cancelled > 8);
+}
+
+TEST_CASE("train: the order of a step") {
+  // EMA first, with the weights of the step before; keys and filter next, on the queue as it was; the push last.
+  cots::Trainer trainer(tiny::config(), tiny::tokenizer());
+  trainer.step(tiny::batch_of_run(0));
+  const Tensor online = trainer.model().parameters().flat().narrow(0, 0, trainer.model().tower_count()).clone();
+  const Tensor before = trainer.momentum().parameters().flat().clone();
+  CHECK(at::equal(before, cots::Trainer(tiny::config(), tiny::tokenizer()).momentum().parameters().flat()));
+  CHECK(trainer.queue().filled() == 6);
+  const cots::StepMetrics m = trainer.step(tiny::batch_of_run(1));
+  CHECK(difference(trainer.momentum().parameters().flat(), before * 0.9 + online * 0.1) < 1e-6);
+  CHECK(m.queue_valid == 12);
+  CHECK(!m.filter_active);   // 6 pairs were queued, not 20
+  const Tensor pushed = trainer.queue().state()[2].second.narrow(0, 6, 6);
+  for (int64_t i = 0; i < 6; ++i) CHECK(m.scores[static_cast<size_t>(i)] == doctest::Approx(pushed[i].item<float>()));
+}
+
+TEST_CASE("train: what the filter drops changes no gradient") {
+  cots::TrainConfig config = tiny::config();
+  config.model.image.drop_path = 0, config.model.text.dropout = 0;
+  const auto prepared = [&] {
+    auto trainer = std::make_unique<cots::Trainer>(config, tiny::tokenizer());
+    for (int64_t i = 0; i < 2; ++i) trainer->prefill(tiny::batch(500 + 10 * i, 10));
+    return trainer;
+  };
+  const cots::Batch batch = tiny::batch(0, 12);
+  auto filtered = prepared();
+  const cots::StepMetrics m = filtered->step(batch);
+  REQUIRE(m.filter_active);
+  REQUIRE(m.filter_kept < 12);
+  REQUIRE(m.filter_kept > 0);
+
+  const Tensor rows = at::tensor(std::vector<uint8_t>(m.kept), at::kByte).nonzero().squeeze(1);
+  cots::Batch kept;
+  kept.image_BSS3 = batch.image_BSS3.index_select(0, rows);
+  kept.token_view_BVV3 = batch.token_view_BVV3.index_select(0, rows);
+  kept.ids_BL = batch.ids_BL.index_select(0, rows);
+  kept.lengths_B = batch.lengths_B.index_select(0, rows);
+  kept.sample_B = batch.sample_B.index_select(0, rows);
+  kept.image_id_B = batch.image_id_B.index_select(0, rows);
+  config.filter.enabled = false;
+  auto alone = prepared();
+  const cots::StepMetrics k = alone->step(kept);
+  CHECK(k.loss == doctest::Approx(m.loss).epsilon(1e-5));
+  CHECK(difference(alone->model().parameters().flat_grad(), filtered->model().parameters().flat_grad()) < 1e-5);
+  CHECK(filtered->queue().state()[6].second.item<int64_t>() == 20);   // all 12 were pushed
+  CHECK(filtered->queue().state()[5].second.item<int64_t>() == 12);
+}
+
+TEST_CASE("train: amf.applyTo contrast leaves the token losses to all pairs") {
+  cots::TrainConfig config = tiny::config();
+  config.filter.apply_to = cots::FilterScope::kContrast;
+  config.filter.k = -1000;   // nobody passes
+  cots::Trainer trainer(config, tiny::tokenizer());
+  for (int64_t i = 0; i < 2; ++i) trainer.prefill(tiny::batch(500 + 10 * i, 10));
+  const cots::StepMetrics m = trainer.step(tiny::batch(0));
+  CHECK(m.filter_kept == 0);
+  CHECK(!m.skipped);
+  CHECK(m.loss_image_to_text == 0);
+  CHECK(m.loss_task == 0);
+  CHECK(m.loss_cmvm > 1);
+  CHECK(m.loss_cmlm > 1);
+}
+
+TEST_CASE("train: a loss of weight 0 costs nothing") {
+  cots::TrainConfig config = tiny::config();
+  config.loss.weight_cmvm = config.loss.weight_cmlm = 0;
+  cots::Trainer contrast_only(config, nullptr);
+  const cots::StepMetrics m = contrast_only.step(tiny::batch(0));
+  CHECK(m.seconds.masked_pass < 1e-4);
+  CHECK(m.seconds.tokenise == 0);
+  CHECK(m.loss_cmvm == 0);
+
+  config = tiny::config();
+  config.loss.weight_instance = config.loss.weight_task = 0;
+  config.token.fusion = cots::Fusion::kNone;
+  cots::Trainer tokens_only(config, tiny::tokenizer());
+  tokens_only.step(tiny::batch(0));
+  const cots::StepMetrics t = tokens_only.step(tiny::batch(6));
+  CHECK(t.seconds.clean_pass < 1e-4);
+  CHECK(t.loss == doctest::Approx(t.loss_cmvm + t.loss_cmlm));
+  CHECK(failure_of([] { cots::Trainer(tiny::config(), nullptr); }).find("cots train-tokenizer") != std::string::npos);
+}
+
+TEST_CASE("train: every switch of the token level trains") {
+  for (const auto passes : {cots::Passes::kSeparate, cots::Passes::kShared})
+    for (const auto source : {cots::GlobalSource::kHidden, cots::GlobalSource::kEmbed, cots::GlobalSource::kMomentum})
+      for (const auto fusion : {cots::Fusion::kAdd, cots::Fusion::kConcat, cots::Fusion::kNone})
+        for (const auto head : {cots::ImageHead::kMlp, cots::ImageHead::kBare}) {
+          cots::TrainConfig config = tiny::config();
+          config.token.passes = passes, config.token.global_source = source;
+          config.token.fusion = fusion, config.token.head_image = head;
+          cots::Trainer trainer(config, tiny::tokenizer());
+          for (int64_t step = 0; step < 3; ++step) {
+            const cots::StepMetrics m = trainer.step(tiny::batch_of_run(step));
+            CHECK(!m.skipped);
+            CHECK(std::isfinite(m.loss));
+            CHECK(m.loss_cmvm > 1);
+          }
+        }
+}
+
+TEST_CASE("train: pooling by mean, no projection, a mean reduction and a halved task loss") {
+  cots::TrainConfig config = tiny::config();
+  config.model.pool = cots::Pool::kMean;
+  config.model.embed_dim = 0;
+  config.loss.instance_mean = config.loss.task_half = true;
+  cots::Trainer trainer(config, tiny::tokenizer());
+  trainer.step(tiny::batch_of_run(0));
+  const cots::StepMetrics m = trainer.step(tiny::batch_of_run(1));
+  CHECK(m.loss == doctest::Approx(0.5 * (m.loss_image_to_text + m.loss_text_to_image) + 0.5 * m.loss_task + m.loss_cmvm + m.loss_cmlm));
+  CHECK(m.loss_task > 0);
+}
+
+TEST_CASE("train: queue.includeBatchKeys adds the other pairs' keys, and is refused with accumulation") {
+  cots::TrainConfig config = tiny::config();
+  config.queue.include_batch_keys = true;
+  config.loss.weight_cmvm = config.loss.weight_cmlm = 0;
+  config.model.image.drop_path = config.model.text.dropout = 0;
+  cots::Trainer trainer(config, nullptr);
+  const cots::Batch batch = tiny::batch(0);
+  // Empty queue, momentum = online: the loss is InfoNCE within the batch.
+  cots::Embedder embedder(config.model, std::nullopt);
+  const tiny::Folder folder;
+  trainer.save(folder.path.string());
+  embedder.load(folder.file("model.safetensors"));
+  const Tensor logits = embedder.embed_images(batch.image_BSS3, config.image_mean, config.image_std)
+                            .matmul(embedder.embed_texts(batch.ids_BL, batch.lengths_B).t()) / config.loss.tau;
+  const cots::StepMetrics m = trainer.step(batch);
+  CHECK(m.loss_image_to_text == doctest::Approx((logits.logsumexp({1}) - logits.diag()).mean().item<double>()).epsilon(1e-4));
+  CHECK(m.loss_text_to_image == doctest::Approx((logits.logsumexp({0}) - logits.diag()).mean().item<double>()).epsilon(1e-4));
+  config.accumulate = 2;
+  CHECK(says(failure_of([&] { cots::Trainer(config, nullptr); }), "queue.includeBatchKeys"));
+}
+
+TEST_CASE("train: a learnable temperature moves and stays within its clamp") {
+  cots::TrainConfig config = tiny::config();
+  config.loss.tau_learnable = true;
+  config.loss.tau = 0.4999;
+  config.optimizer.lr = config.optimizer.warmup_from = 0.5;
+  config.optimizer.warmup_steps = 0;
+  cots::Trainer trainer(config, tiny::tokenizer());
+  double least = 1, most = 0;
+  for (int64_t step = 0; step < 30; ++step) {
+    const double tau = trainer.step(tiny::batch_of_run(step)).temperature;
+    least = std::min(least, tau), most = std::max(most, tau);
+  }
+  CHECK(most > least);
+  CHECK(least >= 0.001 - 1e-9);
+  CHECK(most <= 0.5 + 1e-6);
+}
+
+TEST_CASE("train: initial weights come from a model file, a tower at a time") {
+  const tiny::Folder folder;
+  cots::TrainConfig other = tiny::config();
+  other.seed = 99;
+  cots::Embedder donor(other.model, 99);
+  donor.save(folder.file("donor.safetensors"));
+  cots::Trainer trainer(tiny::config(), tiny::tokenizer());
+  trainer.initialize_from(folder.file("donor.safetensors"));
+  const int64_t towers = trainer.model().tower_count();
+  CHECK(at::equal(trainer.model().parameters().flat().narrow(0, 0, towers), donor.parameters().flat()));
+  CHECK(at::equal(trainer.momentum().parameters().flat(), donor.parameters().flat()));
+  other.model.text.width = 32;
+  cots::Embedder wrong(other.model, 99);
+  wrong.save(folder.file("wrong.safetensors"));
+  const Tensor before = trainer.model().parameters().flat().clone();
+  const std::string message = failure_of([&] { trainer.initialize_from(folder.file("wrong.safetensors")); });
+  CHECK(says(message, "ERR_COTS_CHECKPOINT"));
+  CHECK(says(message, "text."));
+  CHECK(says(message, "found ["));
+  CHECK(at::equal(trainer.model().parameters().flat(), before));
+}
+
+TEST_CASE("train: a checkpoint of another config is refused and changes nothing") {
+  const tiny::Folder folder;
+  cots::TrainConfig bigger = tiny::config();
+  bigger.queue.size = 24;
+  cots::Trainer(bigger, tiny::tokenizer()).save(folder.path.string());
+  cots::Trainer trainer(tiny::config(), tiny::tokenizer());
+  trainer.step(tiny::batch(0));
+  const Tensor before = tiny::everything(trainer);
+  const std::string message = failure_of([&] { trainer.restore(folder.path.string()); });
+  CHECK(says(message, "ERR_COTS_CHECKPOINT"));
+  CHECK(says(message, "'queue.image'"));
+  CHECK(says(message, "[20, 8]"));
+  CHECK(says(message, "[24, 8]"));
+  CHECK(at::equal(tiny::everything(trainer), before));
+}
+
+TEST_CASE("train: batches of wrong shapes, ids and lengths are refused before anything runs") {
+  cots::Trainer trainer(tiny::config(), tiny::tokenizer());
+  const auto refused = [&](const std::function<void(cots::Batch&)>& spoil) {
+    cots::Batch batch = tiny::batch(0);
+    spoil(batch);
+    CHECK_THROWS_AS(trainer.step(batch), c10::Error);
+  };
+  refused([](cots::Batch& b) { b.image_BSS3 = b.image_BSS3.narrow(1, 0, 16); });
+  refused([](cots::Batch& b) { b.token_view_BVV3 = {}; });
+  refused([](cots::Batch& b) { b.ids_BL = b.ids_BL.clone().fill_(50); });
+  refused([](cots::Batch& b) { b.ids_BL = b.ids_BL.clone().fill_(-1); });
+  refused([](cots::Batch& b) { b.lengths_B = b.lengths_B.clone().fill_(11); });
+  refused([](cots::Batch& b) { b.lengths_B = b.lengths_B.clone().fill_(0); });
+  refused([](cots::Batch& b) { b.sample_B = b.sample_B.narrow(0, 0, 3); });
+  CHECK(trainer.steps() == 0);
+}
+
+TEST_CASE("train: fixed draws replace the generator's") {
+  cots::TrainConfig config = tiny::config();
+  cots::Trainer trainer(config, tiny::tokenizer());
+  cots::Batch batch = tiny::batch(0);
+  batch.image_mask_BP = at::zeros({6, 9}, at::kBool);
+  batch.masked_ids_BL = batch.ids_BL;
+  batch.text_mask_BL = at::zeros({6, 10}, at::kBool);
+  const cots::StepMetrics none = trainer.step(batch);   // |M| = 0: the terms are 0
+  CHECK(none.loss_cmvm == 0);
+  CHECK(none.loss_cmlm == 0);
+  batch.image_mask_BP[2][4] = true;
+  const cots::StepMetrics one = trainer.step(batch);
+  CHECK(one.loss_cmvm > 1);
+  CHECK(one.loss_cmlm == 0);
+}
+
+TEST_CASE("schedule: warm-up from the first step, cosine to the last") {
+  const cots::OptimizerConfig c{.lr = 1, .warmup_steps = 10, .warmup_from = 0.1, .min_lr = 0.2, .total_steps = 110};
+  CHECK(cots::learning_rate(c, 1) == doctest::Approx(0.1));
+  CHECK(cots::learning_rate(c, 6) == doctest::Approx(0.55));
+  CHECK(cots::learning_rate(c, 11) == doctest::Approx(1.0));
+  CHECK(cots::learning_rate(c, 61) == doctest::Approx(0.6));
+  CHECK(cots::learning_rate(c, 111) == doctest::Approx(0.2));
+  CHECK(cots::learning_rate(c, 1000) == doctest::Approx(0.2));
+  const cots::LossConfig l{.weight_task = 2, .task_warmup_steps = 4};
+  CHECK(cots::task_weight(l, 1) == 0);
+  CHECK(cots::task_weight(l, 3) == doctest::Approx(1));
+  CHECK(cots::task_weight(l, 50) == doctest::Approx(2));
+  CHECK(cots::task_weight({.weight_task = 2}, 1) == doctest::Approx(2));
+}
+
+TEST_CASE("optimizer: norm and clipping") {
+  cots::Parameters parameters(1);
+  parameters.add("w.weight", {300, 500}, cots::Init::normal(1), true);
+  parameters.flatten(true);
+  cots::Optimizer optimizer(parameters, {.clip_grad = 1});
+  const_cast<Tensor&>(parameters.flat_grad()).normal_();
+  const double norm = parameters.flat_grad().to(at::kDouble).norm().item<double>();
+  CHECK(optimizer.grad_norm() == doctest::Approx(norm).epsilon(1e-12));
+  // The first moment after one step is (1 - beta1) times the clipped gradient.
+  const Tensor grad = parameters.flat_grad().clone();
+  optimizer.step(1e-3, norm);
+  CHECK(difference(optimizer.state()[0].second, grad / norm * 0.1) < 1e-7);
+}
+
+TEST_CASE("tokenizer trainer: the loss falls, the figures keep their ranges") {
+  cots::TokenizerTrainConfig config;
+  config.tokenizer = tiny::tokenizer_config();
+  config.optimizer = {.lr = 3e-3, .weight_decay = 0, .clip_grad = 0, .warmup_steps = 0, .min_lr = 3e-3, .total_steps = 60};
+  config.temperature_rate = 0.01;
+  cots::TokenizerTrainer trainer(config);
+  const cots::Batch batch = tiny::batch(0, 8);
+  cots::TokenizerMetrics first, last;
+  for (int step = 0; step < 60; ++step) {
+    last = trainer.step(batch.image_BSS3, batch.sample_B);
+    if (step == 0) first = last;
+    CHECK(last.perplexity >= 1);
+    CHECK(last.perplexity <= 32.001);
+    CHECK(last.dead_codes >= 0);
+    CHECK(last.unigram_entropy <= std::log(32.0) + 1e-6);
+    CHECK(last.kl >= -1e-5);
+  }
+  CHECK(last.reconstruction < 0.9 * first.reconstruction);
+  CHECK(first.temperature == 1);
+  CHECK(last.temperature == doctest::Approx(std::exp(-0.59)));
+  const auto [hard, soft] = trainer.evaluate(batch.image_BSS3);
+  CHECK(hard > 0);
+  CHECK(soft > 0);
+  CHECK(hard < 0.5);
+
+  const tiny::Folder folder;
+  trainer.save(folder.file("dvae.safetensors"));
+  const auto frozen = cots::load_image_tokenizer(config.tokenizer, folder.file("dvae.safetensors"), false);
+  CHECK(at::equal(cots::image_tokens(*frozen, batch.image_BSS3), cots::image_tokens(trainer.tokenizer(), batch.image_BSS3)));
+}
+
+TEST_CASE("tokenizer trainer: logit-Laplace trains the openai network") {
+  cots::TokenizerTrainConfig config;
+  config.tokenizer = {.arch = cots::TokenizerArch::kOpenAi, .vocab = 16, .hidden = 8, .codebook_dim = 8, .blocks = 1};
+  config.reconstruction = cots::Reconstruction::kLogitLaplace;
+  config.optimizer = {.lr = 3e-3, .weight_decay = 0, .clip_grad = 0, .warmup_steps = 0, .min_lr = 3e-3, .total_steps = 40};
+  config.temperature_min = 1.0 / 16;
+  cots::TokenizerTrainer trainer(config);
+  const cots::Batch batch = tiny::batch(0, 4);
+  const cots::TokenizerMetrics first = trainer.step(batch.image_BSS3, batch.sample_B);
+  cots::TokenizerMetrics last;
+  for (int step = 1; step < 40; ++step) last = trainer.step(batch.image_BSS3, batch.sample_B);
+  CHECK(last.reconstruction < first.reconstruction);
+  CHECK(first.temperature == 1);
+  CHECK(last.temperature < 0.07);   // cosine to 1 / 16
+  config.reconstruction = cots::Reconstruction::kMse;
+  CHECK_THROWS_AS(cots::TokenizerTrainer{config}, c10::Error);
+}
+
+TEST_CASE("embedder: order kept, rows independent of their batch, weights through a file") {
+  const cots::ModelConfig model = tiny::config().model;
+  cots::Embedder embedder(model, 3);
+  const cots::Batch batch = tiny::batch(0, 40);
+  const double mean[3] = {0.5, 0.5, 0.5}, std[3] = {0.5, 0.5, 0.5};
+  const Tensor texts = embedder.embed_texts(batch.ids_BL, batch.lengths_B), images = embedder.embed_images(batch.image_BSS3, mean, std);
+  CHECK(texts.sizes() == at::IntArrayRef({40, 8}));
+  CHECK(difference(texts.norm(2, 1), at::ones({40})) < 1e-5);
+  for (int64_t row = 0; row < 40; row += 7) {
+    const Tensor text = embedder.embed_texts(batch.ids_BL.narrow(0, row, 1), batch.lengths_B.narrow(0, row, 1));
+    const Tensor image = embedder.embed_images(batch.image_BSS3.narrow(0, row, 1), mean, std);
+    CHECK(difference(text, texts.narrow(0, row, 1)) < 1e-5);
+    CHECK(difference(image, images.narrow(0, row, 1)) < 1e-5);
+  }
+  CHECK(embedder.embed_texts(batch.ids_BL.narrow(0, 0, 0), batch.lengths_B.narrow(0, 0, 0)).sizes() == at::IntArrayRef({0, 8}));
+  CHECK(embedder.embed_images(batch.image_BSS3.narrow(0, 0, 0), mean, std).sizes() == at::IntArrayRef({0, 8}));
+
+  const tiny::Folder folder;
+  embedder.save(folder.file("model.safetensors"));
+  cots::Embedder loaded(model, std::nullopt);
+  loaded.load(folder.file("model.safetensors"));
+  CHECK(at::equal(loaded.embed_texts(batch.ids_BL, batch.lengths_B), texts));
+  cots::ModelConfig wider = model;
+  wider.embed_dim = 16;
+  const std::string message = failure_of([&] { cots::Embedder(wider, std::nullopt).load(folder.file("model.safetensors")); });
+  CHECK(says(message, "'visual.proj.weight'"));
+  CHECK(says(message, "[16, 16]"));
+  CHECK(says(message, "[8, 16]"));
+}
