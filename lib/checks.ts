@@ -6,11 +6,14 @@ import { CotsError, OptionError } from './errors.js';
 /** A value in a message: short, quoted when it is text. */
 export function show(value: unknown): string {
   if (typeof value === 'string') return value.length > 60 ? `'${value.slice(0, 57)}...'` : `'${value}'`;
-  if (typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean') return String(value);
+  if (typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean')
+    return String(value);
   if (value === null || value === undefined) return String(value);
   if (typeof value === 'function') return 'a function';
-  if (ArrayBuffer.isView(value) && 'length' in value) return `${value.constructor.name}(${String(value.length)})`;
-  if (Array.isArray(value)) return value.length <= 8 ? `[${value.map(show).join(', ')}]` : `an array of ${value.length}`;
+  if (ArrayBuffer.isView(value) && 'length' in value)
+    return `${value.constructor.name}(${String(value.length)})`;
+  if (Array.isArray(value))
+    return value.length <= 8 ? `[${value.map(show).join(', ')}]` : `an array of ${value.length}`;
   return `an instance of ${(value as object).constructor?.name ?? 'Object'}`;
 }
 
@@ -54,10 +57,20 @@ export function integer(name: string, value: unknown, min: number, max = Number.
 }
 
 /** A finite number in [min, max]; with `exclusive` the lower end itself is refused. */
-export function finite(name: string, value: unknown, min = -Infinity, max = Infinity, exclusive = false): number {
-  if (typeof value !== 'number') throw new OptionError(`Expected \`${name}\` to be a number, got ${show(value)}.`);
+export function finite(
+  name: string,
+  value: unknown,
+  min = -Infinity,
+  max = Infinity,
+  exclusive = false,
+): number {
+  if (typeof value !== 'number')
+    throw new OptionError(`Expected \`${name}\` to be a number, got ${show(value)}.`);
   if (!Number.isFinite(value)) {
-    throw new CotsError('ERR_COTS_NON_FINITE', `Expected \`${name}\` to be a finite number, got ${show(value)}.`);
+    throw new CotsError(
+      'ERR_COTS_NON_FINITE',
+      `Expected \`${name}\` to be a finite number, got ${show(value)}.`,
+    );
   }
 
   if (value < min || value > max || (exclusive && value === min)) {
@@ -70,7 +83,8 @@ export function finite(name: string, value: unknown, min = -Infinity, max = Infi
 }
 
 export function boolean(name: string, value: unknown): boolean {
-  if (typeof value !== 'boolean') throw new OptionError(`Expected \`${name}\` to be true or false, got ${show(value)}.`);
+  if (typeof value !== 'boolean')
+    throw new OptionError(`Expected \`${name}\` to be true or false, got ${show(value)}.`);
   return value;
 }
 
@@ -87,13 +101,16 @@ export function oneOf<T extends string>(name: string, value: unknown, allowed: r
   if (typeof value === 'string' && (allowed as readonly string[]).includes(value)) return value as T;
   const near = typeof value === 'string' ? nearest(value, allowed) : undefined;
   const hint = near === undefined ? '' : ` Did you mean '${near}'?`;
-  throw new OptionError(`Expected \`${name}\` to be one of ${allowed.join(', ')}, got ${show(value)}.${hint}`);
+  throw new OptionError(
+    `Expected \`${name}\` to be one of ${allowed.join(', ')}, got ${show(value)}.${hint}`,
+  );
 }
 
 /** `signal` must be an AbortSignal or absent; an already aborted one throws its reason. */
 export function signal(value: unknown): AbortSignal | undefined {
   if (value === undefined) return undefined;
-  if (!(value instanceof AbortSignal)) throw new OptionError(`Expected \`signal\` to be an AbortSignal, got ${show(value)}.`);
+  if (!(value instanceof AbortSignal))
+    throw new OptionError(`Expected \`signal\` to be an AbortSignal, got ${show(value)}.`);
   value.throwIfAborted();
   return value;
 }
@@ -113,7 +130,9 @@ export function matrix(name: string, value: unknown, want: { rows?: number; colu
   }
 
   if (data.length !== rows * columns) {
-    throw shapeError(`Expected \`${name}.data\` to hold ${rows} x ${columns} = ${rows * columns} values, got ${data.length}.`);
+    throw shapeError(
+      `Expected \`${name}.data\` to hold ${rows} x ${columns} = ${rows * columns} values, got ${data.length}.`,
+    );
   }
 
   if (want.rows !== undefined && rows !== want.rows) {
@@ -129,7 +148,8 @@ export function matrix(name: string, value: unknown, want: { rows?: number; colu
 
 /** A Float32Array, of a given length if one is wanted. */
 export function floats(name: string, value: unknown, length?: number): Float32Array {
-  if (!(value instanceof Float32Array)) throw new OptionError(`Expected \`${name}\` to be a Float32Array, got ${show(value)}.`);
+  if (!(value instanceof Float32Array))
+    throw new OptionError(`Expected \`${name}\` to be a Float32Array, got ${show(value)}.`);
   if (length !== undefined && value.length !== length) {
     throw shapeError(`Expected \`${name}\` to hold ${length} values, got ${value.length}.`);
   }

@@ -1,4 +1,5 @@
 /** Where work runs, and in which number type. */
+import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import * as check from './checks.js';
 import { CotsError, OptionError } from './errors.js';
@@ -10,7 +11,10 @@ export type Precision = 'float32' | 'bfloat16' | 'int8';
 export function resolveDevice(device: unknown): 'cpu' {
   if (device === undefined || device === 'cpu') return 'cpu';
   if (typeof device === 'string' && /^cuda(:\d+)?$/.test(device)) {
-    throw new CotsError('ERR_COTS_DEVICE', `Expected a device of this build, got '${device}'. It has no CUDA kernels: use device 'cpu'.`);
+    throw new CotsError(
+      'ERR_COTS_DEVICE',
+      `Expected a device of this build, got '${device}'. It has no CUDA kernels: use device 'cpu'.`,
+    );
   }
 
   throw new OptionError(`Expected \`device\` to be 'cpu', 'cuda' or 'cuda:N', got ${check.show(device)}.`);
@@ -20,10 +24,38 @@ export function resolveDevice(device: unknown): 'cpu' {
 export function resolvePrecision(precision: unknown): 'float32' {
   if (precision === undefined || precision === 'float32') return 'float32';
   const known = check.oneOf('precision', precision, ['float32', 'bfloat16', 'int8']);
-  throw new CotsError('ERR_COTS_NOT_IMPLEMENTED', `Expected precision 'float32', got '${known}', which this version does not have on a CPU.`);
+  throw new CotsError(
+    'ERR_COTS_NOT_IMPLEMENTED',
+    `Expected precision 'float32', got '${known}', which this version does not have on a CPU.`,
+  );
 }
 
-/** Threads of a native job: the number asked for, else the cores this process may use (affinity and cgroup included). */
+/** Threads of a native job: the number asked for, else the cores this process may use. */
 export function resolveThreads(threads: unknown): number {
-  return threads === undefined || threads === null ? availableParallelism() : check.integer('threads', threads, 1, 1024);
+  return threads === undefined || threads === null
+    ? usableCores()
+    : check.integer('threads', threads, 1, 1024);
+}
+
+/** Cores this process may use: its affinity, and the quota of its control group (which Node 20 does not look at). */
+export function usableCores(): number {
+  return Math.max(1, Math.min(availableParallelism(), quotaCores()));
+}
+
+/** Whole cores that cgroup v2 or v1 grants; Infinity without a quota. */
+function quotaCores(): number {
+  const [quota, period] = firstText('/sys/fs/cgroup/cpu.max')?.split(/\s+/) ?? [
+    firstText('/sys/fs/cgroup/cpu/cpu.cfs_quota_us'),
+    firstText('/sys/fs/cgroup/cpu/cpu.cfs_period_us'),
+  ];
+  const cores = Number(quota) / Number(period);
+  return Number.isFinite(cores) && cores > 0 ? Math.ceil(cores) : Infinity;
+}
+
+function firstText(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8').trim();
+  } catch {
+    return undefined;
+  }
 }

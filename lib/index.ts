@@ -11,9 +11,10 @@ export {
   evaluateRetrieval,
   type RetrievalResult,
 } from './evaluate/retrieval.js';
-export { Cots, type CreateOptions, type EmbedOptions, type LoadOptions, type VideoEmbeddings } from './model/cots.js';
+export { Cots } from './model/cots.js';
+export type { CreateOptions, EmbedOptions, LoadOptions, VideoEmbeddings } from './model/cots-options.js';
 export type { EmbeddedBatch, Item } from './model/embed-stream.js';
 export type { ImageInput } from './model/image-input.js';
 export * as ops from './ops.js';
 export type { Metrics } from './train/metrics.js';
-export { type RunOptions, Trainer, type TrainerOptions, type TrainEvent } from './train/trainer.js';
+export { type RunOptions, type TrainEvent, Trainer, type TrainerOptions } from './train/trainer.js';

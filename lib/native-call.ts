@@ -30,7 +30,10 @@ export function withSite(error: unknown, site: Error): unknown {
 
 /** What a disposed object's calls reject with. */
 export function disposedError(what: string): StateError {
-  return new StateError('ERR_COTS_DISPOSED', `Expected a ${what} in use, got one that was disposed. Load or create another.`);
+  return new StateError(
+    'ERR_COTS_DISPOSED',
+    `Expected a ${what} in use, got one that was disposed. Load or create another.`,
+  );
 }
 
 /**

@@ -126,7 +126,9 @@ export async function momentumFilter(
     const scores = check.floats('scores', o?.scores);
     const queueScores = check.floats('queueScores', o.queueScores);
     if (queueScores.length === 0) {
-      throw new OptionError('Expected `queueScores` to hold at least one score, got none. Keep every pair until the queue has some.');
+      throw new OptionError(
+        'Expected `queueScores` to hold at least one score, got none. Keep every pair until the queue has some.',
+      );
     }
 
     const deviations = check.finite('deviations', o.deviations ?? 2);
@@ -198,15 +200,22 @@ export async function resize(o: ResizeOptions): Promise<Uint8Array> {
   const site = callSite(resize);
   return fromSite(site, async () => {
     check.options('resize', o, ['data', 'width', 'height', 'to', 'filter', 'device']);
-    if (!(o?.data instanceof Uint8Array)) throw new OptionError(`Expected \`data\` to be a Uint8Array, got ${check.show(o?.data)}.`);
+    if (!(o?.data instanceof Uint8Array))
+      throw new OptionError(`Expected \`data\` to be a Uint8Array, got ${check.show(o?.data)}.`);
     const width = check.integer('width', o.width, 1, maxSide);
     const height = check.integer('height', o.height, 1, maxSide);
     if (o.data.length !== 3 * width * height) {
-      throw check.shapeError(`Expected \`data\` to hold 3 * ${width} * ${height} = ${3 * width * height} bytes, got ${o.data.length}.`);
+      throw check.shapeError(
+        `Expected \`data\` to hold 3 * ${width} * ${height} = ${3 * width * height} bytes, got ${o.data.length}.`,
+      );
     }
 
-    if (!Array.isArray(o.to) || o.to.length !== 2) throw new OptionError(`Expected \`to\` to be [width, height], got ${check.show(o.to)}.`);
-    const to: [number, number] = [check.integer('to[0]', o.to[0], 1, maxSide), check.integer('to[1]', o.to[1], 1, maxSide)];
+    if (!Array.isArray(o.to) || o.to.length !== 2)
+      throw new OptionError(`Expected \`to\` to be [width, height], got ${check.show(o.to)}.`);
+    const to: [number, number] = [
+      check.integer('to[0]', o.to[0], 1, maxSide),
+      check.integer('to[1]', o.to[1], 1, maxSide),
+    ];
     const filter = check.oneOf('filter', o.filter, ['bicubic', 'bilinear', 'lanczos']);
     resolveDevice(o.device);
     return binding().resize({ data: o.data, width, height, to, filter });

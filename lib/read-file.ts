@@ -31,5 +31,7 @@ export function fileError(error: unknown, path: string, what: string): CotsError
   if (error instanceof CotsError) return error;
   const code = (error as NodeJS.ErrnoException).code ?? '';
   const reason = reasons[code] ?? `the system says ${(error as Error).message}`;
-  return new CotsError('ERR_COTS_FILE', `Expected ${what} that can be read at ${path}, but ${reason}.`, { cause: error });
+  return new CotsError('ERR_COTS_FILE', `Expected ${what} that can be read at ${path}, but ${reason}.`, {
+    cause: error,
+  });
 }

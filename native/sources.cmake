@@ -69,8 +69,14 @@ set(COTS_ADDON_SOURCES
 )
 
 set(COTS_NATIVE_TEST_SOURCES
+  test/native/adaptive-filter.cpp
+  test/native/contrast-loss.cpp
   test/native/edge-cases.cpp
+  test/native/gradients.cpp
+  test/native/huggingface.cpp
+  test/native/image-tokenizer.cpp
   test/native/main.cpp
+  test/native/masked-modelling.cpp
   test/native/momentum.cpp
   test/native/ops-adamw.cpp
   test/native/ops-cancel.cpp
@@ -86,5 +92,6 @@ set(COTS_NATIVE_TEST_SOURCES
   test/native/queue.cpp
   test/native/ranks.cpp
   test/native/safetensors.cpp
+  test/native/towers.cpp
   test/native/train.cpp
 )

@@ -31,7 +31,7 @@ export function splitOf(scene: Scene, seed: number): 'train' | 'validation' | 't
   return part < heldOut.test + heldOut.validation ? 'validation' : 'train';
 }
 
-/** Redraws of one scene before the plan gives up: with the default shares about 7 are needed. */
+/** Redraws of one scene before the plan gives up: with the default shares about 4 are needed. */
 const mostRedraws = 100_000;
 
 /** Draws scenes of one split. Outside training no two show the same things, so that a caption can mean one image only. */

@@ -1,8 +1,8 @@
 /** `bench encode`: the latency and rate of one tower (SPEC 5.3: decoding is told apart). */
 import path from 'node:path';
 import { binding, type NativeModel } from '../binding.js';
-import { resolveModelConfig } from '../config/load.js';
 import { imageFlops, textFlops } from '../config/flops.js';
+import { resolveModelConfig } from '../config/load.js';
 import { nativeModelConfig } from '../config/native.js';
 import type { ModelConfig, TrainConfig } from '../config/schema.js';
 import { wholeImage } from '../data/augment.js';
@@ -39,7 +39,13 @@ export interface BenchEncodeResult extends BenchContext {
   /** Of one native call of `batchSize` items. */
   readonly latencyMs: Latency;
   /** Median milliseconds a batch. `normalise` happens inside the native call and is part of `forward`: 0. */
-  readonly stages: { readonly decode: number; readonly preprocess: number; readonly copy: number; readonly forward: number; readonly normalise: 0 };
+  readonly stages: {
+    readonly decode: number;
+    readonly preprocess: number;
+    readonly copy: number;
+    readonly forward: number;
+    readonly normalise: 0;
+  };
   readonly flopsPerItem: number;
   /** Flops a second over the machine's peak; null where the peak was not measured. */
   readonly utilisation: null;
@@ -62,7 +68,10 @@ export async function benchEncode(options: BenchEncodeOptions): Promise<BenchEnc
   resolvePrecision(options.precision);
   const threads = resolveThreads(options.threads);
   const { description, native, tokenizer } = await openSource(options.source, threads);
-  const prepared = options.modality === 'image' ? await prepareImages(description, native, options.batchSize) : await prepareTexts(description, native, tokenizer, options.batchSize);
+  const prepared =
+    options.modality === 'image'
+      ? await prepareImages(description, native, options.batchSize)
+      : await prepareTexts(description, native, tokenizer, options.batchSize);
   const copies: number[] = [];
   const times = await repeatFor(options.seconds, leastCalls, async () => {
     const start = performance.now();
@@ -79,7 +88,13 @@ export async function benchEncode(options: BenchEncodeOptions): Promise<BenchEnc
     batchSize,
     itemsPerSecond: (batchSize * times.length * 1000) / times.reduce((sum, time) => sum + time, 0),
     latencyMs: latency(times),
-    stages: { decode: prepared.decode, preprocess: prepared.preprocess, copy, forward: median(times) - copy, normalise: 0 },
+    stages: {
+      decode: prepared.decode,
+      preprocess: prepared.preprocess,
+      copy,
+      forward: median(times) - copy,
+      normalise: 0,
+    },
     flopsPerItem: prepared.flops,
     utilisation: null,
     ...(prepared.tokens === undefined ? {} : { tokens: prepared.tokens }),
@@ -87,26 +102,51 @@ export async function benchEncode(options: BenchEncodeOptions): Promise<BenchEnc
   };
 }
 
-async function openSource(source: BenchEncodeOptions['source'], threads: number): Promise<{ description: ModelDescription; native: NativeModel; tokenizer: TextTokenizer | null }> {
+async function openSource(
+  source: BenchEncodeOptions['source'],
+  threads: number,
+): Promise<{ description: ModelDescription; native: NativeModel; tokenizer: TextTokenizer | null }> {
   if ('model' in source) {
     await checkModelFolder(source.model);
     const description = await readModelDescription(source.model);
     const file = path.join(source.model, modelFiles.weights);
-    const native = await binding().loadModel({ config: nativeModelConfig(description.config), file, threads });
-    return { description, native, tokenizer: await TextTokenizer.load(path.join(source.model, modelFiles.tokenizer)) };
+    const native = await binding().loadModel({
+      config: nativeModelConfig(description.config),
+      file,
+      threads,
+    });
+    return {
+      description,
+      native,
+      tokenizer: await TextTokenizer.load(path.join(source.model, modelFiles.tokenizer)),
+    };
   }
 
   const { config } = source;
   const model: ModelConfig = resolveModelConfig(config.model);
   const { imageNorm, filter } = config.data;
-  const description = { config: model, image: { mean: imageNorm.mean, std: imageNorm.std, filter }, text: captionRules(config) };
-  const native = await binding().createModel({ config: nativeModelConfig(model), seed: config.train.seed, threads });
+  const description = {
+    config: model,
+    image: { mean: imageNorm.mean, std: imageNorm.std, filter },
+    text: captionRules(config),
+  };
+  const native = await binding().createModel({
+    config: nativeModelConfig(model),
+    seed: config.train.seed,
+    threads,
+  });
   return { description, native, tokenizer: null };
 }
 
-async function prepareImages({ config, image }: ModelDescription, native: NativeModel, batchSize: number): Promise<Prepared> {
+async function prepareImages(
+  { config, image }: ModelDescription,
+  native: NativeModel,
+  batchSize: number,
+): Promise<Prepared> {
   const { size } = config.image;
-  const jpegs = await Promise.all(Array.from({ length: batchSize }, (_, seed) => syntheticJpeg(Math.round((size * 4) / 3), size, seed)));
+  const jpegs = await Promise.all(
+    Array.from({ length: batchSize }, (_, seed) => syntheticJpeg(Math.round((size * 4) / 3), size, seed)),
+  );
   let pixels = new Uint8Array(0);
   const decodes: number[] = [];
   const preprocesses: number[] = [];
@@ -124,19 +164,35 @@ async function prepareImages({ config, image }: ModelDescription, native: Native
   }
 
   return {
-    call: () => native.embedImages({ pixels, count: batchSize, mean: image.mean, std: image.std, cancel: null }),
+    call: () =>
+      native.embedImages({ pixels, count: batchSize, mean: image.mean, std: image.std, cancel: null }),
     decode: median(decodes),
     preprocess: median(preprocesses),
     flops: imageFlops(config),
   };
 }
 
-async function prepareTexts({ config, text }: ModelDescription, native: NativeModel, given: TextTokenizer | null, batchSize: number): Promise<Prepared> {
+async function prepareTexts(
+  { config, text }: ModelDescription,
+  native: NativeModel,
+  given: TextTokenizer | null,
+  batchSize: number,
+): Promise<Prepared> {
   const random = uniform(1);
-  const captions = Array.from({ length: batchSize }, (_, index) => syntheticCaption(leastWords + (index % (mostWords - leastWords + 1)), 500, random));
-  const tokenizer = given ?? TextTokenizer.fromVocabulary(makeVocabulary(await countWords(captions), { size: config.text.vocabSize, minCount: 1 }));
+  const captions = Array.from({ length: batchSize }, (_, index) =>
+    syntheticCaption(leastWords + (index % (mostWords - leastWords + 1)), 500, random),
+  );
+  const tokenizer =
+    given ??
+    TextTokenizer.fromVocabulary(
+      makeVocabulary(await countWords(captions), { size: config.text.vocabSize, minCount: 1 }),
+    );
   const preprocesses: number[] = [];
-  const encode = () => tokenizer.encodeBatch(captions.map((caption) => cleanCaption(caption, text.clean, text.maxWords)), text.maxLength);
+  const encode = () =>
+    tokenizer.encodeBatch(
+      captions.map((caption) => cleanCaption(caption, text.clean, text.maxWords)),
+      text.maxLength,
+    );
   for (let repeat = 0; repeat < leastCalls; repeat++) {
     const start = performance.now();
     encode();
@@ -150,6 +206,9 @@ async function prepareTexts({ config, text }: ModelDescription, native: NativeMo
     decode: 0,
     preprocess: median(preprocesses),
     flops,
-    tokens: { mean: lengths.reduce((sum, tokens) => sum + tokens, 0) / batchSize, longest: Math.max(...lengths) },
+    tokens: {
+      mean: lengths.reduce((sum, tokens) => sum + tokens, 0) / batchSize,
+      longest: Math.max(...lengths),
+    },
   };
 }

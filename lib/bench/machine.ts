@@ -9,8 +9,19 @@ export interface BenchContext {
   readonly threads: number;
   /** Largest resident memory of this process so far. */
   readonly peakMemoryBytes: number;
-  readonly machine: { readonly cpu: string; readonly cores: number; readonly capability: string; readonly features: readonly string[]; readonly memoryBytes: number };
-  readonly versions: { readonly node: string; readonly libtorch: string; readonly sharp: string; readonly libvips: string };
+  readonly machine: {
+    readonly cpu: string;
+    readonly cores: number;
+    readonly capability: string;
+    readonly features: readonly string[];
+    readonly memoryBytes: number;
+  };
+  readonly versions: {
+    readonly node: string;
+    readonly libtorch: string;
+    readonly sharp: string;
+    readonly libvips: string;
+  };
 }
 
 /** Read it last, when the memory peak is known. */
@@ -20,7 +31,18 @@ export function benchContext(threads: number): BenchContext {
     device: 'cpu',
     threads,
     peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
-    machine: { cpu: cpus()[0]?.model ?? 'unknown', cores: cpus().length, capability: cpu.capability, features: cpu.features, memoryBytes: totalmem() },
-    versions: { node: process.versions.node, libtorch, sharp: sharp.versions.sharp ?? 'unknown', libvips: sharp.versions.vips },
+    machine: {
+      cpu: cpus()[0]?.model ?? 'unknown',
+      cores: cpus().length,
+      capability: cpu.capability,
+      features: cpu.features,
+      memoryBytes: totalmem(),
+    },
+    versions: {
+      node: process.versions.node,
+      libtorch,
+      sharp: sharp.versions.sharp ?? 'unknown',
+      libvips: sharp.versions.vips,
+    },
   };
 }

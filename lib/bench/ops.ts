@@ -1,6 +1,7 @@
 /** `bench ops`: the public kernels at the sizes of DESIGN 7. */
+
 import { binding } from '../binding.js';
-import { availableParallelism } from 'node:os';
+import { usableCores } from '../device.js';
 import { evaluateRetrieval } from '../evaluate/retrieval.js';
 import { momentumFilter, queueContrast, resize, topK } from '../ops.js';
 import { type BenchContext, benchContext } from './machine.js';
@@ -31,17 +32,28 @@ interface Case {
 export const opNames = ['queueContrast', 'momentumFilter', 'topK', 'resize', 'evaluateRetrieval'] as const;
 
 /** `seconds` a row at least; `only` one op. */
-export async function benchOps(options: { seconds: number; only?: string | undefined; onRow?: (row: OpRow) => void }): Promise<BenchOpsResult> {
+export async function benchOps(options: {
+  seconds: number;
+  only?: string | undefined;
+  onRow?: (row: OpRow) => void;
+}): Promise<BenchOpsResult> {
   const rows: OpRow[] = [];
   for (const { op, sizes, flops, make } of cases()) {
     if (options.only !== undefined && op !== options.only) continue;
     const times = await repeatFor(options.seconds, 3, make());
-    const row = { op, sizes, calls: times.length, latencyMs: latency(times), flops, gflopsPerSecond: flops / median(times) / 1e6 };
+    const row = {
+      op,
+      sizes,
+      calls: times.length,
+      latencyMs: latency(times),
+      flops,
+      gflopsPerSecond: flops / median(times) / 1e6,
+    };
     rows.push(row);
     options.onRow?.(row);
   }
 
-  return { rows, ...benchContext(binding().info().threads || availableParallelism()) };
+  return { rows, ...benchContext(binding().info().threads || usableCores()) };
 }
 
 function cases(): Case[] {
@@ -63,9 +75,15 @@ function contrastCase(B: number, D: number, n: number): Case {
     sizes: { B, D, n },
     flops: 12 * B * n * D,
     make() {
-      const [image, text, imageKey, textKey] = [1, 2, 3, 4].map((seed) => unitRows(B, D, seed)) as [never, never, never, never];
+      const [image, text, imageKey, textKey] = [1, 2, 3, 4].map((seed) => unitRows(B, D, seed)) as [
+        never,
+        never,
+        never,
+        never,
+      ];
       const [imageQueue, textQueue] = [unitRows(n, D, 5), unitRows(n, D, 6)];
-      return () => queueContrast({ image, text, imageKey, textKey, imageQueue, textQueue, temperature: 0.05 });
+      return () =>
+        queueContrast({ image, text, imageKey, textKey, imageQueue, textQueue, temperature: 0.05 });
     },
   };
 }

@@ -17,9 +17,14 @@ export function uniform(seed: number): () => number {
 export async function syntheticJpeg(width: number, height: number, seed: number): Promise<Buffer> {
   const random = uniform(seed);
   const coarse = Buffer.from(Uint8Array.from({ length: 3 * 16 * 12 }, () => 256 * random()));
-  const smooth = await sharp(coarse, { raw: { width: 16, height: 12, channels: 3 } }).resize(width, height, { fit: 'fill', kernel: 'cubic' }).raw().toBuffer();
+  const smooth = await sharp(coarse, { raw: { width: 16, height: 12, channels: 3 } })
+    .resize(width, height, { fit: 'fill', kernel: 'cubic' })
+    .raw()
+    .toBuffer();
   const data = Buffer.from(smooth.map((value) => Math.min(255, Math.max(0, value + 24 * (random() - 0.5)))));
-  return sharp(data, { raw: { width, height, channels: 3 } }).jpeg({ quality: 90 }).toBuffer();
+  return sharp(data, { raw: { width, height, channels: 3 } })
+    .jpeg({ quality: 90 })
+    .toBuffer();
 }
 
 /** A text of `words` words out of `vocabulary` many. */

@@ -10,7 +10,8 @@ export interface Latency {
 /** Percentiles by the nearest rank; of one value, that value. */
 export function latency(milliseconds: readonly number[]): Latency {
   const sorted = [...milliseconds].sort((a, b) => a - b);
-  const at = (share: number): number => sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN;
+  const at = (share: number): number =>
+    sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN;
   return { p50: at(0.5), p95: at(0.95), p99: at(0.99) };
 }
 
@@ -21,7 +22,11 @@ export function median(values: readonly number[]): number {
 }
 
 /** Runs `work` for at least `seconds` and at least `least` times after one warm-up call; milliseconds of each call. */
-export async function repeatFor(seconds: number, least: number, work: () => Promise<unknown>): Promise<number[]> {
+export async function repeatFor(
+  seconds: number,
+  least: number,
+  work: () => Promise<unknown>,
+): Promise<number[]> {
   await work();
   const times: number[] = [];
   const begin = performance.now();

@@ -10,13 +10,21 @@ import type { TrainConfig } from '../config/schema.js';
 import { pairLoader } from '../data/loaders.js';
 import { CaptionEncoder, captionRules, textTokenizerFor } from '../data/text/captions.js';
 import { captionsOf, openSources } from '../data/training-set.js';
-import { readTokenizerFolder } from '../train/tokenizer-folder.js';
 import { BatchSource } from '../train/batch-source.js';
+import { readTokenizerFolder } from '../train/tokenizer-folder.js';
 import { type BenchContext, benchContext } from './machine.js';
 import { syntheticCaption, syntheticJpeg, uniform } from './synthetic.js';
 import { type Latency, latency, median } from './timing.js';
 
-const stageNames = ['tokenise', 'cleanPass', 'maskedPass', 'momentum', 'losses', 'backward', 'optimizer'] as const;
+const stageNames = [
+  'tokenise',
+  'cleanPass',
+  'maskedPass',
+  'momentum',
+  'losses',
+  'backward',
+  'optimizer',
+] as const;
 
 export interface BenchTrainResult extends BenchContext {
   readonly batchSize: number;
@@ -32,12 +40,20 @@ export interface BenchTrainResult extends BenchContext {
   readonly flopsPerItem: number;
   /** Flops a second over the machine's peak; null where the peak was not measured. */
   readonly utilisation: null;
-  readonly memoryBytes: { readonly weights: number; readonly optimizer: number; readonly momentum: number; readonly queues: number };
+  readonly memoryBytes: {
+    readonly weights: number;
+    readonly optimizer: number;
+    readonly momentum: number;
+    readonly queues: number;
+  };
   readonly data: 'config' | 'made';
 }
 
 /** One warm-up step, then `steps` measured ones. Without `data.train`: made JPEGs and captions, random queues, a random image tokenizer. */
-export async function benchTrain(config: TrainConfig, options: { steps: number; onStep?: (done: number) => void }): Promise<BenchTrainResult> {
+export async function benchTrain(
+  config: TrainConfig,
+  options: { steps: number; onStep?: (done: number) => void },
+): Promise<BenchTrainResult> {
   const made = config.data.train.length === 0;
   const folder = made ? await mkdtemp(path.join(tmpdir(), 'cots-bench-')) : null;
   try {
@@ -47,15 +63,26 @@ export async function benchTrain(config: TrainConfig, options: { steps: number; 
   }
 }
 
-async function measure(config: TrainConfig, { steps, onStep }: { steps: number; onStep?: (done: number) => void }, made: boolean): Promise<BenchTrainResult> {
+async function measure(
+  config: TrainConfig,
+  { steps, onStep }: { steps: number; onStep?: (done: number) => void },
+  made: boolean,
+): Promise<BenchTrainResult> {
   const set = await openSources(config.data.train, 'train');
   const tokenizer = await textTokenizerFor(config, captionsOf(set));
   const imageTokenizer = await imageTokenizerOf(config);
   const codes = imageTokenizer?.config.vocab ?? config.token.vocab;
   const facts = { totalSteps: steps + 1, words: tokenizer.special, codes };
   const threads = threadsOf(config);
-  const native = await binding().createTrainer({ config: nativeTrainConfig(config, facts), tokenizer: imageTokenizer, threads });
-  const source = new BatchSource(pairLoader(config, set, new CaptionEncoder(tokenizer, captionRules(config))), set.entries);
+  const native = await binding().createTrainer({
+    config: nativeTrainConfig(config, facts),
+    tokenizer: imageTokenizer,
+    threads,
+  });
+  const source = new BatchSource(
+    pairLoader(config, set, new CaptionEncoder(tokenizer, captionRules(config))),
+    set.entries,
+  );
   const rows: { load: number; total: number; metrics: NativeStepMetrics }[] = [];
   for (let step = 0; step <= steps; step++) {
     const start = performance.now();
@@ -71,7 +98,8 @@ async function measure(config: TrainConfig, { steps, onStep }: { steps: number; 
   source.close();
   native.dispose();
   const totals = rows.map(({ total }) => total);
-  const stage = (name: (typeof stageNames)[number]): number => 1000 * median(rows.map(({ metrics }) => metrics.seconds[name]));
+  const stage = (name: (typeof stageNames)[number]): number =>
+    1000 * median(rows.map(({ metrics }) => metrics.seconds[name]));
   const { batchSize, accumulate } = config.train;
   return {
     batchSize,
@@ -79,8 +107,18 @@ async function measure(config: TrainConfig, { steps, onStep }: { steps: number; 
     steps,
     pairsPerSecond: (1000 * batchSize) / median(totals),
     latencyMs: latency(totals),
-    stages: { load: median(rows.map(({ load }) => load)), ...(Object.fromEntries(stageNames.map((name) => [name, stage(name)])) as Record<(typeof stageNames)[number], number>) },
-    flopsPerItem: pairFlops(config, config.data.textMaxLen, imageTokenizer?.config ?? nativeTokenizerConfig(config)).total,
+    stages: {
+      load: median(rows.map(({ load }) => load)),
+      ...(Object.fromEntries(stageNames.map((name) => [name, stage(name)])) as Record<
+        (typeof stageNames)[number],
+        number
+      >),
+    },
+    flopsPerItem: pairFlops(
+      config,
+      config.data.textMaxLen,
+      imageTokenizer?.config ?? nativeTokenizerConfig(config),
+    ).total,
     utilisation: null,
     memoryBytes,
     data: made ? 'made' : 'config',
@@ -110,7 +148,14 @@ async function withMadeData(config: TrainConfig, folder: string): Promise<TrainC
   for (let pair = 0; pair < pairs; pair++) {
     const image = `${pair}.jpg`;
     await writeFile(path.join(folder, image), await syntheticJpeg(side, side, pair));
-    lines.push(JSON.stringify({ id: String(pair), image, captions: [syntheticCaption(words, vocabulary, random)], split: 'train' }));
+    lines.push(
+      JSON.stringify({
+        id: String(pair),
+        image,
+        captions: [syntheticCaption(words, vocabulary, random)],
+        split: 'train',
+      }),
+    );
   }
 
   const manifest = path.join(folder, 'manifest.jsonl');
@@ -118,6 +163,11 @@ async function withMadeData(config: TrainConfig, folder: string): Promise<TrainC
   return {
     ...config,
     queue: { ...config.queue, init: 'random' },
-    data: { ...config.data, train: [{ path: manifest, weight: 1, split: null, images: null }], textClean: 'none', vocabulary: null },
+    data: {
+      ...config.data,
+      train: [{ path: manifest, weight: 1, split: null, images: null }],
+      textClean: 'none',
+      vocabulary: null,
+    },
   };
 }

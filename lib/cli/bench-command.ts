@@ -5,11 +5,23 @@ import { benchOps, opNames } from '../bench/ops.js';
 import { benchTrain } from '../bench/train.js';
 import { loadConfig } from '../config/load.js';
 import type { Precision } from '../device.js';
-import { addMissing, collectOverride, type CommonOptions, newCommand, newGroup, positiveNumber, wholeNumber } from './command.js';
+import {
+  addMissing,
+  type CommonOptions,
+  collectOverride,
+  newCommand,
+  newGroup,
+  positiveNumber,
+  wholeNumber,
+} from './command.js';
 import { humanBytes, note, printResult, table, UsageError } from './output.js';
 
 export function benchCommand(): Command {
-  const group = newGroup('bench', 'measure speed and memory on this machine', 'cots bench encode --config configs/base.yaml --modality image --json');
+  const group = newGroup(
+    'bench',
+    'measure speed and memory on this machine',
+    'cots bench encode --config configs/base.yaml --modality image --json',
+  );
   for (const command of [encodeCommand(), trainBenchCommand(), opsCommand()]) group.addCommand(command);
   addMissing(group, ['load', 'video', 'search', 'retrieval']);
   return group;
@@ -26,24 +38,36 @@ interface EncodeOptions extends CommonOptions {
 }
 
 function encodeCommand(): Command {
-  return newCommand('encode', 'latency and rate of one tower', 'cots bench encode --config configs/base.yaml --modality image --seconds 10 --json')
+  return newCommand(
+    'encode',
+    'latency and rate of one tower',
+    'cots bench encode --config configs/base.yaml --modality image --seconds 10 --json',
+  )
     .argument('[overrides...]', 'key.path=value, with --config', collectOverride)
     .option('--model <dir>', 'model folder')
     .option('--config <file>', 'YAML config: random weights')
     .addOption(new Option('--modality <name>', 'tower').choices(['image', 'text']).default('image'))
-    .addOption(new Option('--precision <type>', 'number type').choices(['float32', 'bfloat16', 'int8']).default('float32'))
+    .addOption(
+      new Option('--precision <type>', 'number type')
+        .choices(['float32', 'bfloat16', 'int8'])
+        .default('float32'),
+    )
     .option('--batch-size <number>', 'items of one call', wholeNumber(1, 65_536), 1)
     .option('--seconds <number>', 'time to measure for', positiveNumber, 10)
     .option('--threads <number>', 'threads of native work', wholeNumber(1, 1024))
     .action(async (overrides: string[] | undefined, options: EncodeOptions) => {
       const { model, config, modality, precision, batchSize, seconds, threads } = options;
-      if ((model === undefined) === (config === undefined)) throw new UsageError('Expected either --model DIR or --config FILE, got both or none.');
-      const source = model === undefined ? { config: await loadConfig(config as string, overrides, 'bench') } : { model };
+      if ((model === undefined) === (config === undefined))
+        throw new UsageError('Expected either --model DIR or --config FILE, got both or none.');
+      const source =
+        model === undefined ? { config: await loadConfig(config as string, overrides, 'bench') } : { model };
       const result = await benchEncode({ source, modality, precision, batchSize, seconds, threads });
       const { itemsPerSecond, latencyMs, stages, peakMemoryBytes } = result;
       printResult(options, result, [
         `${modality}s, batch ${batchSize}, ${precision}: ${itemsPerSecond.toFixed(1)}/s, p50 ${latencyMs.p50.toFixed(2)} ms, p95 ${latencyMs.p95.toFixed(2)}, p99 ${latencyMs.p99.toFixed(2)}`,
-        `stages (ms): ${Object.entries(stages).map(([name, ms]) => `${name} ${ms.toFixed(2)}`).join(', ')}; peak memory ${humanBytes(peakMemoryBytes)}`,
+        `stages (ms): ${Object.entries(stages)
+          .map(([name, ms]) => `${name} ${ms.toFixed(2)}`)
+          .join(', ')}; peak memory ${humanBytes(peakMemoryBytes)}`,
       ]);
     });
 }
@@ -54,17 +78,26 @@ interface TrainOptions extends CommonOptions {
 }
 
 function trainBenchCommand(): Command {
-  return newCommand('train', 'time and memory of whole training steps', 'cots bench train --config configs/demo.yaml --steps 5 --json')
+  return newCommand(
+    'train',
+    'time and memory of whole training steps',
+    'cots bench train --config configs/demo.yaml --steps 5 --json',
+  )
     .requiredOption('--config <file>', 'YAML config; without data.train the data are made')
     .argument('[overrides...]', 'key.path=value', collectOverride)
     .option('--steps <number>', 'steps to measure, after one to warm up', wholeNumber(1, 1_000_000), 3)
     .action(async (overrides: string[] | undefined, options: TrainOptions) => {
       const config = await loadConfig(options.config, overrides, 'bench');
-      const result = await benchTrain(config, { steps: options.steps, onStep: (done) => note(done === 0 ? 'warmed up' : `step ${done} of ${options.steps}`) });
+      const result = await benchTrain(config, {
+        steps: options.steps,
+        onStep: (done) => note(done === 0 ? 'warmed up' : `step ${done} of ${options.steps}`),
+      });
       const { pairsPerSecond, latencyMs, stages, peakMemoryBytes } = result;
       printResult(options, result, [
         `${pairsPerSecond.toFixed(2)} pairs/s, a step of ${result.batchSize} pairs takes ${latencyMs.p50.toFixed(0)} ms, peak memory ${humanBytes(peakMemoryBytes)}`,
-        `stages (ms): ${Object.entries(stages).map(([name, ms]) => `${name} ${ms.toFixed(1)}`).join(', ')}`,
+        `stages (ms): ${Object.entries(stages)
+          .map(([name, ms]) => `${name} ${ms.toFixed(1)}`)
+          .join(', ')}`,
       ]);
     });
 }
@@ -75,14 +108,24 @@ interface OpsOptions extends CommonOptions {
 }
 
 function opsCommand(): Command {
-  return newCommand('ops', 'speed of the kernels by themselves', 'cots bench ops --op queueContrast --seconds 5 --json')
+  return newCommand(
+    'ops',
+    'speed of the kernels by themselves',
+    'cots bench ops --op queueContrast --seconds 5 --json',
+  )
     .addOption(new Option('--op <name>', 'only this one').choices(opNames))
     .option('--seconds <number>', 'time a row', positiveNumber, 3)
     .action(async (options: OpsOptions) => {
-      const result = await benchOps({ seconds: options.seconds, only: options.op, onRow: ({ op, latencyMs }) => note(`${op}: ${latencyMs.p50.toFixed(2)} ms`) });
+      const result = await benchOps({
+        seconds: options.seconds,
+        only: options.op,
+        onRow: ({ op, latencyMs }) => note(`${op}: ${latencyMs.p50.toFixed(2)} ms`),
+      });
       const rows = result.rows.map(({ op, sizes, calls, latencyMs, gflopsPerSecond }) => [
         op,
-        Object.entries(sizes).map(([name, value]) => `${name} ${value}`).join(' '),
+        Object.entries(sizes)
+          .map(([name, value]) => `${name} ${value}`)
+          .join(' '),
         String(calls),
         latencyMs.p50.toFixed(2),
         latencyMs.p95.toFixed(2),

@@ -24,7 +24,10 @@ export function newGroup(name: string, description: string, example: string): Co
 
 /** Commander's words for a wrong call as one line, with a right one. */
 export function usageLine(message: string, example: string): string {
-  const words = message.trim().replace(/^error: /, '').replaceAll(/\s*\n\s*/g, ' ');
+  const words = message
+    .trim()
+    .replace(/^error: /, '')
+    .replaceAll(/\s*\n\s*/g, ' ');
   return `cots: ${words.endsWith('.') || words.endsWith(')') ? words : `${words}.`} For example: ${example}\n`;
 }
 
@@ -34,7 +37,10 @@ export function addMissing(parent: Command, names: readonly string[]): void {
     const command = new Command(name).allowUnknownOption().allowExcessArguments().helpOption(false);
     command.action(() => {
       const full = [...ancestors(parent), name].join(' ');
-      throw new CotsError('ERR_COTS_NOT_IMPLEMENTED', `Expected a command of this version, got \`${full}\`, which it does not have yet. \`cots --help\` lists what it has.`);
+      throw new CotsError(
+        'ERR_COTS_NOT_IMPLEMENTED',
+        `Expected a command of this version, got \`${full}\`, which it does not have yet. \`cots --help\` lists what it has.`,
+      );
     });
     parent.addCommand(command, { hidden: true });
   }
@@ -49,7 +55,11 @@ export function wholeNumber(min: number, max = Number.MAX_SAFE_INTEGER): (text: 
   return (text) => {
     const value = Number(text);
     if (text.trim() === '' || !Number.isInteger(value) || value < min || value > max) {
-      throw new InvalidArgumentError(max === Number.MAX_SAFE_INTEGER ? `Expected a whole number of at least ${min}.` : `Expected a whole number from ${min} to ${max}.`);
+      throw new InvalidArgumentError(
+        max === Number.MAX_SAFE_INTEGER
+          ? `Expected a whole number of at least ${min}.`
+          : `Expected a whole number from ${min} to ${max}.`,
+      );
     }
 
     return value;
@@ -65,7 +75,8 @@ export function positiveNumber(text: string): number {
 
 /** Overrides must look like key.path=value; anything else is a usage error. */
 export function collectOverride(text: string, before: string[] = []): string[] {
-  if (!/^[A-Za-z][\w.]*=/.test(text)) throw new InvalidArgumentError('Expected key.path=value, for example train.batchSize=128.');
+  if (!/^[A-Za-z][\w.]*=/.test(text))
+    throw new InvalidArgumentError('Expected key.path=value, for example train.batchSize=128.');
   return [...before, text];
 }
 
@@ -75,7 +86,9 @@ export function interruptSignal(onFirst: () => void): { signal: AbortSignal; rel
   const onSignal = (): void => {
     if (controller.signal.aborted) process.exit(130);
     onFirst();
-    controller.abort(new CotsError('ERR_COTS_CANCELLED', 'Expected the command to end by itself, it was interrupted.'));
+    controller.abort(
+      new CotsError('ERR_COTS_CANCELLED', 'Expected the command to end by itself, it was interrupted.'),
+    );
   };
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);

@@ -24,15 +24,25 @@ interface Group {
 export function dataCommand(): Command {
   const group = newGroup('data', 'look at data sets', 'cots data list data/manifest.jsonl');
   group.addCommand(
-    newCommand('list', 'count the entries of a data set by split and source', 'cots data list data/manifest.jsonl')
+    newCommand(
+      'list',
+      'count the entries of a data set by split and source',
+      'cots data list data/manifest.jsonl',
+    )
       .argument('<data>', 'manifest (.jsonl), Karpathy file (.json) or folder of images with captions')
       .option('--split <name>', 'only this split')
       .action(async (data: string, options: Options) => {
-        const { entries, kind } = await openDataset(data, { split: options.split ?? null, requireCaptions: false });
+        const { entries, kind } = await openDataset(data, {
+          split: options.split ?? null,
+          requireCaptions: false,
+        });
         const groups = count(entries);
         printResult(options, { path: data, kind, entries: entries.length, groups }, [
           `${data}: ${kind}, ${entries.length} entries`,
-          ...table(['split', 'source', 'entries', 'images', 'videos', 'captions', 'an entry', 'mismatched'], groups.map(cells)),
+          ...table(
+            ['split', 'source', 'entries', 'images', 'videos', 'captions', 'an entry', 'mismatched'],
+            groups.map(cells),
+          ),
         ]);
       }),
   );
@@ -44,7 +54,17 @@ function count(entries: readonly ManifestEntry[]): Group[] {
   const groups = new Map<string, Group>();
   for (const { split, source, image, video, captions, mismatched } of entries) {
     const key = JSON.stringify([split, source]);
-    const fresh: Group = { split, source, entries: 0, images: 0, videos: 0, captions: 0, fewestCaptions: Infinity, mostCaptions: 0, mismatched: 0 };
+    const fresh: Group = {
+      split,
+      source,
+      entries: 0,
+      images: 0,
+      videos: 0,
+      captions: 0,
+      fewestCaptions: Infinity,
+      mostCaptions: 0,
+      mismatched: 0,
+    };
     const group = groups.get(key) ?? fresh;
     groups.set(key, group);
     group.entries++;
@@ -60,6 +80,13 @@ function count(entries: readonly ManifestEntry[]): Group[] {
 }
 
 function cells(group: Group): string[] {
-  const { split, source, entries, images, videos, captions, fewestCaptions, mostCaptions, mismatched } = group;
-  return [split, source === '' ? '-' : source, ...[entries, images, videos, captions].map(String), `${fewestCaptions}-${mostCaptions}`, String(mismatched)];
+  const { split, source, entries, images, videos, captions, fewestCaptions, mostCaptions, mismatched } =
+    group;
+  return [
+    split,
+    source === '' ? '-' : source,
+    ...[entries, images, videos, captions].map(String),
+    `${fewestCaptions}-${mostCaptions}`,
+    String(mismatched),
+  ];
 }

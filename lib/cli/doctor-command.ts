@@ -13,7 +13,11 @@ export function doctorCommand(): Command {
   return newCommand('doctor', 'say what is installed, found, built and usable', 'cots doctor')
     .addOption(new Option('--parity <dir>').hideHelp())
     .action(async (options: Options) => {
-      if (options.parity !== undefined) throw new CotsError('ERR_COTS_NOT_IMPLEMENTED', 'Expected `cots doctor` without --parity, which this version does not have yet.');
+      if (options.parity !== undefined)
+        throw new CotsError(
+          'ERR_COTS_NOT_IMPLEMENTED',
+          'Expected `cots doctor` without --parity, which this version does not have yet.',
+        );
       const diagnosis = await diagnose();
       const marks = { ok: 'ok     ', warning: 'warning', missing: 'MISSING' } as const;
       printResult(

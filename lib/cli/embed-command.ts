@@ -1,10 +1,17 @@
 /** `cots embed images|texts`: vectors in clip-retrieval's layout. */
 import { type Command, Option } from 'commander';
-import { Cots } from '../model/cots.js';
-import { embedInto, type EmbedSummary, readInput } from '../search/embed-input.js';
-import type { Modality } from '../search/embeddings.js';
 import type { Precision } from '../device.js';
-import { addMissing, type CommonOptions, interruptSignal, newCommand, newGroup, wholeNumber } from './command.js';
+import { Cots } from '../model/cots.js';
+import { type EmbedSummary, embedInto, readInput } from '../search/embed-input.js';
+import type { Modality } from '../search/embeddings.js';
+import {
+  addMissing,
+  type CommonOptions,
+  interruptSignal,
+  newCommand,
+  newGroup,
+  wholeNumber,
+} from './command.js';
 import { note, printResult } from './output.js';
 import { startProgress } from './progress.js';
 
@@ -18,21 +25,35 @@ interface Options extends CommonOptions {
 }
 
 export function embedCommand(): Command {
-  const group = newGroup('embed', 'turn images or texts into vectors', 'cots embed images photos/ --model runs/demo/latest --out runs/embeddings');
+  const group = newGroup(
+    'embed',
+    'turn images or texts into vectors',
+    'cots embed images photos/ --model runs/demo/latest --out runs/embeddings',
+  );
   group.addCommand(oneEmbedCommand('image', 'images', 'a data set, or a folder of images'));
-  group.addCommand(oneEmbedCommand('text', 'texts', 'a data set (one row a caption), or a text file with one text a line'));
+  group.addCommand(
+    oneEmbedCommand('text', 'texts', 'a data set (one row a caption), or a text file with one text a line'),
+  );
   addMissing(group, ['videos']);
   return group;
 }
 
 function oneEmbedCommand(modality: Modality, name: string, input: string): Command {
-  return newCommand(name, `embed ${name}`, `cots embed ${name} data/manifest.jsonl --model runs/demo/latest --out runs/embeddings`)
+  return newCommand(
+    name,
+    `embed ${name}`,
+    `cots embed ${name} data/manifest.jsonl --model runs/demo/latest --out runs/embeddings`,
+  )
     .argument('<input>', input)
     .requiredOption('--model <dir>', 'model folder')
     .requiredOption('--out <dir>', 'folder to write; a run that was stopped goes on there')
     .option('--split <name>', 'split of a data set to take (default: all entries)')
     .option('--batch-size <number>', 'items of one native call', wholeNumber(1, 65_536))
-    .addOption(new Option('--precision <type>', 'number type of the towers').choices(['float32', 'bfloat16', 'int8']).default('float32'))
+    .addOption(
+      new Option('--precision <type>', 'number type of the towers')
+        .choices(['float32', 'bfloat16', 'int8'])
+        .default('float32'),
+    )
     .option('--threads <number>', 'threads of native work', wholeNumber(1, 1024))
     .action((given: string, options: Options) => embed(modality, given, options));
 }
@@ -42,8 +63,14 @@ async function embed(modality: Modality, input: string, options: Options): Promi
   const entries = await readInput(input, modality, options.split ?? null);
   const { precision, threads } = options;
   const model = await Cots.load(options.model, { precision, ...(threads === undefined ? {} : { threads }) });
-  const interrupt = interruptSignal(() => note('interrupted: finished partitions stay; run the same command to go on'));
-  const progress = startProgress({ title: `embedding ${modality}s`, total: entries.length, unit: `${modality}s` });
+  const interrupt = interruptSignal(() =>
+    note('interrupted: finished partitions stay; run the same command to go on'),
+  );
+  const progress = startProgress({
+    title: `embedding ${modality}s`,
+    total: entries.length,
+    unit: `${modality}s`,
+  });
   let summary: EmbedSummary;
   try {
     summary = await embedInto(model, entries, {

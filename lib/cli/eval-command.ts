@@ -19,18 +19,33 @@ interface Options extends CommonOptions {
 }
 
 export function evalCommand(): Command {
-  return newCommand('eval', 'measure image-text retrieval', 'cots eval --model runs/demo/latest --data data/manifest.jsonl --split test')
+  return newCommand(
+    'eval',
+    'measure image-text retrieval',
+    'cots eval --model runs/demo/latest --data data/manifest.jsonl --split test',
+  )
     .requiredOption('--model <dir>', 'model folder')
-    .requiredOption('--data <file>', 'manifest (.jsonl), Karpathy file (.json) or folder of images with captions')
+    .requiredOption(
+      '--data <file>',
+      'manifest (.jsonl), Karpathy file (.json) or folder of images with captions',
+    )
     .option('--split <name>', 'split to take (default: all entries)')
     .addOption(new Option('--protocol <name>', 'sizes and folds').choices(protocolNames).default('plain'))
     .option('--threads <number>', 'threads of native work', wholeNumber(1, 1024))
     .action(async (options: Options) => {
       const start = performance.now();
       const captionsPerImage = textsAnImage(options.protocol);
-      const { entries } = await openDataset(options.data, { split: options.split ?? null, requireCaptions: true });
-      const model = await Cots.load(options.model, options.threads === undefined ? {} : { threads: options.threads });
-      const embedded = await embedWithProgress(model, entries, captionsPerImage).finally(() => model.dispose());
+      const { entries } = await openDataset(options.data, {
+        split: options.split ?? null,
+        requireCaptions: true,
+      });
+      const model = await Cots.load(
+        options.model,
+        options.threads === undefined ? {} : { threads: options.threads },
+      );
+      const embedded = await embedWithProgress(model, entries, captionsPerImage).finally(() =>
+        model.dispose(),
+      );
       const result = await evaluateRetrieval({ ...embedded, protocol: options.protocol });
       const document = {
         ...result,
@@ -42,11 +57,21 @@ export function evalCommand(): Command {
     });
 }
 
-async function embedWithProgress(model: Cots, entries: Parameters<typeof embedSplit>[1], captionsPerImage: number): ReturnType<typeof embedSplit> {
-  const total = entries.reduce((sum, { captions }) => sum + 1 + Math.min(captions.length, captionsPerImage), 0);
+async function embedWithProgress(
+  model: Cots,
+  entries: Parameters<typeof embedSplit>[1],
+  captionsPerImage: number,
+): ReturnType<typeof embedSplit> {
+  const total = entries.reduce(
+    (sum, { captions }) => sum + 1 + Math.min(captions.length, captionsPerImage),
+    0,
+  );
   const progress = startProgress({ title: 'embedding', total, unit: 'items' });
   try {
-    return await embedSplit(model, entries, { captionsPerImage, onProgress: (done) => progress.update(done) });
+    return await embedSplit(model, entries, {
+      captionsPerImage,
+      onProgress: (done) => progress.update(done),
+    });
   } finally {
     progress.stop();
   }
@@ -55,7 +80,12 @@ async function embedWithProgress(model: Cots, entries: Parameters<typeof embedSp
 /** The figures as a table: recalls both ways beside chance. */
 export function resultTable(result: RetrievalResult): string[] {
   const { imageToText, textToImage, chance, ties, n, rsum, protocol } = result;
-  const row = (name: string, own: RetrievalResult['imageToText'], luck: RetrievalResult['chance']['imageToText'], tied: number): string[] => [
+  const row = (
+    name: string,
+    own: RetrievalResult['imageToText'],
+    luck: RetrievalResult['chance']['imageToText'],
+    tied: number,
+  ): string[] => [
     name,
     ...[own.r1, own.r5, own.r10].map((value) => value.toFixed(2)),
     ...[luck.r1, luck.r5, luck.r10].map((value) => value.toFixed(2)),
@@ -67,7 +97,10 @@ export function resultTable(result: RetrievalResult): string[] {
     `${n.images} images x ${n.texts} texts, protocol ${protocol}, RSum ${rsum.toFixed(2)}, percent`,
     ...table(
       ['', 'R@1', 'R@5', 'R@10', 'chance@1', '@5', '@10', 'MedR', 'MnR', 'ties'],
-      [row('image to text', imageToText, chance.imageToText, ties.imageToText), row('text to image', textToImage, chance.textToImage, ties.textToImage)],
+      [
+        row('image to text', imageToText, chance.imageToText, ties.imageToText),
+        row('text to image', textToImage, chance.textToImage, ties.textToImage),
+      ],
     ),
   ];
 }

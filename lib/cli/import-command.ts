@@ -13,14 +13,33 @@ interface Options extends CommonOptions {
 }
 
 export function importCommand(): Command {
-  const group = newGroup('import', 'bring a model in from another format', 'cots import hf --image vit-base-patch16-384 --text bert-base-uncased --out models/base');
+  const group = newGroup(
+    'import',
+    'bring a model in from another format',
+    'cots import hf --image vit-base-patch16-384 --text bert-base-uncased --out models/base',
+  );
   group.addCommand(
-    newCommand('hf', 'make a model folder of a Hugging Face ViT and a BERT', 'cots import hf --image vit-base-patch16-384 --text bert-base-uncased --out models/base')
+    newCommand(
+      'hf',
+      'make a model folder of a Hugging Face ViT and a BERT',
+      'cots import hf --image vit-base-patch16-384 --text bert-base-uncased --out models/base',
+    )
       .requiredOption('--image <dir>', 'ViT folder: config.json, model.safetensors, preprocessor_config.json')
-      .requiredOption('--text <dir>', 'BERT folder: config.json, model.safetensors, tokenizer.json or vocab.txt')
+      .requiredOption(
+        '--text <dir>',
+        'BERT folder: config.json, model.safetensors, tokenizer.json or vocab.txt',
+      )
       .requiredOption('--out <dir>', 'model folder to write')
-      .option('--image-size <pixels>', 'side of the input; positions are interpolated where it differs from the file', wholeNumber(1, 4096))
-      .option('--text-max-length <tokens>', 'tokens of a text at most, [CLS] and [SEP] included (default: 40)', wholeNumber(3, 65_536))
+      .option(
+        '--image-size <pixels>',
+        'side of the input; positions are interpolated where it differs from the file',
+        wholeNumber(1, 4096),
+      )
+      .option(
+        '--text-max-length <tokens>',
+        'tokens of a text at most, [CLS] and [SEP] included (default: 40)',
+        wholeNumber(3, 65_536),
+      )
       .action(async ({ json, image, text, out, imageSize, textMaxLength }: Options) => {
         const request: ImportOptions = {
           image,

@@ -1,9 +1,9 @@
 /** `cots index`: a search index of a folder of embeddings. */
 import type { Command } from 'commander';
+import { Option } from 'commander';
 import { buildIndex } from '../search/index-folder.js';
 import { type CommonOptions, newCommand } from './command.js';
 import { printResult } from './output.js';
-import { Option } from 'commander';
 
 interface Options extends CommonOptions {
   readonly out: string;
@@ -11,13 +11,24 @@ interface Options extends CommonOptions {
 }
 
 export function indexCommand(): Command {
-  return newCommand('index', 'make a search index of a folder of embeddings', 'cots index runs/embeddings --out runs/index')
+  return newCommand(
+    'index',
+    'make a search index of a folder of embeddings',
+    'cots index runs/embeddings --out runs/index',
+  )
     .argument('<embeddings>', 'folder that `cots embed` wrote')
     .requiredOption('--out <dir>', 'index folder to write')
-    .addOption(new Option('--modality <name>', 'vectors to index: images where there are some, else texts').choices(['image', 'text']))
+    .addOption(
+      new Option('--modality <name>', 'vectors to index: images where there are some, else texts').choices([
+        'image',
+        'text',
+      ]),
+    )
     .action(async (embeddings: string, options: Options) => {
       const manifest = await buildIndex(embeddings, options.out, options.modality);
       const { rows, dimension, modality, model } = manifest;
-      printResult(options, { out: options.out, ...manifest }, [`${options.out}: ${rows} ${modality} vectors of ${dimension} numbers, model ${model.path}`]);
+      printResult(options, { out: options.out, ...manifest }, [
+        `${options.out}: ${rows} ${modality} vectors of ${dimension} numbers, model ${model.path}`,
+      ]);
     });
 }

@@ -18,12 +18,17 @@ import { trainCommand } from './train-command.js';
 import { trainTokenizerCommand } from './train-tokenizer-command.js';
 
 function program(): Command {
-  const { version } = JSON.parse(readFileSync(path.join(packageRoot(), 'package.json'), 'utf8')) as { version: string };
+  const { version } = JSON.parse(readFileSync(path.join(packageRoot(), 'package.json'), 'utf8')) as {
+    version: string;
+  };
   const cots = new Command('cots')
     .description('Train, evaluate, embed and search with COTS, a two-stream vision-language model.')
     .version(version)
     .configureOutput({ outputError: (message, write) => write(usageLine(message, 'cots --help')) })
-    .addHelpText('after', "\nExample:\n  $ cots train --config configs/demo.yaml\n  $ cots search runs/demo/index 'a red bus'");
+    .addHelpText(
+      'after',
+      "\nExample:\n  $ cots train --config configs/demo.yaml\n  $ cots search runs/demo/index 'a red bus'",
+    );
   const commands = [
     doctorCommand(),
     trainCommand(),

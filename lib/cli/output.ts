@@ -23,7 +23,9 @@ export function printResult(options: CommonOptions, document: object, lines: rea
 }
 
 function plainArrays(_key: string, value: unknown): unknown {
-  return ArrayBuffer.isView(value) && !(value instanceof DataView) ? Array.from(value as unknown as ArrayLike<number>) : value;
+  return ArrayBuffer.isView(value) && !(value instanceof DataView)
+    ? Array.from(value as unknown as ArrayLike<number>)
+    : value;
 }
 
 /** A line on stderr. */
@@ -44,7 +46,8 @@ export function reportFailure(error: unknown, verbose: boolean): number {
   const code = failure instanceof CotsError ? ` [${failure.code}]` : '';
   note(`cots: ${failure.message.replaceAll(/\s*\n\s*/g, ' ')}${code}`);
   if (verbose) {
-    for (let cause: unknown = failure; cause instanceof Error; cause = cause.cause) note(cause.stack ?? String(cause));
+    for (let cause: unknown = failure; cause instanceof Error; cause = cause.cause)
+      note(cause.stack ?? String(cause));
   }
 
   return exitCodes.failed;
@@ -52,10 +55,14 @@ export function reportFailure(error: unknown, verbose: boolean): number {
 
 /** A table with a header: columns padded to their widest cell, numbers right. */
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string[] {
-  const widths = header.map((title, column) => Math.max(title.length, ...rows.map((row) => (row[column] ?? '').length)));
+  const widths = header.map((title, column) =>
+    Math.max(title.length, ...rows.map((row) => (row[column] ?? '').length)),
+  );
   const line = (cells: readonly string[]): string =>
     cells
-      .map((cell, column) => (column === 0 ? cell.padEnd(widths[column] as number) : cell.padStart(widths[column] as number)))
+      .map((cell, column) =>
+        column === 0 ? cell.padEnd(widths[column] as number) : cell.padStart(widths[column] as number),
+      )
       .join('  ')
       .trimEnd();
   return [line(header), ...rows.map(line)];

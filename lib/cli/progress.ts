@@ -60,7 +60,9 @@ function lineProgress({ title, total, unit, done = 0 }: ProgressOptions): Progre
     const { now, detail } = latest;
     const { rate, left } = clock(now);
     const percent = total > 0 ? Math.floor((100 * now) / total) : 100;
-    note(`${title}: ${now}/${total} ${unit} (${percent} %), ${rate.toFixed(1)}/s, ${humanSeconds(left)} left ${detail}`.trimEnd());
+    note(
+      `${title}: ${now}/${total} ${unit} (${percent} %), ${rate.toFixed(1)}/s, ${humanSeconds(left)} left ${detail}`.trimEnd(),
+    );
     last = performance.now();
     shown = now;
   };

@@ -1,9 +1,9 @@
 /** `cots search`: the best rows of an index for a text or an image file. */
 import type { Command } from 'commander';
-import { kindOf } from '../model/files.js';
 import { Cots } from '../model/cots.js';
+import { kindOf } from '../model/files.js';
 import { loadIndex } from '../search/index-folder.js';
-import { modelOfIndex, type Query, search, type SearchHit } from '../search/search.js';
+import { modelOfIndex, type Query, type SearchHit, search } from '../search/search.js';
 import { type CommonOptions, newCommand, wholeNumber } from './command.js';
 import { printResult, table } from './output.js';
 
@@ -14,26 +14,48 @@ interface Options extends CommonOptions {
 }
 
 export function searchCommand(): Command {
-  return newCommand('search', 'find the images or texts nearest to a query', "cots search runs/index 'a red bus' -k 5")
+  return newCommand(
+    'search',
+    'find the images or texts nearest to a query',
+    "cots search runs/index 'a red bus' -k 5",
+  )
     .argument('<index>', 'index folder, or a folder of embeddings')
     .argument('<query>', 'a text; the path of an image file makes it an image query')
-    .option('--model <dir>', 'model folder; it must be the one that made the vectors (default: the path in the manifest)')
+    .option(
+      '--model <dir>',
+      'model folder; it must be the one that made the vectors (default: the path in the manifest)',
+    )
     .option('-k <number>', 'rows to show', wholeNumber(1), 10)
     .option('--threads <number>', 'threads of native work', wholeNumber(1, 1024))
     .action(async (directory: string, text: string, options: Options) => {
       const index = await loadIndex(directory);
       const modelDirectory = await modelOfIndex(index, options.model);
       const query: Query = (await kindOf(text)) === 'file' ? { image: text } : { text };
-      const model = await Cots.load(modelDirectory, options.threads === undefined ? {} : { threads: options.threads });
+      const model = await Cots.load(
+        modelDirectory,
+        options.threads === undefined ? {} : { threads: options.threads },
+      );
       const hits = await search(model, index, query, options.k).finally(() => model.dispose());
-      const document = { query, index: directory, modality: index.modality, model: { ...index.model, path: modelDirectory }, k: options.k, results: hits };
+      const document = {
+        query,
+        index: directory,
+        modality: index.modality,
+        model: { ...index.model, path: modelDirectory },
+        k: options.k,
+        results: hits,
+      };
       printResult(options, document, lines(hits));
     });
 }
 
 function lines(hits: readonly SearchHit[]): string[] {
   if (hits.length === 0) return ['nothing: the index is empty'];
-  const rows = hits.map(({ rank, score, id, image, caption }) => [String(rank), score.toFixed(4), image === '' ? id : image, caption]);
+  const rows = hits.map(({ rank, score, id, image, caption }) => [
+    String(rank),
+    score.toFixed(4),
+    image === '' ? id : image,
+    caption,
+  ]);
   const [header, ...rest] = table(['', 'cosine', 'what', 'caption'], rows);
   return [header as string, ...rest];
 }

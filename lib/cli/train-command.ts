@@ -5,10 +5,10 @@ import { planTraining, type TrainPlan } from '../config/plan.js';
 import type { TrainConfig } from '../config/schema.js';
 import { epochLength } from '../data/sampler.js';
 import { openSources } from '../data/training-set.js';
-import { readTokenizerFolder } from '../train/tokenizer-folder.js';
 import type { Metrics } from '../train/metrics.js';
-import { Trainer, type TrainEvent } from '../train/trainer.js';
-import { collectOverride, type CommonOptions, interruptSignal, newCommand } from './command.js';
+import { readTokenizerFolder } from '../train/tokenizer-folder.js';
+import { type TrainEvent, Trainer } from '../train/trainer.js';
+import { type CommonOptions, collectOverride, interruptSignal, newCommand } from './command.js';
 import { resultTable } from './eval-command.js';
 import { humanBytes, humanNumber, note, printResult, table } from './output.js';
 import { type Progress, startProgress } from './progress.js';
@@ -23,19 +23,38 @@ export function trainCommand(): Command {
   return newCommand('train', 'pre-train a model', 'cots train --config configs/demo.yaml train.steps=200')
     .requiredOption('--config <file>', 'YAML config')
     .argument('[overrides...]', 'key.path=value', collectOverride)
-    .option('--resume <latest|dir>', 'go on from the newest whole checkpoint of train.out, or from a checkpoint folder')
+    .option(
+      '--resume <latest|dir>',
+      'go on from the newest whole checkpoint of train.out, or from a checkpoint folder',
+    )
     .option('--dry-run', 'print parameters, steps, FLOPs a pair, peak memory and losses, and stop')
     .action(async (overrides: string[] | undefined, options: Options) => {
-      if (options.dryRun === true) return dryRun(await loadConfig(options.config, overrides, 'plan'), options);
+      if (options.dryRun === true)
+        return dryRun(await loadConfig(options.config, overrides, 'plan'), options);
       return train(await loadConfig(options.config, overrides), options);
     });
 }
 
 async function train(config: TrainConfig, options: Options): Promise<void> {
-  const trainer = await Trainer.create(config, options.resume === undefined ? {} : { resume: options.resume });
-  const interrupt = interruptSignal(() => note('interrupted: the step in progress ends and a checkpoint is written; once more to stop at once'));
-  const progress = startProgress({ title: 'training', total: trainer.totalSteps, unit: 'steps', done: trainer.step });
-  const seen: { last?: Metrics; end?: Extract<TrainEvent, { type: 'end' }>; checkpoint?: string; result?: Extract<TrainEvent, { type: 'evaluation' }> } = {};
+  const trainer = await Trainer.create(
+    config,
+    options.resume === undefined ? {} : { resume: options.resume },
+  );
+  const interrupt = interruptSignal(() =>
+    note('interrupted: the step in progress ends and a checkpoint is written; once more to stop at once'),
+  );
+  const progress = startProgress({
+    title: 'training',
+    total: trainer.totalSteps,
+    unit: 'steps',
+    done: trainer.step,
+  });
+  const seen: {
+    last?: Metrics;
+    end?: Extract<TrainEvent, { type: 'end' }>;
+    checkpoint?: string;
+    result?: Extract<TrainEvent, { type: 'evaluation' }>;
+  } = {};
   try {
     for await (const event of trainer.run({ signal: interrupt.signal })) {
       show(event, progress);
@@ -51,7 +70,14 @@ async function train(config: TrainConfig, options: Options): Promise<void> {
   }
 
   const { last, end, checkpoint, result } = seen;
-  const document = { out: config.train.out, step: end?.step, reason: end?.reason, checkpoint: checkpoint ?? null, metrics: last ?? null, evaluation: withoutRanks(result) };
+  const document = {
+    out: config.train.out,
+    step: end?.step,
+    reason: end?.reason,
+    checkpoint: checkpoint ?? null,
+    metrics: last ?? null,
+    evaluation: withoutRanks(result),
+  };
   printResult(options, document, [
     `${end?.reason} at step ${end?.step}${last === undefined ? '' : `, loss ${last.loss.toFixed(4)}`}, ${checkpoint ?? config.train.out}`,
     ...(result === undefined ? [] : resultTable(result.result)),
@@ -67,31 +93,52 @@ function withoutRanks(event: Extract<TrainEvent, { type: 'evaluation' }> | undef
 function show(event: TrainEvent, progress: Progress): void {
   if (event.type === 'step') {
     const { loss, filter_kept, pairs, lr } = event;
-    progress.update(event.step, `loss ${loss.toFixed(3)}, lr ${lr.toExponential(1)}, kept ${filter_kept}/${pairs}, ${event.pairs_per_second.toFixed(0)} pairs/s`);
+    progress.update(
+      event.step,
+      `loss ${loss.toFixed(3)}, lr ${lr.toExponential(1)}, kept ${filter_kept}/${pairs}, ${event.pairs_per_second.toFixed(0)} pairs/s`,
+    );
   } else if (event.type === 'warning') {
     progress.say(`warning: ${event.message}`);
   } else if (event.type === 'checkpoint') {
     progress.say(`step ${event.step}: checkpoint ${event.path}`);
   } else if (event.type === 'evaluation') {
     const { imageToText, textToImage, rsum } = event.result;
-    progress.say(`step ${event.step}: R@1 ${imageToText.r1.toFixed(1)} image to text, ${textToImage.r1.toFixed(1)} text to image, RSum ${rsum.toFixed(1)}`);
+    progress.say(
+      `step ${event.step}: R@1 ${imageToText.r1.toFixed(1)} image to text, ${textToImage.r1.toFixed(1)} text to image, RSum ${rsum.toFixed(1)}`,
+    );
   }
 }
 
 async function dryRun(config: TrainConfig, options: Options): Promise<void> {
   const set = config.data.train.length === 0 ? undefined : await openSources(config.data.train, 'train');
   const { tokenizer } = config.token;
-  const imageTokenizer = tokenizer === null || config.loss.weights.cmvm === 0 ? undefined : (await readTokenizerFolder(tokenizer)).config;
-  const plan = planTraining(config, { pairs: set === undefined ? undefined : epochLength(set.entries.length, set.weights), imageTokenizer });
+  const imageTokenizer =
+    tokenizer === null || config.loss.weights.cmvm === 0
+      ? undefined
+      : (await readTokenizerFolder(tokenizer)).config;
+  const plan = planTraining(config, {
+    pairs: set === undefined ? undefined : epochLength(set.entries.length, set.weights),
+    imageTokenizer,
+  });
   for (const warning of plan.warnings) note(`warning: ${warning}`);
   printResult(options, { ...plan, config }, planLines(plan));
 }
 
-function planLines({ parameters, steps, epochs, pairs, flopsPerPair, memoryBytes, losses, filter }: TrainPlan): string[] {
+function planLines({
+  parameters,
+  steps,
+  epochs,
+  pairs,
+  flopsPerPair,
+  memoryBytes,
+  losses,
+  filter,
+}: TrainPlan): string[] {
   const on = Object.entries(losses).map(([name, value]) => `${name} ${value ? 'on' : 'off'}`);
   const rows = (title: string, values: object, shown: (value: number) => string): string[][] =>
     Object.entries(values).map(([name, value]) => [`${title} ${name}`, shown(Number(value))]);
-  const unknown = (value: number | null): string => (value === null ? 'not known without data.train' : humanNumber(value));
+  const unknown = (value: number | null): string =>
+    value === null ? 'not known without data.train' : humanNumber(value);
   return [
     ...table(
       ['', ''],

@@ -11,7 +11,10 @@ export function checkModel({ image, text }: ModelConfig): void {
     const near = Math.max(1, Math.round(image.size / image.patch)) * image.patch;
     return `Expected \`model.image.size\` to be a multiple of model.image.patch (${image.patch}), got ${image.size}. Use ${near}.`;
   });
-  for (const [name, { width, heads }] of [['image', image], ['text', text]] as const) {
+  for (const [name, { width, heads }] of [
+    ['image', image],
+    ['text', text],
+  ] as const) {
     require(width % heads === 0, () => {
       const near = Math.max(1, Math.round(width / heads)) * heads;
       return `Expected \`model.${name}.width\` to be a multiple of model.${name}.heads (${heads}), got ${width}. Use ${near}.`;
@@ -40,7 +43,7 @@ function checkPreTraining(config: TrainConfig, purpose: Purpose): void {
     'Expected one of `loss.weights.*` to be above 0, got none: nothing would be trained. Set loss.weights.instance=1.');
   require(purpose !== 'train' || cmvm === 0 || token.tokenizer !== null, () =>
     `Expected \`token.tokenizer\` to be the folder of a trained discrete VAE while loss.weights.cmvm is ${cmvm}, got null. ` +
-      'Train one with `cots train-tokenizer --config FILE token.tokenizer=DIR`, or set loss.weights.cmvm=0.');
+    'Train one with `cots train-tokenizer --config FILE token.tokenizer=DIR`, or set loss.weights.cmvm=0.');
   require(train.accumulate <= train.batchSize, () =>
     `Expected \`train.accumulate\` to be at most train.batchSize (${train.batchSize}), got ${train.accumulate}. Use ${train.batchSize} or less.`);
   require(!(queue.includeBatchKeys && train.accumulate > 1), () =>
@@ -48,9 +51,12 @@ function checkPreTraining(config: TrainConfig, purpose: Purpose): void {
   require(amf.minValid === null || amf.minValid <= queue.size, () =>
     `Expected \`amf.minValid\` to be at most queue.size (${queue.size}), got ${amf.minValid}: the filter would never start. Use ${queue.size} or null.`);
   const masked = cmvm + cmlm > 0 && token.fusion !== 'none';
-  require(!masked || token.fusion !== 'add' || token.globalSource !== 'hidden' || model.image.width === model.text.width, () =>
+  require(!masked ||
+    token.fusion !== 'add' ||
+    token.globalSource !== 'hidden' ||
+    model.image.width === model.text.width, () =>
     `Expected \`model.text.width\` to equal model.image.width (${model.image.width}) with token.fusion add and token.globalSource hidden, got ${model.text.width}. ` +
-      'Make them equal, or set token.globalSource=embed.');
+    'Make them equal, or set token.globalSource=embed.');
   require(model.embedDim > 0 || model.image.width === model.text.width, () =>
     `Expected \`model.embedDim\` to be above 0 where the towers' widths differ (${model.image.width} and ${model.text.width}), got 0. Set model.embedDim=256.`);
 }

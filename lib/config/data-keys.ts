@@ -29,7 +29,9 @@ function sources(description: string) {
     .default(null)
     .transform((value): DataSource[] => {
       const list = typeof value === 'string' ? [value] : (value ?? []);
-      return list.map((item) => (typeof item === 'string' ? { path: item, weight: 1, split: null, images: null } : item));
+      return list.map((item) =>
+        typeof item === 'string' ? { path: item, weight: 1, split: null, images: null } : item,
+      );
     })
     .meta({ description, rule: sourceRule, text: true });
 }
@@ -41,34 +43,62 @@ export const dataKeys = section({
   validation: sources('Pairs that `evaluate` scores during training.'),
   workers: integer(4, 'Images decoded at the same time.', { min: 1, max: 1024 }),
   maxBadFraction: number(0.05, 'Share of images that may fail to decode before the run stops.', { max: 1 }),
-  textMaxLen: integer(40, 'Tokens of a caption, [CLS] and [SEP] included; the rest is cut.', { min: 3, max: 65536 }),
+  textMaxLen: integer(40, 'Tokens of a caption, [CLS] and [SEP] included; the rest is cut.', {
+    min: 3,
+    max: 65536,
+  }),
   textClean: z
-    .union([z.enum(['albef', 'none']), z.boolean().transform((on): 'albef' | 'none' => (on ? 'albef' : 'none'))])
+    .union([
+      z.enum(['albef', 'none']),
+      z.boolean().transform((on): 'albef' | 'none' => (on ? 'albef' : 'none')),
+    ])
     .default('albef')
-    .meta({ description: 'Cleaning of captions: ALBEF\'s `pre_caption`, or none. It changes scores.', rule: 'one of albef, none' }),
+    .meta({
+      description: "Cleaning of captions: ALBEF's `pre_caption`, or none. It changes scores.",
+      rule: 'one of albef, none',
+    }),
   textMaxWords: integer(30, 'Words that `albef` cleaning keeps; 0: all.'),
-  vocabulary: optionalPath('`tokenizer.json` or `vocab.txt` of the words; null: made from the captions of `data.train`.'),
+  vocabulary: optionalPath(
+    '`tokenizer.json` or `vocab.txt` of the words; null: made from the captions of `data.train`.',
+  ),
   aug: section({
     crop: section({
-      scale: interval([0.2, 1], 'Share of the image\'s area that a random crop covers.'),
+      scale: interval([0.2, 1], "Share of the image's area that a random crop covers."),
       ratio: interval([3 / 4, 4 / 3], 'Width over height of a random crop.'),
     }),
-    flip: number(0.5, 'Probability of a horizontal flip; 0 where captions speak of left and right.', { max: 1 }),
+    flip: number(0.5, 'Probability of a horizontal flip; 0 where captions speak of left and right.', {
+      max: 1,
+    }),
     jitter: section({
       brightness: number(0.4, 'Largest change of brightness.', jitterRange),
       contrast: number(0.4, 'Largest change of contrast.', jitterRange),
       saturation: number(0.4, 'Largest change of saturation.', jitterRange),
     }),
   }),
-  filter: choice(['bicubic', 'bilinear', 'lanczos'], 'bicubic', 'Resampling of the view that the vision Transformer takes.'),
+  filter: choice(
+    ['bicubic', 'bilinear', 'lanczos'],
+    'bicubic',
+    'Resampling of the view that the vision Transformer takes.',
+  ),
   secondView: section({
-    filter: choice(['lanczos', 'bicubic', 'bilinear'], 'lanczos', 'Resampling of the view that the image tokenizer takes.'),
+    filter: choice(
+      ['lanczos', 'bicubic', 'bilinear'],
+      'lanczos',
+      'Resampling of the view that the image tokenizer takes.',
+    ),
     jitter: flag(true, 'The image tokenizer sees the color jitter too.'),
   }),
   imageNorm: imageNormKeys,
   exifRotate: flag(true, 'Turn an image as its EXIF orientation says.'),
   prefetch: integer(3, 'Batches made ahead of the step in progress.', { min: 1, max: 1024 }),
-  prefetchBytes: integer(512 * 2 ** 20, 'Bytes that batches made ahead and images being decoded may take together.', { min: 2 ** 20 }),
-  cacheBytes: integer(512 * 2 ** 20, 'Bytes of decoded pixels kept, so that later epochs do not decode again; 0: none.'),
+  prefetchBytes: integer(
+    512 * 2 ** 20,
+    'Bytes that batches made ahead and images being decoded may take together.',
+    { min: 2 ** 20 },
+  ),
+  cacheBytes: integer(
+    512 * 2 ** 20,
+    'Bytes of decoded pixels kept, so that later epochs do not decode again; 0: none.',
+  ),
   cacheImageBytes: integer(2 ** 18, 'Images of more decoded bytes than this are not kept.'),
 });

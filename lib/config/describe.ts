@@ -23,7 +23,9 @@ export function describeConfig(): KeyDescription[] {
 
 /** The same as a Markdown table. */
 export function configMarkdown(): string {
-  const rows = describeConfig().map((row) => `| \`${row.key}\` | \`${row.default}\` | ${row.rule} | ${row.description} |`);
+  const rows = describeConfig().map(
+    (row) => `| \`${row.key}\` | \`${row.default}\` | ${row.rule} | ${row.description} |`,
+  );
   return ['| key | default | value | meaning |', '|---|---|---|---|', ...rows, ''].join('\n');
 }
 

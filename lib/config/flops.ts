@@ -48,7 +48,8 @@ export function tokenizerFlops({ arch, hidden, blocks, vocab }: NativeTokenizerC
   const conv = (area: number, kernel: number, from: number, to: number) => 2 * area * kernel ** 2 * from * to;
   const grid = (side / 8) ** 2;
   if (arch === 'small') {
-    const down = conv(grid * 16, 4, 3, hidden) + conv(grid * 4, 4, hidden, hidden) + conv(grid, 4, hidden, hidden);
+    const down =
+      conv(grid * 16, 4, 3, hidden) + conv(grid * 4, 4, hidden, hidden) + conv(grid, 4, hidden, hidden);
     const residual = 2 * conv(grid, 3, hidden, hidden) + conv(grid, 1, hidden, hidden);
     return down + blocks * residual + conv(grid, 1, hidden, vocab);
   }
@@ -73,19 +74,26 @@ export function tokenizerFlops({ arch, hidden, blocks, vocab }: NativeTokenizerC
  * C = k_I F_I + k_T F_T + F_dVAE + 3 (F_cmvm + F_cmlm) + 12 N_q D. A tower runs 1 clean and 1 momentum forward pass and
  * a backward of twice the cost: k = 4; a masked pass of its own adds 3.
  */
-export function pairFlops(config: TrainConfig, tokens: number, imageTokenizer: NativeTokenizerConfig): PairFlops {
+export function pairFlops(
+  config: TrainConfig,
+  tokens: number,
+  imageTokenizer: NativeTokenizerConfig,
+): PairFlops {
   const { model, token, loss, queue } = config;
   const { grid, view } = geometry(model);
   const cmvm = loss.weights.cmvm > 0;
   const cmlm = loss.weights.cmlm > 0;
   const separate = token.passes === 'separate' ? 3 : 0;
-  const head = (masked: number, width: number, classes: number) => 2 * masked * (width ** 2 + width * classes);
+  const head = (masked: number, width: number, classes: number) =>
+    2 * masked * (width ** 2 + width * classes);
   const dim = model.embedDim === 0 ? model.image.width : model.embedDim;
   const parts = {
     image: imageFlops(model),
     text: textFlops(model, tokens),
     imageTokenizer: cmvm ? tokenizerFlops(imageTokenizer, view) : 0,
-    cmvmHead: cmvm ? head(Math.round(token.maskImage.ratio * grid ** 2), model.image.width, imageTokenizer.vocab) : 0,
+    cmvmHead: cmvm
+      ? head(Math.round(token.maskImage.ratio * grid ** 2), model.image.width, imageTokenizer.vocab)
+      : 0,
     cmlmHead: cmlm ? head(token.maskText.ratio * (tokens - 2), model.text.width, model.text.vocabSize) : 0,
     contrast: 12 * queue.size * dim,
   };

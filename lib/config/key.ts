@@ -60,7 +60,11 @@ export function flag(fallback: boolean, description: string) {
 }
 
 /** One of a few names. */
-export function choice<const T extends readonly [string, ...string[]]>(names: T, fallback: T[number], description: string) {
+export function choice<const T extends readonly [string, ...string[]]>(
+  names: T,
+  fallback: T[number],
+  description: string,
+) {
   return z
     .enum(names)
     .default(fallback as never)
@@ -69,12 +73,21 @@ export function choice<const T extends readonly [string, ...string[]]>(names: T,
 
 /** A path. */
 export function filePath(fallback: string, description: string) {
-  return z.string().min(1).default(fallback).meta({ description, rule: 'a path (text that is not empty)', text: true });
+  return z
+    .string()
+    .min(1)
+    .default(fallback)
+    .meta({ description, rule: 'a path (text that is not empty)', text: true });
 }
 
 /** A path or null, null by default. */
 export function optionalPath(description: string) {
-  return z.string().min(1).nullable().default(null).meta({ description, rule: 'null or a path (text that is not empty)', text: true });
+  return z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .meta({ description, rule: 'null or a path (text that is not empty)', text: true });
 }
 
 /** Two numbers low <= high, both above 0. */
@@ -87,7 +100,12 @@ export function interval(fallback: [number, number], description: string) {
 }
 
 /** Three numbers, one a color channel (R, G, B). */
-export function channels(fallback: [number, number, number], description: string, rule: string, above0: boolean) {
+export function channels(
+  fallback: [number, number, number],
+  description: string,
+  rule: string,
+  above0: boolean,
+) {
   const value = above0 ? z.number().gt(0) : z.number();
   return z.tuple([value, value, value]).default(fallback).meta({ description, rule });
 }

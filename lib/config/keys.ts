@@ -66,6 +66,8 @@ function collect(schema: z.core.$ZodType, path: string, fallback: unknown): Conf
 
 /** The children of a section, seen through its `prefault`. */
 function shapeOf(schema: z.core.$ZodType): Record<string, z.core.$ZodType> {
-  const { def } = schema._zod as unknown as { def: { innerType?: z.core.$ZodType; shape?: Record<string, z.core.$ZodType> } };
+  const { def } = schema._zod as unknown as {
+    def: { innerType?: z.core.$ZodType; shape?: Record<string, z.core.$ZodType> };
+  };
   return def.innerType === undefined ? (def.shape ?? {}) : shapeOf(def.innerType);
 }

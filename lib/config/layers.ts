@@ -27,7 +27,9 @@ export async function readLayers(file: string, above: readonly string[] = []): P
   const layer = expandPresets(own);
   if (parent === undefined) return layer;
   if (typeof parent !== 'string' || parent === '') {
-    throw new ConfigError(`Expected \`extends\` in ${file} to be the path of a config file, got ${JSON.stringify(parent)}.`);
+    throw new ConfigError(
+      `Expected \`extends\` in ${file} to be the path of a config file, got ${JSON.stringify(parent)}.`,
+    );
   }
 
   return merge(await readLayers(path.resolve(path.dirname(file), parent), [...above, real]), layer);
@@ -39,7 +41,9 @@ export function overrideLayer(overrides: readonly string[]): RawConfig {
   for (const override of overrides) {
     const equals = override.indexOf('=');
     if (equals < 1) {
-      throw new ConfigError(`Expected an override of the form key.path=value, got '${override}'. Write for example train.batchSize=128.`);
+      throw new ConfigError(
+        `Expected an override of the form key.path=value, got '${override}'. Write for example train.batchSize=128.`,
+      );
     }
 
     const key = override.slice(0, equals).trim();
@@ -70,16 +74,22 @@ function parseYaml(text: string, file: string): RawConfig {
   }
 
   const value: unknown = document.toJS() ?? {};
-  if (!isMap(value)) throw new ConfigError(`Expected ${file} to hold a map of keys, got ${JSON.stringify(value)?.slice(0, 60)}.`);
+  if (!isMap(value))
+    throw new ConfigError(
+      `Expected ${file} to hold a map of keys, got ${JSON.stringify(value)?.slice(0, 60)}.`,
+    );
   return value;
 }
 
 function overrideValue(key: string, text: string): unknown {
-  const asText = findKey(key)?.text === true && text !== '' && text !== 'null' && text !== '~' && !/^[[{"']/.test(text);
+  const asText =
+    findKey(key)?.text === true && text !== '' && text !== 'null' && text !== '~' && !/^[[{"']/.test(text);
   if (asText) return text;
   const document = parseDocument(text);
   if (document.errors.length > 0) {
-    throw new ConfigError(`Expected the value of \`${key}\` to be a YAML value, got '${text}'. Quote it if it is text.`);
+    throw new ConfigError(
+      `Expected the value of \`${key}\` to be a YAML value, got '${text}'. Quote it if it is text.`,
+    );
   }
 
   return document.toJS();

@@ -1,11 +1,18 @@
 /** From what a user wrote to a complete config that holds together. */
-import { availableParallelism } from 'node:os';
+import { usableCores } from '../device.js';
 import { ConfigError, CotsError } from '../errors.js';
 import { checkModel, checkRun, type Purpose } from './agreement.js';
 import { merge, overrideLayer, type RawConfig, readLayers } from './layers.js';
 import { configError } from './messages.js';
 import { expandPresets, fittingArchitecture, imageArchitectures, textArchitectures } from './presets.js';
-import { configSchema, type ModelConfig, type ModelConfigInput, modelSchema, type TrainConfig, type TrainConfigInput } from './schema.js';
+import {
+  configSchema,
+  type ModelConfig,
+  type ModelConfigInput,
+  modelSchema,
+  type TrainConfig,
+  type TrainConfigInput,
+} from './schema.js';
 
 export type { Purpose } from './agreement.js';
 
@@ -14,14 +21,24 @@ export type { Purpose } from './agreement.js';
  * Throws `ERR_COTS_CONFIG` for an unknown key, a wrong type, a value out of range or values that do not agree, and
  * `ERR_COTS_FILE` for a file that cannot be read.
  */
-export async function loadConfig(file: string, overrides: readonly string[] = [], purpose: Purpose = 'train'): Promise<TrainConfig> {
+export async function loadConfig(
+  file: string,
+  overrides: readonly string[] = [],
+  purpose: Purpose = 'train',
+): Promise<TrainConfig> {
   return complete(merge(await readLayers(file), overrideLayer(overrides)), purpose);
 }
 
 /** Completes and checks a config given as an object. Throws `ERR_COTS_CONFIG`. */
-export function resolveConfig(input: TrainConfigInput | TrainConfig, overrides: readonly string[] = [], purpose: Purpose = 'train'): TrainConfig {
+export function resolveConfig(
+  input: TrainConfigInput | TrainConfig,
+  overrides: readonly string[] = [],
+  purpose: Purpose = 'train',
+): TrainConfig {
   if (typeof input !== 'object' || input === null || Array.isArray(input)) {
-    throw new ConfigError(`Expected a config to be an object of sections, got ${JSON.stringify(input)?.slice(0, 60)}.`);
+    throw new ConfigError(
+      `Expected a config to be an object of sections, got ${JSON.stringify(input)?.slice(0, 60)}.`,
+    );
   }
 
   return complete(merge(expandPresets(input as RawConfig), overrideLayer(overrides)), purpose);
@@ -44,7 +61,7 @@ export function geometry(model: ModelConfig): { size: number; grid: number; view
 
 /** Threads of the native work: the number asked for, else the cores this process may use. */
 export function threadsOf(config: TrainConfig): number {
-  return config.train.threads ?? availableParallelism();
+  return config.train.threads ?? usableCores();
 }
 
 function complete(raw: RawConfig, purpose: Purpose): TrainConfig {
@@ -74,13 +91,20 @@ function readPrecision(raw: RawConfig): TrainConfig['train']['precision'] | null
     );
   }
 
-  const names = { bf16: 'bfloat16', bfloat16: 'bfloat16', fp32: 'float32', float32: 'float32', int8: 'int8' } as const;
+  const names = {
+    bf16: 'bfloat16',
+    bfloat16: 'bfloat16',
+    fp32: 'float32',
+    float32: 'float32',
+    int8: 'int8',
+  } as const;
   return typeof given === 'string' && Object.hasOwn(names, given) ? names[given as keyof typeof names] : null;
 }
 
 function refuseMissingPrecision({ train }: TrainConfig): void {
   if (train.precision === 'float32' || (train.precision === 'bfloat16' && train.device !== 'cpu')) return;
-  const reason = train.precision === 'int8' ? 'int8 serves embedding only' : 'bfloat16 training on a CPU is not there yet';
+  const reason =
+    train.precision === 'int8' ? 'int8 serves embedding only' : 'bfloat16 training on a CPU is not there yet';
   throw new CotsError(
     'ERR_COTS_NOT_IMPLEMENTED',
     `Expected \`train.precision\` to be float32 with train.device=${train.device}, got '${train.precision}': ${reason}. Set train.precision=float32.`,

@@ -54,7 +54,10 @@ function leafAbove(name: string) {
 }
 
 function at(value: unknown, path: readonly string[]): unknown {
-  return path.reduce<unknown>((inner, part) => (inner as Record<string, unknown> | null | undefined)?.[part], value);
+  return path.reduce<unknown>(
+    (inner, part) => (inner as Record<string, unknown> | null | undefined)?.[part],
+    value,
+  );
 }
 
 function shown(value: unknown): string {

@@ -1,43 +1,94 @@
 /** Keys of the network: `model` and `token` (SPEC 2.1, 2.3). */
-import { channels, choice, flag, integer, interval, number, optionalInteger, optionalPath, section } from './key.js';
+import {
+  channels,
+  choice,
+  flag,
+  integer,
+  interval,
+  number,
+  optionalInteger,
+  optionalPath,
+  section,
+} from './key.js';
 import { imageArchitectures, textArchitectures } from './presets.js';
 
 const vit = imageArchitectures.vit_b16;
 const bert = textArchitectures.bert_base;
-const imageNames = [...Object.keys(imageArchitectures), 'custom'] as [keyof typeof imageArchitectures | 'custom'];
-const textNames = [...Object.keys(textArchitectures), 'custom'] as [keyof typeof textArchitectures | 'custom'];
+const imageNames = [...Object.keys(imageArchitectures), 'custom'] as [
+  keyof typeof imageArchitectures | 'custom',
+];
+const textNames = [...Object.keys(textArchitectures), 'custom'] as [
+  keyof typeof textArchitectures | 'custom',
+];
 
 export const imageKeys = section({
-  arch: choice(imageNames, 'vit_b16', 'Preset that fills the sizes of the vision Transformer; a size written beside it wins. `custom` once a size differs.'),
-  size: integer(vit.size, 'Side of the square input in pixels; a multiple of `model.image.patch`.', { min: 1, max: 4096 }),
+  arch: choice(
+    imageNames,
+    'vit_b16',
+    'Preset that fills the sizes of the vision Transformer; a size written beside it wins. `custom` once a size differs.',
+  ),
+  size: integer(vit.size, 'Side of the square input in pixels; a multiple of `model.image.patch`.', {
+    min: 1,
+    max: 4096,
+  }),
   patch: integer(vit.patch, 'Side of a patch in pixels.', { min: 1, max: 512 }),
-  width: integer(vit.width, 'Width of the residual stream; a multiple of `model.image.heads`.', { min: 1, max: 16384 }),
+  width: integer(vit.width, 'Width of the residual stream; a multiple of `model.image.heads`.', {
+    min: 1,
+    max: 16384,
+  }),
   layers: integer(vit.layers, 'Transformer layers.', { min: 1, max: 256 }),
   heads: integer(vit.heads, 'Attention heads.', { min: 1, max: 256 }),
-  mlpRatio: number(vit.mlpRatio, 'Width of the feed-forward layer over `model.image.width`.', { above: true, max: 64 }),
+  mlpRatio: number(vit.mlpRatio, 'Width of the feed-forward layer over `model.image.width`.', {
+    above: true,
+    max: 64,
+  }),
   dropPath: number(0.1, 'Share of residual branches dropped in training, linear over depth.', { max: 0.99 }),
   layerNormEps: number(1e-6, 'Epsilon of layer normalization.', { above: true, max: 1 }),
-  init: optionalPath('Hugging Face ViT folder to take initial weights from (`cots import hf`); null: random.'),
+  init: optionalPath(
+    'Hugging Face ViT folder to take initial weights from (`cots import hf`); null: random.',
+  ),
 });
 
 export const textKeys = section({
-  arch: choice(textNames, 'bert_base', 'Preset that fills the sizes of BERT; a size written beside it wins. `custom` once a size differs.'),
-  width: integer(bert.width, 'Width of the residual stream; a multiple of `model.text.heads`.', { min: 1, max: 16384 }),
+  arch: choice(
+    textNames,
+    'bert_base',
+    'Preset that fills the sizes of BERT; a size written beside it wins. `custom` once a size differs.',
+  ),
+  width: integer(bert.width, 'Width of the residual stream; a multiple of `model.text.heads`.', {
+    min: 1,
+    max: 16384,
+  }),
   layers: integer(bert.layers, 'Transformer layers.', { min: 1, max: 256 }),
   heads: integer(bert.heads, 'Attention heads.', { min: 1, max: 256 }),
-  mlpRatio: number(bert.mlpRatio, 'Width of the feed-forward layer over `model.text.width`.', { above: true, max: 64 }),
-  vocabSize: integer(30522, 'Rows of the word table; a vocabulary made from the captions is cut to it.', { min: 8, max: 10_000_000 }),
-  maxPositions: integer(512, 'Rows of the position table; at least `data.textMaxLen`.', { min: 3, max: 65536 }),
-  dropout: number(0.1, 'Hidden dropout in training (attention probabilities are never dropped).', { max: 0.99 }),
+  mlpRatio: number(bert.mlpRatio, 'Width of the feed-forward layer over `model.text.width`.', {
+    above: true,
+    max: 64,
+  }),
+  vocabSize: integer(30522, 'Rows of the word table; a vocabulary made from the captions is cut to it.', {
+    min: 8,
+    max: 10_000_000,
+  }),
+  maxPositions: integer(512, 'Rows of the position table; at least `data.textMaxLen`.', {
+    min: 3,
+    max: 65536,
+  }),
+  dropout: number(0.1, 'Hidden dropout in training (attention probabilities are never dropped).', {
+    max: 0.99,
+  }),
   layerNormEps: number(1e-12, 'Epsilon of layer normalization.', { above: true, max: 1 }),
-  init: optionalPath('Hugging Face BERT folder to take initial weights from (`cots import hf`); null: random.'),
+  init: optionalPath(
+    'Hugging Face BERT folder to take initial weights from (`cots import hf`); null: random.',
+  ),
 });
 
 export const modelShape = {
   image: imageKeys,
   text: textKeys,
   pool: choice(['cls', 'mean'], 'cls', 'Global state of a tower: the CLS row, or the mean over real tokens.'),
-  embedDim: integer(256, 'Width D of the embedding; 0: no projection, the embedding is the pooled state.', { max: 65536 }),
+  embedDim: integer(256, 'Width D of the embedding; 0: no projection, the embedding is the pooled state.', {
+    max: 65536,
+  }),
 };
 
 export const tokenKeys = section({
@@ -47,40 +98,94 @@ export const tokenKeys = section({
     exact: flag(false, 'Top up with single patches to exactly round(ratio * patches).'),
   }),
   maskText: section({
-    ratio: number(0.15, 'Share of the words that CMLM predicts: 80 % masked, 10 % random, 10 % kept.', { above: true, max: 0.99 }),
+    ratio: number(0.15, 'Share of the words that CMLM predicts: 80 % masked, 10 % random, 10 % kept.', {
+      above: true,
+      max: 0.99,
+    }),
   }),
-  passes: choice(['separate', 'shared'], 'separate', 'A clean and a masked pass, or one masked pass for all losses.'),
-  globalSource: choice(['hidden', 'embed', 'momentum'], 'hidden', 'Global state of the paired item that the masked states are summed with.'),
-  fusion: choice(['add', 'concat', 'none'], 'add', 'How the paired global state joins a masked state; `none` is the uni-modal ablation.'),
-  headImage: choice(['mlp', 'bare'], 'mlp', 'Prediction head of CMVM: Linear, GELU, LayerNorm, Linear, or a bare Linear.'),
-  tokenizer: optionalPath('Folder of a trained discrete VAE (`cots train-tokenizer`); needed while `loss.weights.cmvm` is above 0.'),
-  vocab: integer(8192, 'Codes of the discrete VAE that `cots train-tokenizer` makes; a trained one brings its own number.', { min: 2, max: 65536 }),
+  passes: choice(
+    ['separate', 'shared'],
+    'separate',
+    'A clean and a masked pass, or one masked pass for all losses.',
+  ),
+  globalSource: choice(
+    ['hidden', 'embed', 'momentum'],
+    'hidden',
+    'Global state of the paired item that the masked states are summed with.',
+  ),
+  fusion: choice(
+    ['add', 'concat', 'none'],
+    'add',
+    'How the paired global state joins a masked state; `none` is the uni-modal ablation.',
+  ),
+  headImage: choice(
+    ['mlp', 'bare'],
+    'mlp',
+    'Prediction head of CMVM: Linear, GELU, LayerNorm, Linear, or a bare Linear.',
+  ),
+  tokenizer: optionalPath(
+    'Folder of a trained discrete VAE (`cots train-tokenizer`); needed while `loss.weights.cmvm` is above 0.',
+  ),
+  vocab: integer(
+    8192,
+    'Codes of the discrete VAE that `cots train-tokenizer` makes; a trained one brings its own number.',
+    { min: 2, max: 65536 },
+  ),
 });
 
 export const tokenizerKeys = section({
-  arch: choice(['small', 'openai'], 'small', 'Network of the discrete VAE: the small trainable one (SPEC 4.5) or OpenAI\'s (SPEC 4.1).'),
+  arch: choice(
+    ['small', 'openai'],
+    'small',
+    "Network of the discrete VAE: the small trainable one (SPEC 4.5) or OpenAI's (SPEC 4.1).",
+  ),
   hidden: integer(256, 'First width of the network.', { min: 4, max: 4096 }),
-  codebookDim: integer(512, 'Width of a codebook row (`small`), or of the decoder\'s first layer (`openai`: 128).', { min: 1, max: 8192 }),
+  codebookDim: integer(
+    512,
+    "Width of a codebook row (`small`), or of the decoder's first layer (`openai`: 128).",
+    { min: 1, max: 8192 },
+  ),
   blocks: integer(2, 'Residual blocks: in all (`small`), or a group (`openai`).', { min: 0, max: 64 }),
-  pixels: choice(['mean_std_half', 'map_pixels'], 'mean_std_half', 'Pixels as the network takes them: (x - 0.5) / 0.5, or 0.8 x + 0.1.'),
+  pixels: choice(
+    ['mean_std_half', 'map_pixels'],
+    'mean_std_half',
+    'Pixels as the network takes them: (x - 0.5) / 0.5, or 0.8 x + 0.1.',
+  ),
   reconstruction: choice(['mse', 'smooth_l1', 'logit_laplace'], 'mse', 'Reconstruction loss.'),
   temperatureStart: number(1, 'Gumbel-softmax temperature of the first step.', { above: true, max: 100 }),
   temperatureMin: number(0.5, 'Lowest temperature.', { above: true, max: 100 }),
-  temperatureRate: number(0.001, 'Decay a step: temperature = max(min, start * exp(-rate * step)).', { max: 1 }),
+  temperatureRate: number(0.001, 'Decay a step: temperature = max(min, start * exp(-rate * step)).', {
+    max: 1,
+  }),
   klWeight: number(1e-3, 'Weight of the mean KL to the uniform distribution a position.', {}),
   klWarmupSteps: integer(0, 'Steps over which the KL weight rises from 0.'),
-  size: optionalInteger('Side of the training images in pixels, a multiple of 8; null: 8 * model.image.size / model.image.patch.', { min: 8, max: 4096 }),
+  size: optionalInteger(
+    'Side of the training images in pixels, a multiple of 8; null: 8 * model.image.size / model.image.patch.',
+    { min: 8, max: 4096 },
+  ),
   batchSize: optionalInteger('Images of one step; null: `train.batchSize`.', { min: 1, max: 1_000_000 }),
   steps: optionalInteger('Steps; null: those of `train.steps` or `train.epochs`.', { min: 1 }),
   lr: number(1e-3, 'Learning rate of Adam.', { above: true, max: 10 }),
-  lrDecay: number(0.98, 'Factor on the rate every 100 steps; 1: cosine decay instead.', { above: true, max: 1 }),
+  lrDecay: number(0.98, 'Factor on the rate every 100 steps; 1: cosine decay instead.', {
+    above: true,
+    max: 1,
+  }),
   clipGrad: number(3, 'Largest global gradient norm; 0: no clipping.'),
-  crop: interval([0.5, 1], 'Share of the image\'s area that a training crop covers.'),
+  crop: interval([0.5, 1], "Share of the image's area that a training crop covers."),
   out: optionalPath('Folder to write; null: `token.tokenizer`, or else `train.out`.'),
 });
 
 export const imageNormKeys = section({
-  mean: channels([0.5, 0.5, 0.5], 'Mean subtracted from pixels in [0, 1], a channel.', 'three finite numbers', false),
-  std: channels([0.5, 0.5, 0.5], 'Deviation the pixels are divided by, a channel.', 'three numbers above 0', true),
+  mean: channels(
+    [0.5, 0.5, 0.5],
+    'Mean subtracted from pixels in [0, 1], a channel.',
+    'three finite numbers',
+    false,
+  ),
+  std: channels(
+    [0.5, 0.5, 0.5],
+    'Deviation the pixels are divided by, a channel.',
+    'three numbers above 0',
+    true,
+  ),
 });
-

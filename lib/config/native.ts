@@ -32,7 +32,10 @@ export function nativeModelConfig({ image, text, pool, embedDim }: ModelConfig):
 }
 
 /** Everything a trainer needs to know. */
-export function nativeTrainConfig(config: TrainConfig, { totalSteps, words, codes }: RunFacts): NativeTrainConfig {
+export function nativeTrainConfig(
+  config: TrainConfig,
+  { totalSteps, words, codes }: RunFacts,
+): NativeTrainConfig {
   const { model, token, queue, loss, amf, ema, train, guard, data } = config;
   return {
     model: nativeModelConfig(model),
@@ -76,7 +79,10 @@ export function nativeTrainConfig(config: TrainConfig, { totalSteps, words, code
 }
 
 /** The network of the image tokenizer. */
-export function nativeTokenizerConfig({ tokenizer, token }: Pick<TrainConfig, 'tokenizer' | 'token'>): NativeTokenizerConfig {
+export function nativeTokenizerConfig({
+  tokenizer,
+  token,
+}: Pick<TrainConfig, 'tokenizer' | 'token'>): NativeTokenizerConfig {
   const { arch, hidden, codebookDim, blocks, pixels } = tokenizer;
   return { arch, vocab: token.vocab, hidden, codebookDim, blocks, pixels };
 }

@@ -17,8 +17,18 @@ export interface TrainPlan {
   readonly flopsPerPair: PairFlops;
   readonly memoryBytes: MemoryEstimate;
   /** Losses with a weight above 0. */
-  readonly losses: { readonly instance: boolean; readonly cmvm: boolean; readonly cmlm: boolean; readonly task: boolean };
-  readonly filter: { readonly enabled: boolean; readonly k: number; readonly largestNoise: number; readonly firstStep: number | null };
+  readonly losses: {
+    readonly instance: boolean;
+    readonly cmvm: boolean;
+    readonly cmlm: boolean;
+    readonly task: boolean;
+  };
+  readonly filter: {
+    readonly enabled: boolean;
+    readonly k: number;
+    readonly largestNoise: number;
+    readonly firstStep: number | null;
+  };
   /** Settings that work but are probably not meant. */
   readonly warnings: readonly string[];
 }
@@ -75,12 +85,30 @@ function warnings(config: TrainConfig, plan: Omit<TrainPlan, 'warnings'>): strin
   const { sched, optim, queue, train, evaluate, data, loss, token } = config;
   const { steps, pairs, filter } = plan;
   const found: [boolean, string][] = [
-    [steps !== null && sched.warmupSteps >= steps, `sched.warmupSteps (${sched.warmupSteps}) is not below the run's ${steps} steps: the rate never reaches optim.lr.`],
-    [sched.minLr > optim.lr, `sched.minLr (${sched.minLr}) is above optim.lr (${optim.lr}): the rate rises to the end.`],
-    [pairs !== null && queue.size > pairs - train.batchSize, `queue.size (${queue.size}) is not below the ${pairs} pairs less a batch: images meet their own older keys as negatives.`],
-    [steps !== null && filter.firstStep !== null && filter.firstStep > steps, `The filter starts at step ${filter.firstStep}, after the run's ${steps} steps: lower amf.minValid or queue.size.`],
-    [evaluate.everySteps > 0 && data.validation.length === 0, 'evaluate.everySteps is set but data.validation is not: nothing is evaluated.'],
-    [loss.weights.cmvm > 0 && token.tokenizer === null, 'token.tokenizer is not set: run `cots train-tokenizer` first, or set loss.weights.cmvm=0.'],
+    [
+      steps !== null && sched.warmupSteps >= steps,
+      `sched.warmupSteps (${sched.warmupSteps}) is not below the run's ${steps} steps: the rate never reaches optim.lr.`,
+    ],
+    [
+      sched.minLr > optim.lr,
+      `sched.minLr (${sched.minLr}) is above optim.lr (${optim.lr}): the rate rises to the end.`,
+    ],
+    [
+      pairs !== null && queue.size > pairs - train.batchSize,
+      `queue.size (${queue.size}) is not below the ${pairs} pairs less a batch: images meet their own older keys as negatives.`,
+    ],
+    [
+      steps !== null && filter.firstStep !== null && filter.firstStep > steps,
+      `The filter starts at step ${filter.firstStep}, after the run's ${steps} steps: lower amf.minValid or queue.size.`,
+    ],
+    [
+      evaluate.everySteps > 0 && data.validation.length === 0,
+      'evaluate.everySteps is set but data.validation is not: nothing is evaluated.',
+    ],
+    [
+      loss.weights.cmvm > 0 && token.tokenizer === null,
+      'token.tokenizer is not set: run `cots train-tokenizer` first, or set loss.weights.cmvm=0.',
+    ],
   ];
   return found.filter(([holds]) => holds).map(([, text]) => text);
 }

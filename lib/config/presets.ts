@@ -63,13 +63,18 @@ export function fittingArchitecture<T extends string>(
   presets: Record<string, ImageSizes | TextSizes>,
 ): T | 'custom' {
   const preset = presets[name];
-  const fits = preset !== undefined && Object.entries(preset).every(([key, value]) => sizes[key as keyof TextSizes] === value);
+  const fits =
+    preset !== undefined &&
+    Object.entries(preset).every(([key, value]) => sizes[key as keyof TextSizes] === value);
   return fits ? name : 'custom';
 }
 
 function expand(tower: unknown, presets: Record<string, object>): unknown {
   if (!isRecord(tower)) return tower;
-  const preset = typeof tower['arch'] === 'string' && Object.hasOwn(presets, tower['arch']) ? presets[tower['arch']] : undefined;
+  const preset =
+    typeof tower['arch'] === 'string' && Object.hasOwn(presets, tower['arch'])
+      ? presets[tower['arch']]
+      : undefined;
   return { ...preset, ...tower };
 }
 

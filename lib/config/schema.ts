@@ -44,7 +44,9 @@ export type ModelConfig = z.output<typeof modelSchema>;
 export type ModelConfigInput = z.input<typeof modelSchema>;
 /** A whole config, complete: what a training run reads. */
 export type TrainConfig = Omit<z.output<typeof configSchema>, 'train'> & {
-  train: Omit<z.output<typeof configSchema>['train'], 'precision'> & { precision: 'float32' | 'bfloat16' | 'int8' };
+  train: Omit<z.output<typeof configSchema>['train'], 'precision'> & {
+    precision: 'float32' | 'bfloat16' | 'int8';
+  };
 };
 /** A config as a user may give it: what is absent has its default. */
 export type TrainConfigInput = z.input<typeof configSchema>;

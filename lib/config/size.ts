@@ -44,20 +44,39 @@ const bytesPerFloat = 4;
 const crossEntropyRows = 4096;
 
 /** Scalars of a network with its heads. */
-export function parameterCounts({ model, token }: Pick<TrainConfig, 'model' | 'token'>, codes: number): ParameterCounts {
+export function parameterCounts(
+  { model, token }: Pick<TrainConfig, 'model' | 'token'>,
+  codes: number,
+): ParameterCounts {
   const { image, text, embedDim } = model;
   const patches = geometry(model).grid ** 2;
-  const vision = blocks(image) + linear(3 * image.patch ** 2, image.width) + (patches + 3) * image.width + norm(image.width);
+  const vision =
+    blocks(image) +
+    linear(3 * image.patch ** 2, image.width) +
+    (patches + 3) * image.width +
+    norm(image.width);
   const bert = blocks(text) + (text.vocabSize + text.maxPositions + 2) * text.width + norm(text.width);
   const projections = embedDim === 0 ? 0 : linear(image.width, embedDim) + linear(text.width, embedDim);
   const bare = token.headImage === 'bare';
   const joined = (own: number, other: number) =>
     (token.fusion === 'concat' ? linear(2 * own, own) : 0) +
-    (token.fusion !== 'none' && token.globalSource !== 'hidden' ? linear(embedDim === 0 ? other : embedDim, own) : 0);
+    (token.fusion !== 'none' && token.globalSource !== 'hidden'
+      ? linear(embedDim === 0 ? other : embedDim, own)
+      : 0);
   const cmvmHead =
-    (bare ? 0 : linear(image.width, image.width) + norm(image.width)) + linear(image.width, codes) + joined(image.width, text.width);
-  const cmlmHead = linear(text.width, text.width) + norm(text.width) + text.vocabSize + joined(text.width, image.width);
-  return { image: vision, text: bert, projections, cmvmHead, cmlmHead, trained: vision + bert + projections + cmvmHead + cmlmHead + 1 };
+    (bare ? 0 : linear(image.width, image.width) + norm(image.width)) +
+    linear(image.width, codes) +
+    joined(image.width, text.width);
+  const cmlmHead =
+    linear(text.width, text.width) + norm(text.width) + text.vocabSize + joined(text.width, image.width);
+  return {
+    image: vision,
+    text: bert,
+    projections,
+    cmvmHead,
+    cmlmHead,
+    trained: vision + bert + projections + cmvmHead + cmlmHead + 1,
+  };
 }
 
 /** Peak bytes of a training process: weights and states exactly, activations and batches by estimate. */
@@ -94,12 +113,15 @@ export function batchBytes({ model, train, loss, data }: TrainConfig): number {
 function activationBytes({ model, token, train, loss, data }: TrainConfig, codes: number): number {
   const micro = Math.ceil(train.batchSize / train.accumulate);
   const patches = geometry(model).grid ** 2;
-  const perToken = ({ width, layers, heads, mlpRatio }: Trunk) => layers * ((8 + 2 * mlpRatio) * width + heads);
+  const perToken = ({ width, layers, heads, mlpRatio }: Trunk) =>
+    layers * ((8 + 2 * mlpRatio) * width + heads);
   const passes = (weight: number) => (token.passes === 'separate' && weight > 0 ? 2 : 1);
   const image = passes(loss.weights.cmvm) * (patches + 1) * perToken(model.image);
   const text = passes(loss.weights.cmlm) * data.textMaxLen * perToken(model.text);
-  const cmvmRows = loss.weights.cmvm > 0 ? Math.min(crossEntropyRows, micro * patches * token.maskImage.ratio) : 0;
-  const cmlmRows = loss.weights.cmlm > 0 ? Math.min(crossEntropyRows, micro * data.textMaxLen * token.maskText.ratio) : 0;
+  const cmvmRows =
+    loss.weights.cmvm > 0 ? Math.min(crossEntropyRows, micro * patches * token.maskImage.ratio) : 0;
+  const cmlmRows =
+    loss.weights.cmlm > 0 ? Math.min(crossEntropyRows, micro * data.textMaxLen * token.maskText.ratio) : 0;
   const logits = 2 * Math.max(cmvmRows * codes, cmlmRows * model.text.vocabSize);
   return bytesPerFloat * (micro * (image + text) + logits);
 }
@@ -116,7 +138,11 @@ function encoderParameters({ arch, hidden, blocks: count, vocab }: NativeTokeniz
   for (let group = 0; group < 4; group++) {
     const to = hidden * 2 ** group;
     for (let block = 0; block < count; block++) {
-      total += conv(3, from, to / 4) + 2 * conv(3, to / 4, to / 4) + conv(1, to / 4, to) + (from === to ? 0 : conv(1, from, to));
+      total +=
+        conv(3, from, to / 4) +
+        2 * conv(3, to / 4, to / 4) +
+        conv(1, to / 4, to) +
+        (from === to ? 0 : conv(1, from, to));
       from = to;
     }
   }
@@ -126,7 +152,14 @@ function encoderParameters({ arch, hidden, blocks: count, vocab }: NativeTokeniz
 
 function blocks({ width, layers, mlpRatio }: ModelConfig['image'] | ModelConfig['text']): number {
   const ffn = Math.round(width * mlpRatio);
-  return layers * (linear(width, 3 * width) + linear(width, width) + linear(width, ffn) + linear(ffn, width) + 2 * norm(width));
+  return (
+    layers *
+    (linear(width, 3 * width) +
+      linear(width, width) +
+      linear(width, ffn) +
+      linear(ffn, width) +
+      2 * norm(width))
+  );
 }
 
 function linear(from: number, to: number): number {

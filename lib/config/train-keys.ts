@@ -3,11 +3,29 @@ import { z } from 'zod';
 import { choice, filePath, flag, integer, number, optionalInteger, optionalPath, section } from './key.js';
 
 export const queueKeys = section({
-  size: integer(12_800, 'Pairs kept in the two queues of momentum features; any number, the queue wraps around.', { min: 1, max: 100_000_000 }),
-  includeBatchKeys: flag(false, 'Count the batch\'s own momentum keys as negatives too; not with `train.accumulate` above 1.'),
-  init: choice(['empty', 'random'], 'empty', 'Queue at the first step: empty, or random unit rows that the filter does not count.'),
-  dupPolicy: choice(['keep', 'mask_same_image', 'multi_positive'], 'keep', 'What a queued pair of the same image is: a negative, left out, or a positive too.'),
-  prefill: flag(false, 'Fill the queue by the momentum towers before the first step; the data cursor does not move.'),
+  size: integer(
+    12_800,
+    'Pairs kept in the two queues of momentum features; any number, the queue wraps around.',
+    { min: 1, max: 100_000_000 },
+  ),
+  includeBatchKeys: flag(
+    false,
+    "Count the batch's own momentum keys as negatives too; not with `train.accumulate` above 1.",
+  ),
+  init: choice(
+    ['empty', 'random'],
+    'empty',
+    'Queue at the first step: empty, or random unit rows that the filter does not count.',
+  ),
+  dupPolicy: choice(
+    ['keep', 'mask_same_image', 'multi_positive'],
+    'keep',
+    'What a queued pair of the same image is: a negative, left out, or a positive too.',
+  ),
+  prefill: flag(
+    false,
+    'Fill the queue by the momentum towers before the first step; the data cursor does not move.',
+  ),
 });
 
 export const lossKeys = section({
@@ -32,11 +50,21 @@ export const lossKeys = section({
 
 export const filterKeys = section({
   enabled: flag(true, 'Adaptive momentum filter: leave pairs of low momentum score out of the losses.'),
-  k: number(2, 'Threshold = mean - k * std of the queue\'s scores; k separates a noise share below 1 / (1 + k^2).', { max: 100 }),
+  k: number(
+    2,
+    "Threshold = mean - k * std of the queue's scores; k separates a noise share below 1 / (1 + k^2).",
+    { max: 100 },
+  ),
   applyTo: choice(['all', 'contrast'], 'all', 'Losses that the filter applies to.'),
-  minValid: optionalInteger('Real pairs in the queue before the filter starts; null: `queue.size`.', { min: 1 }),
+  minValid: optionalInteger('Real pairs in the queue before the filter starts; null: `queue.size`.', {
+    min: 1,
+  }),
   minKeepFrac: number(0, 'Keep at least this share of a batch, the best by score.', { max: 1 }),
-  log: choice(['dropped', 'all'], 'dropped', '`dropped`: filtered.jsonl has the pairs left out; `all`: scores.jsonl has every pair of every step too (about 80 bytes each).'),
+  log: choice(
+    ['dropped', 'all'],
+    'dropped',
+    '`dropped`: filtered.jsonl has the pairs left out; `all`: scores.jsonl has every pair of every step too (about 80 bytes each).',
+  ),
 });
 
 export const emaKeys = section({
@@ -48,7 +76,9 @@ export const optimKeys = section({
   beta1: number(0.9, 'Decay of the first moment.', { max: 0.999999 }),
   beta2: number(0.999, 'Decay of the second moment.', { max: 0.9999999 }),
   eps: number(1e-8, 'Added to the root of the second moment.', { above: true, max: 1 }),
-  weightDecay: number(0.02, 'Decoupled weight decay; not on biases, norms, positions and tokens.', { max: 10 }),
+  weightDecay: number(0.02, 'Decoupled weight decay; not on biases, norms, positions and tokens.', {
+    max: 10,
+  }),
   clipGrad: number(3, 'Largest global gradient norm; 0: no clipping.'),
 });
 
@@ -61,19 +91,28 @@ export const schedKeys = section({
 export const runKeys = section({
   batchSize: integer(512, 'Pairs of one optimizer step.', { min: 1, max: 10_000_000 }),
   steps: optionalInteger('Optimizer steps; null: as many as `train.epochs` make.', { min: 1 }),
-  epochs: number(30, 'Passes over `data.train`; not read when `train.steps` is given.', { above: true, max: 1e6 }),
-  accumulate: integer(1, 'Micro-batches that a step\'s pairs are cut into; less memory, same result.', { min: 1, max: 1_000_000 }),
+  epochs: number(30, 'Passes over `data.train`; not read when `train.steps` is given.', {
+    above: true,
+    max: 1e6,
+  }),
+  accumulate: integer(1, "Micro-batches that a step's pairs are cut into; less memory, same result.", {
+    min: 1,
+    max: 1_000_000,
+  }),
   seed: integer(0, 'Seed of every random draw.', { max: 2 ** 32 - 1 }),
-  threads: optionalInteger('Threads of the native work; null: the cores this process may use.', { min: 1, max: 1024 }),
+  threads: optionalInteger('Threads of the native work; null: the cores this process may use.', {
+    min: 1,
+    max: 1024,
+  }),
   device: z
     .string()
     .regex(/^(cpu|cuda(:\d+)?)$/)
     .default('cpu')
     .meta({ description: 'Device that trains.', rule: 'one of cpu, cuda, cuda:N', text: true }),
-  precision: z
-    .enum(['auto', 'float32', 'bfloat16', 'int8', 'bf16', 'fp32'])
-    .default('auto')
-    .meta({ description: 'Compute type; `auto` is float32 on a CPU and bfloat16 on CUDA.', rule: 'one of auto, float32, bfloat16' }),
+  precision: z.enum(['auto', 'float32', 'bfloat16', 'int8', 'bf16', 'fp32']).default('auto').meta({
+    description: 'Compute type; `auto` is float32 on a CPU and bfloat16 on CUDA.',
+    rule: 'one of auto, float32, bfloat16',
+  }),
   out: filePath('runs/cots', 'Folder of the run.'),
   init: optionalPath('Model folder to start from; null: random weights.'),
 });
@@ -85,9 +124,17 @@ export const checkpointKeys = section({
 
 export const evaluateKeys = section({
   everySteps: integer(0, 'Steps between evaluations on `data.validation`; 0: only at the end.'),
-  protocol: choice(['plain', 'coco-5k', 'coco-1k-5fold', 'flickr30k-1k', 'msrvtt-1ka'], 'plain', 'Protocol of the evaluation (SPEC 5).'),
+  protocol: choice(
+    ['plain', 'coco-5k', 'coco-1k-5fold', 'flickr30k-1k', 'msrvtt-1ka'],
+    'plain',
+    'Protocol of the evaluation (SPEC 5).',
+  ),
 });
 
 export const guardKeys = section({
-  maxNonFinite: integer(10, 'Steps in a row with a loss or gradient that is not finite before the run stops.', { min: 1 }),
+  maxNonFinite: integer(
+    10,
+    'Steps in a row with a loss or gradient that is not finite before the run stops.',
+    { min: 1 },
+  ),
 });

@@ -22,9 +22,21 @@ export interface Draws {
 const attempts = 10;
 
 /** Draws the transform of one sample: (seed, global sample index) decide it alone. */
-export function drawTransform(width: number, height: number, aug: Augmentation, seed: number, sample: number): NativeTransform {
+export function drawTransform(
+  width: number,
+  height: number,
+  aug: Augmentation,
+  seed: number,
+  sample: number,
+): NativeTransform {
   const { crop, flip, jitter } = aug;
-  const box = randomResizedCrop(width, height, crop.scale, crop.ratio, new KeyedRandom(seed, sites.crop, sample));
+  const box = randomResizedCrop(
+    width,
+    height,
+    crop.scale,
+    crop.ratio,
+    new KeyedRandom(seed, sites.crop, sample),
+  );
   return {
     ...box,
     flip: flip > 0 && new KeyedRandom(seed, sites.flip, sample).uniform() < flip,

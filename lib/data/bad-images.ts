@@ -45,7 +45,12 @@ export class BadImages {
     this.#inRow++;
     if (!this.#seen.has(item)) {
       this.#seen.add(item);
-      this.#list({ id, image, code: error instanceof CotsError ? error.code : 'ERR_COTS_IMAGE', message: (error as Error).message });
+      this.#list({
+        id,
+        image,
+        code: error instanceof CotsError ? error.code : 'ERR_COTS_IMAGE',
+        message: (error as Error).message,
+      });
     }
 
     const judged = Math.max(Math.min(tried, items), Math.min(items, judgedAfter));

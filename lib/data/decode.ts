@@ -52,7 +52,10 @@ export async function decodeBytes(
   exifRotate: boolean,
   admit: (decodedBytes: number) => Promise<void>,
 ): Promise<DecodedImage> {
-  if (bytes.length === 0) throw new ImageError(`Expected ${name} to be an image, got an empty file. Remove it or restore it from its source.`);
+  if (bytes.length === 0)
+    throw new ImageError(
+      `Expected ${name} to be an image, got an empty file. Remove it or restore it from its source.`,
+    );
   const metadata = await attempt(name, () => sharp(bytes).metadata());
   refuseTooLarge(metadata, name);
   await admit(3 * metadata.width * metadata.height);
@@ -72,17 +75,27 @@ async function encodedBytes(input: string | URL | Buffer): Promise<{ bytes: Buff
   if (typeof input === 'string') return { bytes: await readBytes(input, 'an image'), name };
   if (input instanceof URL) {
     if (input.protocol !== 'file:') {
-      throw new OptionError(`Expected an image URL to be a file: URL, got ${name}. Download it first and give its path or bytes.`);
+      throw new OptionError(
+        `Expected an image URL to be a file: URL, got ${name}. Download it first and give its path or bytes.`,
+      );
     }
 
     return { bytes: await readBytes(fileURLToPath(input), 'an image'), name };
   }
 
-  throw new OptionError(`Expected an image to be a path, a file: URL, a Buffer or { data, width, height }, got ${show(input)}.`);
+  throw new OptionError(
+    `Expected an image to be a path, a file: URL, a Buffer or { data, width, height }, got ${show(input)}.`,
+  );
 }
 
 function isPixels(input: ImageInput): input is DecodedImage {
-  return typeof input === 'object' && input !== null && 'data' in input && 'width' in input && !Buffer.isBuffer(input);
+  return (
+    typeof input === 'object' &&
+    input !== null &&
+    'data' in input &&
+    'width' in input &&
+    !Buffer.isBuffer(input)
+  );
 }
 
 function checkedPixels({ data, width, height }: DecodedImage): DecodedImage {
@@ -110,12 +123,15 @@ async function decodePixels(bytes: Buffer, metadata: Metadata, exifRotate: boole
   if (space === 'cmyk') pipeline = pipeline.pipelineColourspace('cmyk').toColourspace('cmyk');
   const wide = depth === 'ushort';
   if (wide) pipeline = pipeline.pipelineColourspace(space).toColourspace(space);
-  const { data, info } = await pipeline.raw({ depth: wide ? 'ushort' : 'uchar' }).toBuffer({ resolveWithObject: true });
+  const { data, info } = await pipeline
+    .raw({ depth: wide ? 'ushort' : 'uchar' })
+    .toBuffer({ resolveWithObject: true });
   const size = { width: info.width, height: info.height };
   if (space === 'cmyk') return { data: fromCmyk(data, info.channels), ...size };
   if (wide) {
     const values = new Uint16Array(data.buffer, data.byteOffset, data.length / 2);
-    const narrow = info.channels === 1 ? (value: number) => Math.min(255, value) : (value: number) => value >> 8;
+    const narrow =
+      info.channels === 1 ? (value: number) => Math.min(255, value) : (value: number) => value >> 8;
     return { data: toRgb(values, info.channels, narrow), ...size };
   }
 
@@ -159,8 +175,11 @@ async function attempt<T>(name: string, work: () => Promise<T>): Promise<T> {
   } catch (error) {
     const [first] = (error as Error).message.split('\n');
     const reason = first === 'Unknown error' ? 'its data ends early or is broken' : first;
-    throw new ImageError(`Expected ${name} to be an image that can be decoded whole, got: ${reason}. Restore it from its source.`, {
-      cause: error,
-    });
+    throw new ImageError(
+      `Expected ${name} to be an image that can be decoded whole, got: ${reason}. Restore it from its source.`,
+      {
+        cause: error,
+      },
+    );
   }
 }

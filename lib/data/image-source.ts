@@ -75,7 +75,10 @@ export class ImageSource {
     try {
       return await decodeBytes(await readBytes(path, 'an image'), path, this.#options.exifRotate, admit);
     } catch (error) {
-      const failure = error instanceof CotsError ? error : new ImageError(`Expected ${path} to be decoded, got: ${String(error)}.`, { cause: error });
+      const failure =
+        error instanceof CotsError
+          ? error
+          : new ImageError(`Expected ${path} to be decoded, got: ${String(error)}.`, { cause: error });
       this.#failed.set(item, failure);
       throw failure;
     }

@@ -5,8 +5,8 @@
  */
 import { binding, type NativeTransform } from '../binding.js';
 import { CotsError } from '../errors.js';
-import { BatchQueue } from './batch-queue.js';
 import type { BadImages } from './bad-images.js';
+import { BatchQueue } from './batch-queue.js';
 import type { DecodedImage } from './decode.js';
 import type { ImageSource } from './image-source.js';
 import type { ManifestEntry } from './manifest.js';
@@ -72,7 +72,11 @@ interface Taken extends Draw {
   readonly prepared: Prepared;
 }
 
-type Pending = { readonly draw: Draw; readonly after: Cursor; readonly result: Prepared | Promise<Prepared | { failure: unknown }> };
+type Pending = {
+  readonly draw: Draw;
+  readonly after: Cursor;
+  readonly result: Prepared | Promise<Prepared | { failure: unknown }>;
+};
 
 /** Endless batches, in the order that seed and cursor decide. */
 export class Loader {
@@ -96,7 +100,9 @@ export class Loader {
   }
 
   /** Batches until the iteration is left; a later one goes on where it stopped. Throws as `next`. */
-  async *batches(options: { signal?: AbortSignal | undefined } = {}): AsyncGenerator<LoadedBatch, never, void> {
+  async *batches(
+    options: { signal?: AbortSignal | undefined } = {},
+  ): AsyncGenerator<LoadedBatch, never, void> {
     for (;;) yield await this.next(options);
   }
 
@@ -175,14 +181,17 @@ export class Loader {
   /** All small images in one native call; what large ones got alone is put in its place. */
   async #joinViews(taken: readonly Taken[]): Promise<Uint8Array[]> {
     const { views } = this.#parts;
-    const small = taken.flatMap(({ prepared: { image, transform } }, row) => (image === undefined ? [] : [{ image, transform, row }]));
-    const made = small.length === 0 ? null : await makeViews(small, views);
-    if (made !== null && small.length === taken.length) return made;
+    const small = taken.flatMap(({ prepared: { image, transform } }, row) =>
+      image === undefined ? [] : [{ image, transform, row }],
+    );
+    const made = small.length === 0 ? [] : await makeViews(small, views);
+    if (small.length === taken.length) return made;
     return views.map(({ size }, view) => {
       const bytes = 3 * size * size;
       const joined = new Uint8Array(taken.length * bytes);
+      const together = made[view] ?? new Uint8Array(0);
       for (const [index, { row }] of small.entries()) {
-        joined.set((made?.[view] as Uint8Array).subarray(index * bytes, (index + 1) * bytes), row * bytes);
+        joined.set(together.subarray(index * bytes, (index + 1) * bytes), row * bytes);
       }
 
       for (const [row, { prepared }] of taken.entries()) {
@@ -198,10 +207,18 @@ function isBadImage(error: unknown): boolean {
   return error instanceof CotsError && (error.code === 'ERR_COTS_IMAGE' || error.code === 'ERR_COTS_FILE');
 }
 
-async function makeViews(images: readonly { image: DecodedImage; transform: NativeTransform }[], views: readonly View[]): Promise<Uint8Array[]> {
+async function makeViews(
+  images: readonly { image: DecodedImage; transform: NativeTransform }[],
+  views: readonly View[],
+): Promise<Uint8Array[]> {
   if (views.length === 0) return [];
   return binding().makeViews({
-    images: images.map(({ image: { data, width, height }, transform }) => ({ data, width, height, transform })),
+    images: images.map(({ image: { data, width, height }, transform }) => ({
+      data,
+      width,
+      height,
+      transform,
+    })),
     views: [...views],
   });
 }

@@ -6,7 +6,7 @@ import type { TrainConfig } from '../config/schema.js';
 import { drawTransform } from './augment.js';
 import { BadImages } from './bad-images.js';
 import { ImageSource } from './image-source.js';
-import { Loader, type LoadedBatch, type LoaderParts, type View } from './loader.js';
+import { type LoadedBatch, Loader, type LoaderParts, type View } from './loader.js';
 import type { ManifestEntry } from './manifest.js';
 import { type Cursor, Sampler } from './sampler.js';
 import type { CaptionEncoder } from './text/captions.js';
@@ -22,11 +22,17 @@ export interface LoaderOptions {
 }
 
 /** Pairs: the vision tower's view, the image tokenizer's while CMVM is on, and ids. */
-export function pairLoader(config: TrainConfig, set: TrainingSet, captions: CaptionEncoder, options: LoaderOptions = {}): Loader {
+export function pairLoader(
+  config: TrainConfig,
+  set: TrainingSet,
+  captions: CaptionEncoder,
+  options: LoaderOptions = {},
+): Loader {
   const { model, data, loss, train } = config;
   const { size, view } = geometry(model);
   const views: View[] = [{ size, filter: data.filter, jitter: true }];
-  if (loss.weights.cmvm > 0) views.push({ size: view, filter: data.secondView.filter, jitter: data.secondView.jitter });
+  if (loss.weights.cmvm > 0)
+    views.push({ size: view, filter: data.secondView.filter, jitter: data.secondView.jitter });
   return loader(config, set, { captions, views, batchSize: train.batchSize, aug: data.aug }, options);
 }
 
@@ -34,7 +40,11 @@ export function pairLoader(config: TrainConfig, set: TrainingSet, captions: Capt
 export function imageLoader(config: TrainConfig, set: TrainingSet, options: LoaderOptions = {}): Loader {
   const { data, tokenizer } = config;
   const { size, batchSize } = tokenizerRun(config);
-  const aug = { crop: { ...data.aug.crop, scale: tokenizer.crop }, flip: data.aug.flip, jitter: { brightness: 0, contrast: 0, saturation: 0 } };
+  const aug = {
+    crop: { ...data.aug.crop, scale: tokenizer.crop },
+    flip: data.aug.flip,
+    jitter: { brightness: 0, contrast: 0, saturation: 0 },
+  };
   const views: View[] = [{ size, filter: data.secondView.filter, jitter: false }];
   return loader(config, set, { captions: null, views, batchSize, aug }, options);
 }
@@ -57,7 +67,12 @@ interface Shape extends Pick<LoaderParts, 'captions' | 'views' | 'batchSize'> {
   readonly aug: TrainConfig['data']['aug'];
 }
 
-function loader(config: TrainConfig, set: TrainingSet, shape: Shape, { cursor, badFile = null, seed = config.train.seed }: LoaderOptions): Loader {
+function loader(
+  config: TrainConfig,
+  set: TrainingSet,
+  shape: Shape,
+  { cursor, badFile = null, seed = config.train.seed }: LoaderOptions,
+): Loader {
   const { data } = config;
   const { entries, weights } = set;
   const items = entries.length;

@@ -58,7 +58,10 @@ export async function readManifest(file: string, rules: ManifestRules = {}): Pro
     throw fileError(error, file, 'a manifest');
   }
 
-  if (entries.length === 0) throw new DataError(`Expected ${file} to hold an entry a line, got none. Write lines such as ${example}.`);
+  if (entries.length === 0)
+    throw new DataError(
+      `Expected ${file} to hold an entry a line, got none. Write lines such as ${example}.`,
+    );
   checkEntries(entries, file, rules);
   return entries;
 }
@@ -73,7 +76,11 @@ export async function writeManifest(file: string, entries: Iterable<ManifestEntr
 }
 
 /** Duplicate ids and missing captions. `where` names the data set. */
-export function checkEntries(entries: readonly ManifestEntry[], where: string, { captions = true }: ManifestRules): void {
+export function checkEntries(
+  entries: readonly ManifestEntry[],
+  where: string,
+  { captions = true }: ManifestRules,
+): void {
   const seen = new Map<string, ManifestEntry>();
   for (const entry of entries) {
     const place = placeOf(entry, where);
@@ -91,7 +98,9 @@ export function checkEntries(entries: readonly ManifestEntry[], where: string, {
     }
 
     if (entry.captions.some((caption) => caption.trim() === '')) {
-      throw new DataError(`Expected captions with words at ${place}, got an empty one. Write it, or leave it out.`);
+      throw new DataError(
+        `Expected captions with words at ${place}, got an empty one. Write it, or leave it out.`,
+      );
     }
   }
 }
@@ -114,22 +123,28 @@ const example = '{"id": "1", "image": "images/1.jpg", "captions": ["a red bus"],
 
 function parseEntry(text: string, where: string): ManifestEntry {
   const value = parseJson(text, where);
-  const wrong = (rule: string, got: unknown) => new DataError(`Expected ${where} to have ${rule}, got ${show(got)}. A line is such as ${example}.`);
+  const wrong = (rule: string, got: unknown) =>
+    new DataError(`Expected ${where} to have ${rule}, got ${show(got)}. A line is such as ${example}.`);
   const { id, image, video, captions, split = 'train', source = '', weight, mismatched } = value;
   if (typeof id !== 'string' || id === '') throw wrong('an `id` (text that is not empty)', id);
   if ((image === undefined) === (video === undefined)) {
     if (image !== undefined) throw wrong('either an `image` or a `video`', 'both');
-    const near = Object.keys(value).find((key) => !fields.includes(key) && nearest(key, ['image', 'video']) !== undefined);
+    const near = Object.keys(value).find(
+      (key) => !fields.includes(key) && nearest(key, ['image', 'video']) !== undefined,
+    );
     throw wrong('an `image` or a `video`', near === undefined ? undefined : `the field ${near}`);
   }
 
   const media = image ?? video;
-  if (typeof media !== 'string' || media === '') throw wrong(`\`${image === undefined ? 'video' : 'image'}\` as a path`, media);
+  if (typeof media !== 'string' || media === '')
+    throw wrong(`\`${image === undefined ? 'video' : 'image'}\` as a path`, media);
   if (captions !== undefined && !isTexts(captions)) throw wrong('`captions` as a list of texts', captions);
   if (typeof split !== 'string' || split === '') throw wrong('`split` as a name', split);
   if (typeof source !== 'string') throw wrong('`source` as text', source);
-  if (weight !== undefined && !(typeof weight === 'number' && weight >= 0 && weight <= 1e6)) throw wrong('`weight` as a number from 0 to 1000000', weight);
-  if (mismatched !== undefined && typeof mismatched !== 'boolean') throw wrong('`mismatched` as true or false', mismatched);
+  if (weight !== undefined && !(typeof weight === 'number' && weight >= 0 && weight <= 1e6))
+    throw wrong('`weight` as a number from 0 to 1000000', weight);
+  if (mismatched !== undefined && typeof mismatched !== 'boolean')
+    throw wrong('`mismatched` as true or false', mismatched);
   return { ...value, id, captions: captions ?? [], split, source };
 }
 
@@ -138,11 +153,15 @@ function parseJson(text: string, where: string): Record<string, unknown> {
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new DataError(`Expected ${where} to be JSON, got ${show(text)}. A line is such as ${example}.`, { cause: error });
+    throw new DataError(`Expected ${where} to be JSON, got ${show(text)}. A line is such as ${example}.`, {
+      cause: error,
+    });
   }
 
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new DataError(`Expected ${where} to be a JSON object, got ${show(value)}. A line is such as ${example}.`);
+    throw new DataError(
+      `Expected ${where} to be a JSON object, got ${show(value)}. A line is such as ${example}.`,
+    );
   }
 
   return value as Record<string, unknown>;

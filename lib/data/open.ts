@@ -46,7 +46,10 @@ export async function openDataset(file: string, options: OpenOptions = {}): Prom
   const split = options.split ?? defaultSplit(all, use, file);
   const taken = split === null ? all : all.filter((entry) => entry.split === split);
   if (taken.length === 0) throw noSuchSplit(file, split, all);
-  const entries = captionsPerImage === null ? taken : taken.map((entry) => ({ ...entry, captions: entry.captions.slice(0, captionsPerImage) }));
+  const entries =
+    captionsPerImage === null
+      ? taken
+      : taken.map((entry) => ({ ...entry, captions: entry.captions.slice(0, captionsPerImage) }));
   checkEntries(entries, file, { captions: options.requireCaptions ?? use !== 'any' });
   return { entries, kind, split, path: file };
 }
@@ -65,7 +68,9 @@ async function read(file: string, images: string | null): Promise<Pick<Dataset, 
   const ending = path.extname(file).toLowerCase();
   if (ending === '.jsonl') return { kind: 'manifest', entries: await readJsonl(file, images) };
   if (ending === '.json') return { kind: 'karpathy', entries: await readKarpathy(file, images) };
-  throw new DataError(`Expected a data set to be a manifest (.jsonl), a Karpathy file (.json) or a folder of images, got ${file}. Make a manifest of it.`);
+  throw new DataError(
+    `Expected a data set to be a manifest (.jsonl), a Karpathy file (.json) or a folder of images, got ${file}. Make a manifest of it.`,
+  );
 }
 
 function defaultSplit(entries: readonly ManifestEntry[], use: DatasetUse, file: string): string | null {
@@ -82,5 +87,7 @@ function noSuchSplit(file: string, split: string | null, entries: readonly Manif
   const counts = new Map<string, number>();
   for (const entry of entries) counts.set(entry.split, (counts.get(entry.split) ?? 0) + 1);
   const has = [...counts].map(([name, count]) => `${name} (${count})`).join(', ');
-  return new DataError(`Expected ${file} to have entries of split '${split}', it has ${has}. Name one of these: a list entry { path, split }, or --split.`);
+  return new DataError(
+    `Expected ${file} to have entries of split '${split}', it has ${has}. Name one of these: a list entry { path, split }, or --split.`,
+  );
 }

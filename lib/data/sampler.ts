@@ -51,7 +51,8 @@ export class Sampler {
   constructor(options: SamplerOptions) {
     this.#options = options;
     const { items, cursor } = options;
-    if (items === 0) throw new DataError('Expected data.train to hold pairs, got none. Check its path and split.');
+    if (items === 0)
+      throw new DataError('Expected data.train to hold pairs, got none. Check its path and split.');
     if (cursor !== undefined) {
       checkCursor(cursor, items);
       ({ epoch: this.#epoch, position: this.#position, sample: this.#sample } = cursor);
@@ -83,7 +84,10 @@ export class Sampler {
 
   #shuffled(): Uint32Array {
     const { seed, items, weights } = this.#options;
-    const list = weights === undefined ? Uint32Array.from({ length: items }, (_, item) => item) : repeated(weights, seed, this.#epoch);
+    const list =
+      weights === undefined
+        ? Uint32Array.from({ length: items }, (_, item) => item)
+        : repeated(weights, seed, this.#epoch);
     return shuffle(list, new KeyedRandom(seed, sites.permutation, this.#epoch));
   }
 }
@@ -104,14 +108,22 @@ function repeated(weights: Float64Array, seed: number, epoch: number): Uint32Arr
     for (; taken < Math.floor(sum); taken++) list.push(item);
   }
 
-  if (epochLength(weights.length, weights) === 0) throw new DataError('Expected a pair of data.train with a weight above 0, got none. Raise a weight.');
+  if (epochLength(weights.length, weights) === 0)
+    throw new DataError('Expected a pair of data.train with a weight above 0, got none. Raise a weight.');
   return Uint32Array.from(list);
 }
 
 function checkCursor(cursor: Cursor, items: number): void {
-  const whole = [cursor.epoch, cursor.position, cursor.sample, cursor.items].every((value) => Number.isSafeInteger(value) && value >= 0);
-  if (!whole) throw new DataError(`Expected a data cursor of whole numbers, got ${JSON.stringify(cursor)}. Resume from another checkpoint.`);
+  const whole = [cursor.epoch, cursor.position, cursor.sample, cursor.items].every(
+    (value) => Number.isSafeInteger(value) && value >= 0,
+  );
+  if (!whole)
+    throw new DataError(
+      `Expected a data cursor of whole numbers, got ${JSON.stringify(cursor)}. Resume from another checkpoint.`,
+    );
   if (cursor.items !== items) {
-    throw new DataError(`Expected the data set that the run began with (${cursor.items} images), got ${items}. Restore it, or start a new run.`);
+    throw new DataError(
+      `Expected the data set that the run began with (${cursor.items} images), got ${items}. Restore it, or start a new run.`,
+    );
   }
 }

@@ -12,7 +12,11 @@ export interface TrainingSet {
 }
 
 /** Opens and joins sources. Throws `ERR_COTS_DATA`, `ERR_COTS_FILE`. */
-export async function openSources(sources: readonly DataSource[], use: DatasetUse, captionsNeeded = use !== 'any'): Promise<TrainingSet> {
+export async function openSources(
+  sources: readonly DataSource[],
+  use: DatasetUse,
+  captionsNeeded = use !== 'any',
+): Promise<TrainingSet> {
   const entries: ManifestEntry[] = [];
   const weights: number[] = [];
   for (const { path, split, images, weight } of sources) {
@@ -25,10 +29,14 @@ export async function openSources(sources: readonly DataSource[], use: DatasetUs
 
   const video = entries.find((entry) => entry.image === undefined);
   if (video !== undefined) {
-    throw new DataError(`Expected entries with an \`image\`, got the video ${video.video} (${video.id}). Take its frames out as images first.`);
+    throw new DataError(
+      `Expected entries with an \`image\`, got the video ${video.video} (${video.id}). Take its frames out as images first.`,
+    );
   }
 
-  return weights.every((weight) => weight === 1) ? { entries } : { entries, weights: Float64Array.from(weights) };
+  return weights.every((weight) => weight === 1)
+    ? { entries }
+    : { entries, weights: Float64Array.from(weights) };
 }
 
 /** All captions, in order. */

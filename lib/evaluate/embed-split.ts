@@ -24,26 +24,52 @@ export interface EmbedSplitOptions {
 const chunk = 256;
 
 /** Throws `ERR_COTS_DATA` for a video or an entry without a caption, `ERR_COTS_IMAGE` for an image that cannot be read. */
-export async function embedSplit(model: Cots, entries: readonly ManifestEntry[], options: EmbedSplitOptions = {}): Promise<EmbeddedSplit> {
+export async function embedSplit(
+  model: Cots,
+  entries: readonly ManifestEntry[],
+  options: EmbedSplitOptions = {},
+): Promise<EmbeddedSplit> {
   const { captionsPerImage = Infinity, signal, onProgress } = options;
   const images = entries.map(imageOf);
   const captions = entries.map((entry) => entry.captions.slice(0, captionsPerImage));
   const bare = captions.findIndex((texts) => texts.length === 0);
-  if (bare !== -1) throw new DataError(`Expected every entry to have a caption, '${entries[bare]?.id}' has none. Add one or leave the entry out.`);
+  if (bare !== -1)
+    throw new DataError(
+      `Expected every entry to have a caption, '${entries[bare]?.id}' has none. Add one or leave the entry out.`,
+    );
   const texts = captions.flat();
   const total = images.length + texts.length;
   const embedOptions = signal === undefined ? {} : { signal };
-  const imageRows = await inChunks(images, (part) => model.embedImages(part, embedOptions), (done) => onProgress?.(done, total));
-  const textRows = await inChunks(texts, (part) => model.embedTexts(part, embedOptions), (done) => onProgress?.(images.length + done, total));
-  return { images: imageRows, texts: textRows, imageOfText: Int32Array.from(captions.flatMap((list, image) => list.map(() => image))) };
+  const imageRows = await inChunks(
+    images,
+    (part) => model.embedImages(part, embedOptions),
+    (done) => onProgress?.(done, total),
+  );
+  const textRows = await inChunks(
+    texts,
+    (part) => model.embedTexts(part, embedOptions),
+    (done) => onProgress?.(images.length + done, total),
+  );
+  return {
+    images: imageRows,
+    texts: textRows,
+    imageOfText: Int32Array.from(captions.flatMap((list, image) => list.map(() => image))),
+  };
 }
 
 function imageOf(entry: ManifestEntry): string {
-  if (entry.image === undefined) throw new DataError(`Expected entries with images, '${entry.id}' has none. Videos cannot be evaluated in this version.`);
+  if (entry.image === undefined)
+    throw new DataError(
+      `Expected entries with images, '${entry.id}' has none. Videos cannot be evaluated in this version.`,
+    );
   return entry.image;
 }
 
-async function inChunks<T>(items: readonly T[], embed: (part: T[]) => Promise<Matrix>, onDone: (done: number) => void): Promise<Matrix> {
+async function inChunks<T>(
+  items: readonly T[],
+  embed: (part: T[]) => Promise<Matrix>,
+  onDone: (done: number) => void,
+): Promise<Matrix> {
   let rows: Matrix | undefined;
   for (let begin = 0; begin < items.length; begin += chunk) {
     const part = await embed(items.slice(begin, begin + chunk));

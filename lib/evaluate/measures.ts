@@ -9,7 +9,8 @@ export interface Recalls {
 
 /** Share of ranks within 1, 5 and 10, in percent. */
 export function recalls(ranks: Int32Array): Recalls {
-  const at = (k: number): number => (100 * ranks.reduce((hits, rank) => hits + (rank <= k ? 1 : 0), 0)) / ranks.length;
+  const at = (k: number): number =>
+    (100 * ranks.reduce((hits, rank) => hits + (rank <= k ? 1 : 0), 0)) / ranks.length;
   return { r1: at(1), r5: at(5), r10: at(10) };
 }
 
@@ -45,7 +46,8 @@ export function expectedRecalls(gallery: number, positives: ArrayLike<number>): 
 /** Probability that none of m positives is among the first k of a random order of n. */
 function missProbability(n: number, m: number, k: number): number {
   let probability = 1;
-  for (let place = 0; place < Math.min(k, n); place++) probability *= Math.max(0, n - m - place) / (n - place);
+  for (let place = 0; place < Math.min(k, n); place++)
+    probability *= Math.max(0, n - m - place) / (n - place);
   return probability;
 }
 
@@ -53,7 +55,7 @@ function missProbability(n: number, m: number, k: number): number {
 export function meanOf<T extends object>(rows: readonly T[]): T {
   const first = rows[0] as T;
   const fields = Object.keys(first).map((key) => {
-    const total = rows.reduce((sum, row) => sum + (row as Record<string, number>)[key]!, 0);
+    const total = rows.reduce((sum, row) => sum + (row[key as keyof T] as number), 0);
     return [key, total / rows.length];
   });
   return Object.fromEntries(fields) as T;

@@ -55,7 +55,9 @@ function countTexts(images: number, imageOfText: Int32Array): Int32Array {
   const counts = new Int32Array(images);
   for (const [text, image] of imageOfText.entries()) {
     if (image < 0 || image >= images) {
-      throw new DataError(`Expected \`imageOfText[${text}]\` to be an index from 0 to ${images - 1}, got ${image}.`);
+      throw new DataError(
+        `Expected \`imageOfText[${text}]\` to be an index from 0 to ${images - 1}, got ${image}.`,
+      );
     }
 
     counts[image] = (counts[image] as number) + 1;
@@ -63,7 +65,9 @@ function countTexts(images: number, imageOfText: Int32Array): Int32Array {
 
   const bare = counts.indexOf(0);
   if (bare !== -1) {
-    throw new DataError(`Expected every image to have a text, image ${bare} has none. Drop it or give it a caption.`);
+    throw new DataError(
+      `Expected every image to have a text, image ${bare} has none. Drop it or give it a caption.`,
+    );
   }
 
   return counts;
@@ -73,7 +77,9 @@ function checkSizes(protocol: Exclude<Protocol, 'plain'>, images: number, counts
   const want = sizes[protocol];
   const rule = `${want.images} images x ${want.textsAnImage} ${want.textsAnImage === 1 ? 'text' : 'texts'}`;
   if (images !== want.images) {
-    throw new DataError(`Expected ${rule} for protocol '${protocol}', got ${images} images. Use protocol 'plain' for other sizes.`);
+    throw new DataError(
+      `Expected ${rule} for protocol '${protocol}', got ${images} images. Use protocol 'plain' for other sizes.`,
+    );
   }
 
   const odd = counts.findIndex((count) => count !== want.textsAnImage);

@@ -3,7 +3,7 @@ import { binding, type Matrix } from '../binding.js';
 import * as check from '../checks.js';
 import { OptionError } from '../errors.js';
 import { callSite, fromSite, PendingCalls } from '../native-call.js';
-import { expectedRecalls, meanOf, measures, recalls, type Recalls } from './measures.js';
+import { expectedRecalls, meanOf, measures, type Recalls, recalls } from './measures.js';
 import { type Fold, foldsOf, type Protocol, protocolNames } from './protocols.js';
 
 /** Recalls with the ranks' median and mean. */
@@ -58,11 +58,15 @@ export async function evaluateRetrieval(o: EvaluateRetrievalOptions): Promise<Re
     const signal = check.signal(o.signal);
     check.integer('images.shape[0]', images.shape[0], 1);
     if (!(o.imageOfText instanceof Int32Array)) {
-      throw new OptionError(`Expected \`imageOfText\` to be an Int32Array, got ${check.show(o.imageOfText)}.`);
+      throw new OptionError(
+        `Expected \`imageOfText\` to be an Int32Array, got ${check.show(o.imageOfText)}.`,
+      );
     }
 
     if (o.imageOfText.length !== texts.shape[0]) {
-      throw check.shapeError(`Expected \`imageOfText\` to hold one index a text (${texts.shape[0]}), got ${o.imageOfText.length}.`);
+      throw check.shapeError(
+        `Expected \`imageOfText\` to hold one index a text (${texts.shape[0]}), got ${o.imageOfText.length}.`,
+      );
     }
 
     const folds = foldsOf(protocol, images.shape[0], o.imageOfText);
@@ -107,18 +111,26 @@ async function rankFold(
 function gatherRows(from: Matrix, rows: Int32Array): Matrix {
   const columns = from.shape[1];
   const data = new Float32Array(rows.length * columns);
-  for (const [to, row] of rows.entries()) data.set(from.data.subarray(row * columns, (row + 1) * columns), to * columns);
+  for (const [to, row] of rows.entries())
+    data.set(from.data.subarray(row * columns, (row + 1) * columns), to * columns);
   return { data, shape: [rows.length, columns] };
 }
 
-function summarize(protocol: Protocol, folds: Fold[], ranked: FoldRanks[], texts: number, images: number): RetrievalResult {
+function summarize(
+  protocol: Protocol,
+  folds: Fold[],
+  ranked: FoldRanks[],
+  texts: number,
+  images: number,
+): RetrievalResult {
   const imageToText = meanOf(ranked.map((fold) => measures(fold.imageToText.pessimistic)));
   const textToImage = meanOf(ranked.map((fold) => measures(fold.textToImage.pessimistic)));
   const ranks = { imageToText: new Int32Array(images), textToImage: new Int32Array(texts) };
   for (const [index, { begin, texts: textsOfFold }] of folds.entries()) {
     const fold = ranked[index] as FoldRanks;
     ranks.imageToText.set(fold.imageToText.pessimistic, begin);
-    for (const [row, text] of textsOfFold.entries()) ranks.textToImage[text] = fold.textToImage.pessimistic[row] as number;
+    for (const [row, text] of textsOfFold.entries())
+      ranks.textToImage[text] = fold.textToImage.pessimistic[row] as number;
   }
 
   return {
@@ -132,7 +144,9 @@ function summarize(protocol: Protocol, folds: Fold[], ranked: FoldRanks[], texts
       textToImage: sum(ranked.map((fold) => tied(fold.textToImage))),
     },
     chance: {
-      imageToText: meanOf(ranked.map(({ counts, textToImage: t }) => expectedRecalls(t.pessimistic.length, counts))),
+      imageToText: meanOf(
+        ranked.map(({ counts, textToImage: t }) => expectedRecalls(t.pessimistic.length, counts)),
+      ),
       textToImage: meanOf(ranked.map(({ counts }) => expectedRecalls(counts.length, [1]))),
     },
     optimistic: {
@@ -144,7 +158,10 @@ function summarize(protocol: Protocol, folds: Fold[], ranked: FoldRanks[], texts
 }
 
 function tied(ranks: { pessimistic: Int32Array; optimistic: Int32Array }): number {
-  return ranks.pessimistic.reduce((count, rank, query) => count + (rank === ranks.optimistic[query] ? 0 : 1), 0);
+  return ranks.pessimistic.reduce(
+    (count, rank, query) => count + (rank === ranks.optimistic[query] ? 0 : 1),
+    0,
+  );
 }
 
 function sum(values: number[]): number {

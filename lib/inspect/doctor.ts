@@ -1,9 +1,10 @@
 /** What is installed, found, built and usable on this machine, and what to do about the rest. */
 import { existsSync, readFileSync } from 'node:fs';
 import { access, constants, statfs } from 'node:fs/promises';
-import { availableParallelism, homedir, totalmem } from 'node:os';
+import { homedir, totalmem } from 'node:os';
 import path from 'node:path';
 import { binding, packageRoot } from '../binding.js';
+import { usableCores } from '../device.js';
 import { probeFfmpeg } from './probe-ffmpeg.js';
 
 export interface Finding {
@@ -25,7 +26,13 @@ export interface Diagnosis {
 
 /** build/setup.json as set-up writes it. */
 interface SetupState {
-  readonly libtorch?: { readonly folder: string; readonly version: string; readonly cuda: boolean; readonly from: string; readonly ways?: readonly string[] };
+  readonly libtorch?: {
+    readonly folder: string;
+    readonly version: string;
+    readonly cuda: boolean;
+    readonly from: string;
+    readonly ways?: readonly string[];
+  };
   readonly ffmpeg?: { readonly path: string; readonly version: string; readonly from: string } | null;
 }
 
@@ -34,7 +41,16 @@ const oldestNode = [20, 17] as const;
 /** Looks at everything; throws nothing. */
 export async function diagnose(): Promise<Diagnosis> {
   const state = readSetupState();
-  const findings = [nodeFinding(), libtorchFinding(state), ...addonFindings(), threadsFinding(), memoryFinding(), await sharpFinding(), await ffmpegFinding(state), await cacheFinding()];
+  const findings = [
+    nodeFinding(),
+    libtorchFinding(state),
+    ...addonFindings(),
+    threadsFinding(),
+    memoryFinding(),
+    await sharpFinding(),
+    await ffmpegFinding(state),
+    await cacheFinding(),
+  ];
   return { ok: findings.every((finding) => finding.state !== 'missing'), findings };
 }
 
@@ -50,14 +66,32 @@ function nodeFinding(): Finding {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
   const fits = major > oldestNode[0] || (major === oldestNode[0] && minor >= oldestNode[1]);
   const found = `Node ${process.versions.node}, Node-API ${process.versions['napi']}`;
-  return fits ? good('node', found) : { name: 'node', state: 'missing', found, advice: `Use Node ${oldestNode.join('.')} or later, 22 or 24.` };
+  return fits
+    ? good('node', found)
+    : {
+        name: 'node',
+        state: 'missing',
+        found,
+        advice: `Use Node ${oldestNode.join('.')} or later, 22 or 24.`,
+      };
 }
 
 function libtorchFinding({ libtorch }: SetupState): Finding {
-  if (libtorch === undefined) return { name: 'libtorch', state: 'missing', found: 'set-up has not run here', advice: 'Run `npm run setup` in the package folder; COTS_LIBTORCH names a libtorch of your own.' };
+  if (libtorch === undefined)
+    return {
+      name: 'libtorch',
+      state: 'missing',
+      found: 'set-up has not run here',
+      advice: 'Run `npm run setup` in the package folder; COTS_LIBTORCH names a libtorch of your own.',
+    };
   const found = `${libtorch.version} (${libtorch.cuda ? 'CUDA' : 'CPU'}) in ${libtorch.folder}, from ${libtorch.from}`;
   if (existsSync(path.join(libtorch.folder, 'lib'))) return good('libtorch', found);
-  return { name: 'libtorch', state: 'missing', found: `${found}, which is gone`, advice: 'Run `npm run setup`: it looks for libtorch again and rebuilds.' };
+  return {
+    name: 'libtorch',
+    state: 'missing',
+    found: `${found}, which is gone`,
+    advice: 'Run `npm run setup`: it looks for libtorch again and rebuilds.',
+  };
 }
 
 function addonFindings(): Finding[] {
@@ -68,22 +102,39 @@ function addonFindings(): Finding[] {
       good('addon', `loads, linked to libtorch ${libtorch}${cuda ? ' with CUDA' : ''}`),
       cpu.features.includes('avx2')
         ? good('cpu', `${cpu.capability}: ${features}`)
-        : { name: 'cpu', state: 'warning', found: `${cpu.capability}: ${features === '' ? 'no vector features' : features}`, advice: 'Without AVX2 everything works, several times slower.' },
+        : {
+            name: 'cpu',
+            state: 'warning',
+            found: `${cpu.capability}: ${features === '' ? 'no vector features' : features}`,
+            advice: 'Without AVX2 everything works, several times slower.',
+          },
     ];
   } catch (error) {
-    return [{ name: 'addon', state: 'missing', found: (error as Error).message, advice: 'Run `npm run setup` in the package folder; it names what it lacks.' }];
+    return [
+      {
+        name: 'addon',
+        state: 'missing',
+        found: (error as Error).message,
+        advice: 'Run `npm run setup` in the package folder; it names what it lacks.',
+      },
+    ];
   }
 }
 
 function threadsFinding(): Finding {
   const pool = process.env['UV_THREADPOOL_SIZE'];
-  return good('threads', `${availableParallelism()} cores usable${pool === undefined ? '' : `, UV_THREADPOOL_SIZE ${pool}`}`);
+  return good(
+    'threads',
+    `${usableCores()} cores usable${pool === undefined ? '' : `, UV_THREADPOOL_SIZE ${pool}`}`,
+  );
 }
 
 function memoryFinding(): Finding {
   const gibibytes = totalmem() / 2 ** 30;
   const found = `${gibibytes.toFixed(1)} GiB`;
-  return gibibytes >= 4 ? good('memory', found) : { name: 'memory', state: 'warning', found, advice: 'The demo wants 4 GiB: use smaller sizes.' };
+  return gibibytes >= 4
+    ? good('memory', found)
+    : { name: 'memory', state: 'warning', found, advice: 'The demo wants 4 GiB: use smaller sizes.' };
 }
 
 async function sharpFinding(): Promise<Finding> {
@@ -91,14 +142,25 @@ async function sharpFinding(): Promise<Finding> {
     const { default: sharp } = await import('sharp');
     return good('sharp', `${sharp.versions.sharp}, libvips ${sharp.versions.vips}`);
   } catch (error) {
-    return { name: 'sharp', state: 'missing', found: (error as Error).message.split('\n')[0] as string, advice: 'Run `npm install --include=optional sharp`: its platform package carries libvips.' };
+    return {
+      name: 'sharp',
+      state: 'missing',
+      found: (error as Error).message.split('\n')[0] as string,
+      advice: 'Run `npm install --include=optional sharp`: its platform package carries libvips.',
+    };
   }
 }
 
 async function ffmpegFinding({ ffmpeg }: SetupState): Promise<Finding> {
   const found = await probeFfmpeg(ffmpeg?.path);
   if (found !== undefined) return good('ffmpeg', `${found.version} at ${found.path} (${found.from})`);
-  return { name: 'ffmpeg', state: 'warning', found: 'none that runs', advice: 'Only video needs it: run `npm run setup`, install it (apt-get install -y ffmpeg), or set COTS_FFMPEG.' };
+  return {
+    name: 'ffmpeg',
+    state: 'warning',
+    found: 'none that runs',
+    advice:
+      'Only video needs it: run `npm run setup`, install it (apt-get install -y ffmpeg), or set COTS_FFMPEG.',
+  };
 }
 
 async function cacheFinding(): Promise<Finding> {
@@ -110,7 +172,12 @@ async function cacheFinding(): Promise<Finding> {
     const { bavail, bsize } = await statfs(folder);
     return good('cache', `${folder}, ${((bavail * bsize) / 2 ** 30).toFixed(1)} GiB free`);
   } catch {
-    return { name: 'cache', state: 'warning', found: `${folder} cannot be written`, advice: 'Change its permissions, or set COTS_CACHE to a folder of yours.' };
+    return {
+      name: 'cache',
+      state: 'warning',
+      found: `${folder} cannot be written`,
+      advice: 'Change its permissions, or set COTS_CACHE to a folder of yours.',
+    };
   }
 }
 

@@ -16,7 +16,14 @@ const milliseconds = 10_000;
 /** The first that runs; undefined when none does. `cached` is the path that set-up noted. */
 export async function probeFfmpeg(cached: string | undefined): Promise<Ffmpeg | undefined> {
   const named = process.env['COTS_FFMPEG'];
-  const candidates: [string | undefined, string][] = named === undefined ? [[bundled(), 'ffmpeg-static'], ['ffmpeg', 'PATH'], [cached, 'set-up']] : [[named, 'COTS_FFMPEG']];
+  const candidates: [string | undefined, string][] =
+    named === undefined
+      ? [
+          [bundled(), 'ffmpeg-static'],
+          ['ffmpeg', 'PATH'],
+          [cached, 'set-up'],
+        ]
+      : [[named, 'COTS_FFMPEG']];
   for (const [file, from] of candidates) {
     const version = file === undefined ? undefined : await versionOf(file);
     if (file !== undefined && version !== undefined) return { path: file, version, from };

@@ -36,7 +36,10 @@ export const modelFiles = {
 const resampleNumbers: Readonly<Record<ResizeFilter, number>> = { lanczos: 1, bilinear: 2, bicubic: 3 };
 
 /** The contents of the two files, as JSON text. */
-export function describeModel({ config, image, text }: ModelDescription): { config: string; preprocessor: string } {
+export function describeModel({ config, image, text }: ModelDescription): {
+  config: string;
+  preprocessor: string;
+} {
   const { image: vision, text: language } = config;
   const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
   return {
@@ -126,7 +129,9 @@ export async function readModelDescription(directory: string): Promise<ModelDesc
   });
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
-    throw new CheckpointError(`Expected ${configFile} to describe a model, got at ${issue?.path.join('.')}: ${issue?.message}. Restore the file from its source.`);
+    throw new CheckpointError(
+      `Expected ${configFile} to describe a model, got at ${issue?.path.join('.')}: ${issue?.message}. Restore the file from its source.`,
+    );
   }
 
   return {
@@ -140,7 +145,13 @@ export async function readModelDescription(directory: string): Promise<ModelDesc
   };
 }
 
-function towerSizes(tower: Fields): { width: number; layers: number; heads: number; mlpRatio: number; layerNormEps: number } {
+function towerSizes(tower: Fields): {
+  width: number;
+  layers: number;
+  heads: number;
+  mlpRatio: number;
+  layerNormEps: number;
+} {
   const width = tower.number('hidden_size');
   return {
     width,
@@ -156,21 +167,32 @@ export async function readImageRules(file: string, fallback?: ImageRules): Promi
   const fields = new Fields(file, await readJson(file));
   const absent = (key: string): boolean => fallback !== undefined && fields.value(key) === undefined;
   const normalizes = fields.value('do_normalize') !== false;
-  const channels = (key: string, rule: [number, number, number] | undefined, off: number): [number, number, number] => {
+  const channels = (
+    key: string,
+    rule: [number, number, number] | undefined,
+    off: number,
+  ): [number, number, number] => {
     if (!normalizes) return [off, off, off];
     return absent(key) && rule !== undefined ? rule : fields.channels(key);
   };
   return {
     mean: channels('image_mean', fallback?.mean, 0),
     std: channels('image_std', fallback?.std, 1),
-    filter: absent('resample') && fallback !== undefined ? fallback.filter : filterOf(file, fields.number('resample')),
+    filter:
+      absent('resample') && fallback !== undefined
+        ? fallback.filter
+        : filterOf(file, fields.number('resample')),
   };
 }
 
 function filterOf(file: string, resample: number): ResizeFilter {
-  const filter = (Object.keys(resampleNumbers) as ResizeFilter[]).find((name) => resampleNumbers[name] === resample);
+  const filter = (Object.keys(resampleNumbers) as ResizeFilter[]).find(
+    (name) => resampleNumbers[name] === resample,
+  );
   if (filter === undefined) {
-    throw new CheckpointError(`Expected "resample" in ${file} to be 1 (lanczos), 2 (bilinear) or 3 (bicubic), got ${resample}.`);
+    throw new CheckpointError(
+      `Expected "resample" in ${file} to be 1 (lanczos), 2 (bilinear) or 3 (bicubic), got ${resample}.`,
+    );
   }
 
   return filter;
@@ -183,7 +205,9 @@ export class Fields {
 
   constructor(file: string, value: unknown) {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      throw new CheckpointError(`Expected ${file} to hold a JSON object, got ${JSON.stringify(value)?.slice(0, 60)}.`);
+      throw new CheckpointError(
+        `Expected ${file} to hold a JSON object, got ${JSON.stringify(value)?.slice(0, 60)}.`,
+      );
     }
 
     this.#file = file;
@@ -213,11 +237,14 @@ export class Fields {
 
   channels(key: string): [number, number, number] {
     const value = this.#value[key];
-    if (!Array.isArray(value) || value.length !== 3 || !value.every(Number.isFinite)) throw this.#wrong(key, 'three numbers');
+    if (!Array.isArray(value) || value.length !== 3 || !value.every(Number.isFinite))
+      throw this.#wrong(key, 'three numbers');
     return value as [number, number, number];
   }
 
   #wrong(key: string, rule: string): CheckpointError {
-    return new CheckpointError(`Expected "${key}" in ${this.#file} to be ${rule}, got ${JSON.stringify(this.#value[key])}. Restore the file from its source.`);
+    return new CheckpointError(
+      `Expected "${key}" in ${this.#file} to be ${rule}, got ${JSON.stringify(this.#value[key])}. Restore the file from its source.`,
+    );
   }
 }

@@ -1,57 +1,15 @@
 /** The public model: load, embed, save. Legend: n items, D embedding, B batch. */
-import type { Matrix, NativeModel } from '../binding.js';
+import type { Matrix } from '../binding.js';
 import * as check from '../checks.js';
 import type { ModelConfig, ModelConfigInput } from '../config/schema.js';
-import type { Device, Precision } from '../device.js';
-import { CotsError, OptionError } from '../errors.js';
 import { cleanCaption } from '../data/text/clean.js';
-import type { TextTokenizer } from '../data/text/tokenizer.js';
+import { CotsError, OptionError } from '../errors.js';
 import { callSite, fromSite, PendingCalls } from '../native-call.js';
-import type { ModelDescription } from './config-file.js';
+import type { CotsParts, CreateOptions, EmbedOptions, LoadOptions, VideoEmbeddings } from './cots-options.js';
 import { type EmbeddedBatch, embedStream, type Item } from './embed-stream.js';
 import { type ImageInput, imageViews } from './image-input.js';
-import { createParts, loadParts } from './model-parts.js';
 import { writeModelFolder } from './model-folder.js';
-
-export interface LoadOptions {
-  /** @default 'cpu' */
-  readonly device?: Device;
-  /** @default 'float32' on a CPU */
-  readonly precision?: Precision;
-  /** Threads of native work. @default the cores this process may use */
-  readonly threads?: number;
-  readonly signal?: AbortSignal;
-}
-
-export interface CreateOptions {
-  /** Seed of the random weights. @default 0 */
-  readonly seed?: number;
-  /** @default 'cpu' */
-  readonly device?: Device;
-}
-
-export interface EmbedOptions {
-  /** Items a native call takes; bounds memory, changes no vector. @default 32 images, 256 texts */
-  readonly batchSize?: number;
-  readonly signal?: AbortSignal;
-}
-
-/** Per-video means, their frames, and where each video's frames begin. */
-export interface VideoEmbeddings {
-  videos: Matrix;
-  frames: Matrix;
-  /** n + 1 row numbers into `frames`. */
-  offsets: Uint32Array;
-  /** Seconds, one a frame. */
-  timestamps: Float64Array;
-}
-
-/** What a `Cots` is made of. */
-export interface CotsParts {
-  readonly description: ModelDescription;
-  readonly tokenizer: TextTokenizer;
-  readonly native: Promise<NativeModel>;
-}
+import { createParts, loadParts } from './model-parts.js';
 
 const defaultImageBatch = 32;
 const defaultTextBatch = 256;
@@ -109,10 +67,12 @@ export class Cots {
     const site = callSite(this.embedImages);
     return fromSite(site, async () => {
       const { batchSize, signal } = this.#options('embedImages', options, defaultImageBatch);
-      if (!Array.isArray(images)) throw new OptionError(`Expected \`images\` to be an array, got ${check.show(images)}.`);
+      if (!Array.isArray(images))
+        throw new OptionError(`Expected \`images\` to be an array, got ${check.show(images)}.`);
       const dimension = this.#dimension('image');
       const rows = emptyMatrix(images.length, dimension);
-      const views = (begin: number): Promise<Uint8Array> => this.#views(images.slice(begin, begin + batchSize), begin);
+      const views = (begin: number): Promise<Uint8Array> =>
+        this.#views(images.slice(begin, begin + batchSize), begin);
       let next = images.length > 0 ? views(0) : undefined;
       for (let begin = 0; begin < images.length; begin += batchSize) {
         const pixels = await (next as Promise<Uint8Array>);
@@ -132,9 +92,11 @@ export class Cots {
     const site = callSite(this.embedTexts);
     return fromSite(site, async () => {
       const { batchSize, signal } = this.#options('embedTexts', options, defaultTextBatch);
-      if (!Array.isArray(texts)) throw new OptionError(`Expected \`texts\` to be an array, got ${check.show(texts)}.`);
+      if (!Array.isArray(texts))
+        throw new OptionError(`Expected \`texts\` to be an array, got ${check.show(texts)}.`);
       for (const [index, text] of texts.entries()) {
-        if (typeof text !== 'string') throw new OptionError(`Expected \`texts[${index}]\` to be a text, got ${check.show(text)}.`);
+        if (typeof text !== 'string')
+          throw new OptionError(`Expected \`texts[${index}]\` to be a text, got ${check.show(text)}.`);
       }
 
       const dimension = this.#dimension('text');
@@ -149,12 +111,19 @@ export class Cots {
   }
 
   /** Not in this version. */
-  async embedVideos(_videos: readonly string[], _options?: { frames?: number; fps?: number }): Promise<VideoEmbeddings> {
+  async embedVideos(
+    _videos: readonly string[],
+    _options?: { frames?: number; fps?: number },
+  ): Promise<VideoEmbeddings> {
     throw notImplemented('embedVideos');
   }
 
   /** Not in this version. */
-  async attention(_image: ImageInput, _text: string, _options?: object): Promise<{ map: Float32Array; grid: [rows: number, columns: number]; score: number }> {
+  async attention(
+    _image: ImageInput,
+    _text: string,
+    _options?: object,
+  ): Promise<{ map: Float32Array; grid: [rows: number, columns: number]; score: number }> {
     throw notImplemented('attention');
   }
 
@@ -190,7 +159,10 @@ export class Cots {
   /** Frees the weights. Pending and later calls reject `ERR_COTS_DISPOSED`. A second call does nothing. */
   dispose(): void {
     if (!this.#calls.dispose()) return;
-    this.#parts.native.then((model) => model.dispose(), () => {});
+    this.#parts.native.then(
+      (model) => model.dispose(),
+      () => {},
+    );
   }
 
   /** Width of the rows of `embedImages` or `embedTexts`. */
@@ -198,7 +170,11 @@ export class Cots {
     return this.config.embedDim === 0 ? this.config[side].width : this.config.embedDim;
   }
 
-  #options(where: string, options: EmbedOptions | undefined, batch: number): { batchSize: number; signal: AbortSignal | undefined } {
+  #options(
+    where: string,
+    options: EmbedOptions | undefined,
+    batch: number,
+  ): { batchSize: number; signal: AbortSignal | undefined } {
     this.#calls.check();
     check.options(where, options, ['batchSize', 'signal']);
     return {
@@ -213,14 +189,21 @@ export class Cots {
 
   #embedPixels(pixels: Uint8Array, count: number, signal: AbortSignal | undefined): Promise<Float32Array> {
     const { mean, std } = this.#parts.description.image;
-    return this.#calls.run(signal, async (cancel) => (await this.#parts.native).embedImages({ pixels, count, mean, std, cancel }));
+    return this.#calls.run(signal, async (cancel) =>
+      (await this.#parts.native).embedImages({ pixels, count, mean, std, cancel }),
+    );
   }
 
   #embedWords(texts: readonly string[], signal: AbortSignal | undefined): Promise<Float32Array> {
     const { description, tokenizer } = this.#parts;
     const { clean, maxWords, maxLength } = description.text;
-    const { ids, lengths } = tokenizer.encodeBatch(texts.map((text) => cleanCaption(text, clean, maxWords)), maxLength);
-    return this.#calls.run(signal, async (cancel) => (await this.#parts.native).embedTexts({ ids, lengths, cancel }));
+    const { ids, lengths } = tokenizer.encodeBatch(
+      texts.map((text) => cleanCaption(text, clean, maxWords)),
+      maxLength,
+    );
+    return this.#calls.run(signal, async (cancel) =>
+      (await this.#parts.native).embedTexts({ ids, lengths, cancel }),
+    );
   }
 }
 
@@ -229,5 +212,8 @@ function emptyMatrix(rows: number, columns: number): Matrix {
 }
 
 function notImplemented(name: string): CotsError {
-  return new CotsError('ERR_COTS_NOT_IMPLEMENTED', `Expected a call of this version, got \`${name}\`, which it does not have yet.`);
+  return new CotsError(
+    'ERR_COTS_NOT_IMPLEMENTED',
+    `Expected a call of this version, got \`${name}\`, which it does not have yet.`,
+  );
 }

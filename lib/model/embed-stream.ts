@@ -25,7 +25,10 @@ export interface StreamModel {
 }
 
 /** Batch k + 1 is read and decoded while batch k is embedded. */
-export async function* embedStream(stream: AsyncIterable<Item>, model: StreamModel): AsyncGenerator<EmbeddedBatch, void, undefined> {
+export async function* embedStream(
+  stream: AsyncIterable<Item>,
+  model: StreamModel,
+): AsyncGenerator<EmbeddedBatch, void, undefined> {
   let pending: Promise<EmbeddedBatch> | undefined;
   for await (const items of batches(stream, model)) {
     const next = embedBatch(items, model, pending);
@@ -37,7 +40,10 @@ export async function* embedStream(stream: AsyncIterable<Item>, model: StreamMod
   if (pending !== undefined) yield await pending;
 }
 
-async function* batches(stream: AsyncIterable<Item>, model: StreamModel): AsyncGenerator<Item[], void, undefined> {
+async function* batches(
+  stream: AsyncIterable<Item>,
+  model: StreamModel,
+): AsyncGenerator<Item[], void, undefined> {
   if (typeof stream?.[Symbol.asyncIterator] !== 'function') {
     throw new OptionError(`Expected \`stream\` to be an async iterable of items, got ${check.show(stream)}.`);
   }
@@ -62,14 +68,24 @@ async function* batches(stream: AsyncIterable<Item>, model: StreamModel): AsyncG
 
 /** Rows of a batch are of one width, so images and texts of a model without projection do not share a batch. */
 function widthOf(item: Item, model: StreamModel): number | undefined {
-  if (typeof item?.id !== 'string') throw new OptionError(`Expected each item of the stream to have a text \`id\`, got ${check.show(item?.id)}.`);
+  if (typeof item?.id !== 'string')
+    throw new OptionError(
+      `Expected each item of the stream to have a text \`id\`, got ${check.show(item?.id)}.`,
+    );
   if ('image' in item) return model.dimensions.image;
   return 'text' in item ? model.dimensions.text : undefined;
 }
 
-type Prepared = { item: Item; pixels: Uint8Array } | { item: Item; text: string } | { item: Item; error: CotsError };
+type Prepared =
+  | { item: Item; pixels: Uint8Array }
+  | { item: Item; text: string }
+  | { item: Item; error: CotsError };
 
-async function embedBatch(items: Item[], model: StreamModel, previous: Promise<unknown> | undefined): Promise<EmbeddedBatch> {
+async function embedBatch(
+  items: Item[],
+  model: StreamModel,
+  previous: Promise<unknown> | undefined,
+): Promise<EmbeddedBatch> {
   const prepared = await Promise.all(items.map((item) => prepare(item, model)));
   await previous;
   model.signal?.throwIfAborted();
@@ -85,7 +101,9 @@ async function embedBatch(items: Item[], model: StreamModel, previous: Promise<u
   return {
     ids: items.filter((item) => rows.has(item)).map(({ id }) => id),
     vectors: stack(items, rows, images.length > 0 ? model.dimensions.image : model.dimensions.text),
-    errors: prepared.flatMap((one) => ('error' in one ? [{ id: one.item.id, code: one.error.code, message: one.error.message }] : [])),
+    errors: prepared.flatMap((one) =>
+      'error' in one ? [{ id: one.item.id, code: one.error.code, message: one.error.message }] : [],
+    ),
   };
 }
 
@@ -93,8 +111,14 @@ async function prepare(item: Item, model: StreamModel): Promise<Prepared> {
   try {
     if ('image' in item) return { item, pixels: await model.views(item.image) };
     if ('text' in item && typeof item.text === 'string') return { item, text: item.text };
-    if ('video' in item) throw new CotsError('ERR_COTS_NOT_IMPLEMENTED', 'Expected an image or a text, got a video, which this version cannot embed yet.');
-    throw new OptionError(`Expected item '${item.id}' to have an \`image\` or a \`text\`, got ${check.show('text' in item ? item.text : item)}.`);
+    if ('video' in item)
+      throw new CotsError(
+        'ERR_COTS_NOT_IMPLEMENTED',
+        'Expected an image or a text, got a video, which this version cannot embed yet.',
+      );
+    throw new OptionError(
+      `Expected item '${item.id}' to have an \`image\` or a \`text\`, got ${check.show('text' in item ? item.text : item)}.`,
+    );
   } catch (error) {
     if (error instanceof CotsError && error.code !== 'ERR_COTS_DISPOSED') return { item, error };
     throw error;
@@ -110,7 +134,8 @@ function pack(parts: readonly Uint8Array[]): Uint8Array {
 
 function spread(data: Float32Array, owners: readonly { item: Item }[], rows: Map<Item, Float32Array>): void {
   const width = data.length / owners.length;
-  for (const [index, { item }] of owners.entries()) rows.set(item, data.subarray(index * width, (index + 1) * width));
+  for (const [index, { item }] of owners.entries())
+    rows.set(item, data.subarray(index * width, (index + 1) * width));
 }
 
 function stack(items: readonly Item[], rows: Map<Item, Float32Array>, width: number): Matrix {

@@ -41,24 +41,42 @@ export async function readText(file: string): Promise<string> {
 }
 
 /** Reads a JSON object; `code` is the error code of a file that is not one. */
-export async function readJson(file: string, code: 'ERR_COTS_CHECKPOINT' | 'ERR_COTS_DATA' = 'ERR_COTS_CHECKPOINT'): Promise<unknown> {
+export async function readJson(
+  file: string,
+  code: 'ERR_COTS_CHECKPOINT' | 'ERR_COTS_DATA' = 'ERR_COTS_CHECKPOINT',
+): Promise<unknown> {
   const content = await readText(file);
   try {
     return JSON.parse(content);
   } catch (error) {
-    throw new CotsError(code, `Expected ${file} to be JSON, got: ${(error as Error).message}. Restore the file from its source.`, {
-      cause: error,
-    });
+    throw new CotsError(
+      code,
+      `Expected ${file} to be JSON, got: ${(error as Error).message}. Restore the file from its source.`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 
 /** Makes a directory and its parents; failures are `ERR_COTS_FILE`. */
 export async function makeDirectory(directory: string): Promise<void> {
   try {
-    await mkdir(directory, { recursive: true });
+    await makeWithParents(directory);
   } catch (error) {
     throw fileError(error, 'make the directory', directory);
   }
+}
+
+/** Not mkdir's `recursive`: Node 20 retries forever where a file system answers ENOENT below a folder that is there, as /proc does. */
+async function makeWithParents(directory: string): Promise<void> {
+  const made = await mkdir(directory).catch((error: NodeJS.ErrnoException) => error);
+  if (!(made instanceof Error)) return;
+  if (made.code === 'EEXIST' && (await kindOf(directory)) === 'directory') return;
+  const parent = path.dirname(directory);
+  if (made.code !== 'ENOENT' || (await kindOf(parent)) !== undefined) throw made;
+  await makeWithParents(parent);
+  await mkdir(directory);
 }
 
 /** Writes a file beside its place, syncs it and renames it. */
@@ -88,7 +106,10 @@ export async function replaceFile(file: string, fill: (temporary: string) => Pro
 }
 
 /** Fills a new folder beside its place, syncs every file in it and renames it; an older folder of that name is replaced. */
-export async function replaceFolder(folder: string, fill: (temporary: string) => Promise<void>): Promise<void> {
+export async function replaceFolder(
+  folder: string,
+  fill: (temporary: string) => Promise<void>,
+): Promise<void> {
   const temporary = unfinishedName(folder);
   await makeDirectory(path.dirname(folder));
   try {
@@ -112,15 +133,48 @@ export async function replaceFolder(folder: string, fill: (temporary: string) =>
   }
 }
 
+/** Fills a temporary folder with the files named, syncs them and moves them into a directory that exists; nothing is moved when one cannot be. */
+export async function replaceFiles(
+  directory: string,
+  names: readonly string[],
+  fill: (temporary: string) => Promise<void>,
+): Promise<void> {
+  const temporary = path.join(directory, `${unfinishedMark}${randomBytes(4).toString('hex')}`);
+  try {
+    await mkdir(temporary);
+    await fill(temporary);
+    for (const name of names) {
+      const target = path.join(directory, name);
+      if ((await kindOf(target)) === 'directory')
+        throw new CotsError(
+          'ERR_COTS_FILE',
+          `Expected to write the file ${target}, got a directory of that name. Move it away.`,
+        );
+      await sync(path.join(temporary, name));
+    }
+
+    for (const name of names) await rename(path.join(temporary, name), path.join(directory, name));
+    await sync(directory);
+  } catch (error) {
+    throw fileError(error, 'write into', directory);
+  } finally {
+    await rm(temporary, { recursive: true, force: true }).catch(() => {});
+  }
+}
+
 function unfinishedName(target: string): string {
-  return path.join(path.dirname(target), `${unfinishedMark}${path.basename(target)}-${randomBytes(4).toString('hex')}`);
+  return path.join(
+    path.dirname(target),
+    `${unfinishedMark}${path.basename(target)}-${randomBytes(4).toString('hex')}`,
+  );
 }
 
 /** Deletes what a crash left unfinished in a directory. */
 export async function removeUnfinished(directory: string): Promise<void> {
   const names = await readdir(directory).catch(() => []);
   for (const name of names) {
-    if (name.startsWith(unfinishedMark)) await rm(path.join(directory, name), { recursive: true, force: true });
+    if (name.startsWith(unfinishedMark))
+      await rm(path.join(directory, name), { recursive: true, force: true });
   }
 }
 

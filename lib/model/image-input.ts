@@ -10,7 +10,12 @@ export type { ImageInput } from '../data/decode.js';
 /**
  * uint8 [n, size, size, 3]; the aspect is not kept. Throws the first failure with the index of its image, counted from `first`.
  */
-export async function imageViews(images: readonly ImageInput[], first: number, size: number, filter: ResizeFilter): Promise<Uint8Array> {
+export async function imageViews(
+  images: readonly ImageInput[],
+  first: number,
+  size: number,
+  filter: ResizeFilter,
+): Promise<Uint8Array> {
   const decoded = await Promise.all(images.map((image, index) => decodeAt(image, first + index)));
   const [views] = await binding().makeViews({
     images: decoded.map((image) => ({ ...image, transform: wholeImage(image.width, image.height) })),

@@ -51,14 +51,30 @@ export async function importHuggingFace(options: ImportOptions): Promise<ImportR
       pool: 'cls',
       embedDim: 0,
     });
-    const maxLength = check.integer('textMaxLength', options.textMaxLength ?? Math.min(defaultTextLength, config.text.maxPositions), 3, config.text.maxPositions);
+    const maxLength = check.integer(
+      'textMaxLength',
+      options.textMaxLength ?? Math.min(defaultTextLength, config.text.maxPositions),
+      3,
+      config.text.maxPositions,
+    );
     const tokenizer = await TextTokenizer.load(text);
-    const description: ModelDescription = { config, image: await imageRules(image), text: { maxLength, clean: 'none', maxWords: 0 } };
+    const description: ModelDescription = {
+      config,
+      image: await imageRules(image),
+      text: { maxLength, clean: 'none', maxWords: 0 },
+    };
     let unused: string[] = [];
     await writeModelFolder(out, description, tokenizer, async (file) => {
-      const found = await binding().importHuggingFace({ config: nativeModelConfig(config), imageFile, textFile, out: file });
+      const found = await binding().importHuggingFace({
+        config: nativeModelConfig(config),
+        imageFile,
+        textFile,
+        out: file,
+      });
       if (found.missing.length > 0) {
-        throw new CheckpointError(`Expected ${imageFile} and ${textFile} to hold all tensors of the towers, they lack ${found.missing.slice(0, 5).join(', ')}${found.missing.length > 5 ? ` and ${found.missing.length - 5} more` : ''}. Use the files of a whole ViT and BERT.`);
+        throw new CheckpointError(
+          `Expected ${imageFile} and ${textFile} to hold all tensors of the towers, they lack ${found.missing.slice(0, 5).join(', ')}${found.missing.length > 5 ? ` and ${found.missing.length - 5} more` : ''}. Use the files of a whole ViT and BERT.`,
+        );
       }
 
       unused = found.unused;
@@ -70,25 +86,39 @@ export async function importHuggingFace(options: ImportOptions): Promise<ImportR
 async function weightsFile(folder: string): Promise<string> {
   const file = path.join(folder, modelFiles.weights);
   if ((await kindOf(file)) === 'file') return file;
-  const convert = "Convert it with transformers: `AutoModel.from_pretrained(FOLDER).save_pretrained(FOLDER, safe_serialization=True)`.";
+  const convert =
+    'Convert it with transformers: `AutoModel.from_pretrained(FOLDER).save_pretrained(FOLDER, safe_serialization=True)`.';
   if (await exists(path.join(folder, 'pytorch_model.bin'))) {
-    throw new CheckpointError(`Expected ${folder} to hold model.safetensors, got pytorch_model.bin, a pickle, which can run code when it is read and is never opened here. ${convert}`);
+    throw new CheckpointError(
+      `Expected ${folder} to hold model.safetensors, got pytorch_model.bin, a pickle, which can run code when it is read and is never opened here. ${convert}`,
+    );
   }
 
   if (await exists(path.join(folder, `${modelFiles.weights}.index.json`))) {
-    throw new CotsError('ERR_COTS_NOT_IMPLEMENTED', `Expected ${folder} to hold one model.safetensors, got shards. Save it in one piece: max_shard_size='100GB' in save_pretrained.`);
+    throw new CotsError(
+      'ERR_COTS_NOT_IMPLEMENTED',
+      `Expected ${folder} to hold one model.safetensors, got shards. Save it in one piece: max_shard_size='100GB' in save_pretrained.`,
+    );
   }
 
-  throw new CheckpointError(`Expected ${folder} to hold model.safetensors, found none. Name the folder that transformers' save_pretrained wrote.`);
+  throw new CheckpointError(
+    `Expected ${folder} to hold model.safetensors, found none. Name the folder that transformers' save_pretrained wrote.`,
+  );
 }
 
-async function readConfig(folder: string, modelType: string, must: Readonly<Record<string, unknown>>): Promise<Fields> {
+async function readConfig(
+  folder: string,
+  modelType: string,
+  must: Readonly<Record<string, unknown>>,
+): Promise<Fields> {
   const file = path.join(folder, 'config.json');
   const fields = new Fields(file, await readJson(file));
   for (const [key, value] of Object.entries({ model_type: modelType, hidden_act: 'gelu', ...must })) {
     const found = fields.value(key);
     if (found !== value && (found !== undefined || key === 'model_type')) {
-      throw new CheckpointError(`Expected "${key}" in ${file} to be ${String(value)}, got ${JSON.stringify(found)}. Only plain ViT and BERT can be brought in.`);
+      throw new CheckpointError(
+        `Expected "${key}" in ${file} to be ${String(value)}, got ${JSON.stringify(found)}. Only plain ViT and BERT can be brought in.`,
+      );
     }
   }
 
@@ -117,7 +147,13 @@ async function languageSizes(folder: string) {
   };
 }
 
-function sizes(fields: Fields): { width: number; layers: number; heads: number; mlpRatio: number; layerNormEps: number } {
+function sizes(fields: Fields): {
+  width: number;
+  layers: number;
+  heads: number;
+  mlpRatio: number;
+  layerNormEps: number;
+} {
   const width = fields.number('hidden_size');
   return {
     width,

@@ -5,7 +5,7 @@ import path from 'node:path';
 import type { TextTokenizer } from '../data/text/tokenizer.js';
 import { CheckpointError } from '../errors.js';
 import { describeModel, type ModelDescription, modelFiles } from './config-file.js';
-import { exists, hashFile, kindOf, replaceFile, replaceFolder, writeFileAtomic } from './files.js';
+import { exists, hashFile, kindOf, replaceFiles, replaceFolder } from './files.js';
 
 /** SHA-256 over the names and hashes of the four files: the identity of a model, wherever its folder lies. */
 export async function hashModel(directory: string): Promise<string> {
@@ -22,7 +22,9 @@ export async function hashModel(directory: string): Promise<string> {
 export async function checkModelFolder(directory: string): Promise<void> {
   const kind = await kindOf(directory);
   if (kind !== 'directory') {
-    throw new CheckpointError(`Expected a model folder at ${directory}, got ${kind ?? 'nothing'}. Name the folder that holds ${modelFiles.config}.`);
+    throw new CheckpointError(
+      `Expected a model folder at ${directory}, got ${kind ?? 'nothing'}. Name the folder that holds ${modelFiles.config}.`,
+    );
   }
 
   const missing: string[] = [];
@@ -31,12 +33,18 @@ export async function checkModelFolder(directory: string): Promise<void> {
   }
 
   if (missing.length > 0) {
-    throw new CheckpointError(`Expected the model folder ${directory} to hold ${Object.values(modelFiles).join(', ')}, it lacks ${missing.join(', ')}. Name a complete folder, such as RUN/latest or RUN/checkpoints/step-NNNNNNNN.`);
+    throw new CheckpointError(
+      `Expected the model folder ${directory} to hold ${Object.values(modelFiles).join(', ')}, it lacks ${missing.join(', ')}. Name a complete folder, such as RUN/latest or RUN/checkpoints/step-NNNNNNNN.`,
+    );
   }
 }
 
 /** The small files of a model folder: everything but the weights. */
-export async function writeModelText(directory: string, description: ModelDescription, tokenizer: TextTokenizer): Promise<void> {
+export async function writeModelText(
+  directory: string,
+  description: ModelDescription,
+  tokenizer: TextTokenizer,
+): Promise<void> {
   const { config, preprocessor } = describeModel(description);
   await writeFile(path.join(directory, modelFiles.config), config);
   await writeFile(path.join(directory, modelFiles.preprocessor), preprocessor);
@@ -44,8 +52,8 @@ export async function writeModelText(directory: string, description: ModelDescri
 }
 
 /**
- * Writes a model folder. A new folder appears whole; in one that exists each file is replaced whole, the others stay.
- * `saveWeights` writes model.safetensors to the path it is given.
+ * Writes a model folder. A new folder appears whole; in one that exists the four files are written beside and moved over the
+ * old ones when all are complete, other files stay. `saveWeights` writes model.safetensors to the path it is given.
  */
 export async function writeModelFolder(
   directory: string,
@@ -53,19 +61,12 @@ export async function writeModelFolder(
   tokenizer: TextTokenizer,
   saveWeights: (file: string) => Promise<void>,
 ): Promise<void> {
-  if (!(await exists(directory))) {
-    await replaceFolder(directory, async (temporary) => {
-      await writeModelText(temporary, description, tokenizer);
-      await saveWeights(path.join(temporary, modelFiles.weights));
-    });
-    return;
-  }
-
-  const { config, preprocessor } = describeModel(description);
-  await replaceFile(path.join(directory, modelFiles.weights), saveWeights);
-  await writeFileAtomic(path.join(directory, modelFiles.tokenizer), tokenizerText(tokenizer));
-  await writeFileAtomic(path.join(directory, modelFiles.preprocessor), preprocessor);
-  await writeFileAtomic(path.join(directory, modelFiles.config), config);
+  const fill = async (temporary: string): Promise<void> => {
+    await writeModelText(temporary, description, tokenizer);
+    await saveWeights(path.join(temporary, modelFiles.weights));
+  };
+  if (await exists(directory)) await replaceFiles(directory, Object.values(modelFiles), fill);
+  else await replaceFolder(directory, fill);
 }
 
 function tokenizerText(tokenizer: TextTokenizer): string {

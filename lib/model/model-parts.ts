@@ -11,7 +11,7 @@ import { continuation, specialWords } from '../data/text/tokenizer-json.js';
 import { resolveDevice, resolvePrecision, resolveThreads } from '../device.js';
 import { CheckpointError } from '../errors.js';
 import { modelFiles, readModelDescription } from './config-file.js';
-import type { CotsParts, CreateOptions, LoadOptions } from './cots.js';
+import type { CotsParts, CreateOptions, LoadOptions } from './cots-options.js';
 import { checkModelFolder } from './model-folder.js';
 
 /** Reads a model folder; the weights are loaded when this resolves. */
@@ -24,11 +24,17 @@ export async function loadParts(directory: string, options: LoadOptions): Promis
   const tokenizer = await TextTokenizer.load(path.join(directory, modelFiles.tokenizer));
   const { vocabSize } = description.config.text;
   if (tokenizer.vocabSize > vocabSize) {
-    throw new CheckpointError(`Expected ${path.join(directory, modelFiles.tokenizer)} to have at most the model's ${vocabSize} words, got ${tokenizer.vocabSize}. Restore the tokenizer that belongs to the model.`);
+    throw new CheckpointError(
+      `Expected ${path.join(directory, modelFiles.tokenizer)} to have at most the model's ${vocabSize} words, got ${tokenizer.vocabSize}. Restore the tokenizer that belongs to the model.`,
+    );
   }
 
   const config = nativeModelConfig(description.config);
-  const native = await binding().loadModel({ config, file: path.join(directory, modelFiles.weights), threads });
+  const native = await binding().loadModel({
+    config,
+    file: path.join(directory, modelFiles.weights),
+    threads,
+  });
   return { description, tokenizer, native: Promise.resolve(native) };
 }
 
@@ -40,7 +46,11 @@ export async function createParts(input: ModelConfigInput, options: CreateOption
   const defaults = configSchema.parse({});
   const rules = captionRules(defaults);
   const { mean, std } = defaults.data.imageNorm;
-  const native = await binding().createModel({ config: nativeModelConfig(config), seed, threads: resolveThreads(undefined) });
+  const native = await binding().createModel({
+    config: nativeModelConfig(config),
+    seed,
+    threads: resolveThreads(undefined),
+  });
   return {
     description: {
       config,
@@ -54,6 +64,12 @@ export async function createParts(input: ModelConfigInput, options: CreateOption
 
 /** The special words, then printable ASCII: as the start of a word and inside one. */
 function letters(size: number): string[] {
-  const printable = Array.from({ length: 94 }, (_, index) => String.fromCharCode(33 + index)).filter((letter) => letter === letter.toLowerCase());
-  return [...Object.values(specialWords), ...printable, ...printable.map((letter) => `${continuation}${letter}`)].slice(0, size);
+  const printable = Array.from({ length: 94 }, (_, index) => String.fromCharCode(33 + index)).filter(
+    (letter) => letter === letter.toLowerCase(),
+  );
+  return [
+    ...Object.values(specialWords),
+    ...printable,
+    ...printable.map((letter) => `${continuation}${letter}`),
+  ].slice(0, size);
 }

@@ -8,7 +8,16 @@ import type { Cots } from '../model/cots.js';
 import type { Item } from '../model/embed-stream.js';
 import { kindOf, readText } from '../model/files.js';
 import { hashModel } from '../model/model-folder.js';
-import { beginEmbeddings, concatenateRows, endEmbeddings, type Entry, finishedRows, inputHash, type Modality, writePartition } from './embeddings.js';
+import {
+  beginEmbeddings,
+  type Entry,
+  endEmbeddings,
+  finishedRows,
+  inputHash,
+  type Modality,
+  writePartition,
+} from './embeddings.js';
+import { concatenateRows } from './read-embeddings.js';
 
 const imageEndings = new Set(['.jpg', '.jpeg', '.png', '.webp', '.gif', '.tif', '.tiff', '.avif']);
 const partitionRows = 10_000;
@@ -20,7 +29,9 @@ export async function readInput(input: string, modality: Modality, split: string
   if (modality === 'image' && (await isPlainFolder(input))) return readImageFolder(input);
   const { entries } = await openDataset(input, { split });
   if (modality === 'image') {
-    return entries.flatMap(({ id, image, captions }) => (image === undefined ? [] : [{ id, image, caption: captions[0] ?? '' }]));
+    return entries.flatMap(({ id, image, captions }) =>
+      image === undefined ? [] : [{ id, image, caption: captions[0] ?? '' }],
+    );
   }
 
   return entries.flatMap(({ id, image = '', captions }) =>
@@ -35,14 +46,18 @@ async function readLines(file: string): Promise<Entry[]> {
 }
 
 async function isPlainFolder(input: string): Promise<boolean> {
-  return (await kindOf(input)) === 'directory' && (await kindOf(path.join(input, 'manifest.jsonl'))) === undefined;
+  return (
+    (await kindOf(input)) === 'directory' && (await kindOf(path.join(input, 'manifest.jsonl'))) === undefined
+  );
 }
 
 async function readImageFolder(folder: string): Promise<Entry[]> {
   const names = await readdir(folder, { recursive: true });
   const images = names.filter((name) => imageEndings.has(path.extname(name).toLowerCase())).sort();
   if (images.length === 0) {
-    throw new DataError(`Expected ${folder} to hold images (${[...imageEndings].join(', ')}), found none. Name another folder, or a manifest.`);
+    throw new DataError(
+      `Expected ${folder} to hold images (${[...imageEndings].join(', ')}), found none. Name another folder, or a manifest.`,
+    );
   }
 
   return images.map((name) => ({ id: name, image: path.join(folder, name), caption: '' }));
@@ -68,11 +83,20 @@ export interface EmbedSummary {
 }
 
 /** Embeds entries into a folder; an entry that cannot be embedded is reported and left out. */
-export async function embedInto(model: Cots, entries: readonly Entry[], options: EmbedInputOptions): Promise<EmbedSummary> {
+export async function embedInto(
+  model: Cots,
+  entries: readonly Entry[],
+  options: EmbedInputOptions,
+): Promise<EmbedSummary> {
   const { modality, out, modelPath } = options;
   const dimension = model.config.embedDim === 0 ? model.config[modality].width : model.config.embedDim;
   const partitions = Math.max(1, Math.ceil(entries.length / partitionRows));
-  const plan = { model: { path: path.resolve(modelPath), hash: await hashModel(modelPath) }, dimension, partitions, inputHash: inputHash(entries, partitionRows) };
+  const plan = {
+    model: { path: path.resolve(modelPath), hash: await hashModel(modelPath) },
+    dimension,
+    partitions,
+    inputHash: inputHash(entries, partitionRows),
+  };
   const manifest = await beginEmbeddings(out, modality, plan);
   const errors: EmbedSummary['errors'][number][] = [];
   let rows = 0;
@@ -106,13 +130,17 @@ async function embedPartition(
 ): Promise<{ vectors: Matrix[]; kept: Entry[]; errors: EmbedSummary['errors'][number][] }> {
   const byId = new Map(part.map((entry, index) => [String(index), entry]));
   async function* items(): AsyncGenerator<Item> {
-    for (const [id, entry] of byId) yield modality === 'image' ? { id, image: entry.image } : { id, text: entry.caption };
+    for (const [id, entry] of byId)
+      yield modality === 'image' ? { id, image: entry.image } : { id, text: entry.caption };
   }
 
   const vectors: Matrix[] = [];
   const kept: Entry[] = [];
   const errors: EmbedSummary['errors'][number][] = [];
-  const embedOptions = { ...(batchSize === undefined ? {} : { batchSize }), ...(signal === undefined ? {} : { signal }) };
+  const embedOptions = {
+    ...(batchSize === undefined ? {} : { batchSize }),
+    ...(signal === undefined ? {} : { signal }),
+  };
   for await (const batch of model.embed(items(), embedOptions)) {
     vectors.push(batch.vectors);
     for (const id of batch.ids) kept.push(byId.get(id) as Entry);

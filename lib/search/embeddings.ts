@@ -4,7 +4,6 @@
  * not at all; a run that was stopped goes on with the first partition that is missing.
  */
 import { createHash } from 'node:crypto';
-import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { asyncBufferFromFile, parquetReadObjects } from 'hyparquet';
 import { parquetWriteBuffer } from 'hyparquet-writer';
@@ -38,14 +37,21 @@ export interface EmbeddingsManifest {
   readonly dtype: 'float32';
   readonly normalized: true;
   /** Partitions and input rows of each modality present; rows that could not be embedded are left out of the files. */
-  readonly modalities: Partial<Record<Modality, { partitions: number; inputHash: string; rows: number; complete: boolean }>>;
+  readonly modalities: Partial<
+    Record<Modality, { partitions: number; inputHash: string; rows: number; complete: boolean }>
+  >;
   readonly created: string;
 }
 
 const layout = { image: ['img_emb', 'img_emb'], text: ['text_emb', 'text_emb'] } as const;
 
 /** The files of one partition. `index` is zero-padded to the digits of the partition count. */
-function partitionFiles(directory: string, modality: Modality, index: number, partitions: number): { npy: string; parquet: string } {
+export function partitionFiles(
+  directory: string,
+  modality: Modality,
+  index: number,
+  partitions: number,
+): { npy: string; parquet: string } {
   const number = String(index).padStart(String(Math.max(partitions - 1, 0)).length, '0');
   const [folder, stem] = layout[modality];
   return {
@@ -72,14 +78,20 @@ export async function beginEmbeddings(
     await removeUnfinished(path.join(directory, folder));
   }
 
-  const found = (await exists(path.join(directory, 'manifest.json'))) ? await readEmbeddingsManifest(directory) : undefined;
+  const found = (await exists(path.join(directory, 'manifest.json')))
+    ? await readEmbeddingsManifest(directory)
+    : undefined;
   if (found !== undefined && found.model.hash !== plan.model.hash) {
-    throw new DataError(`Expected ${directory} to hold vectors of the model ${plan.model.path}, got those of ${found.model.path} (another hash). Use another --out.`);
+    throw new DataError(
+      `Expected ${directory} to hold vectors of the model ${plan.model.path}, got those of ${found.model.path} (another hash). Use another --out.`,
+    );
   }
 
   const other = Object.entries(found?.modalities ?? {}).find(([, part]) => part.inputHash !== plan.inputHash);
   if (other !== undefined) {
-    throw new DataError(`Expected ${directory} to be empty or of the same input, got the ${other[0]} vectors of another one. Use another --out.`);
+    throw new DataError(
+      `Expected ${directory} to be empty or of the same input, got the ${other[0]} vectors of another one. Use another --out.`,
+    );
   }
 
   const manifest: EmbeddingsManifest = {
@@ -100,10 +112,18 @@ export async function beginEmbeddings(
 }
 
 /** Marks a modality as complete, with the rows that its files hold. */
-export async function endEmbeddings(directory: string, manifest: EmbeddingsManifest, modality: Modality, rows: number): Promise<void> {
+export async function endEmbeddings(
+  directory: string,
+  manifest: EmbeddingsManifest,
+  modality: Modality,
+  rows: number,
+): Promise<void> {
   const part = manifest.modalities[modality];
   if (part === undefined) return;
-  await writeManifest(directory, { ...manifest, modalities: { ...manifest.modalities, [modality]: { ...part, rows, complete: true } } });
+  await writeManifest(directory, {
+    ...manifest,
+    modalities: { ...manifest.modalities, [modality]: { ...part, rows, complete: true } },
+  });
 }
 
 async function writeManifest(directory: string, manifest: EmbeddingsManifest): Promise<void> {
@@ -120,19 +140,36 @@ export async function writePartition(
 ): Promise<void> {
   const files = partitionFiles(directory, modality, at.index, at.partitions);
   await writeNpy(files.npy, vectors);
-  const column = (name: string, data: string[]): { name: string; data: string[]; type: 'STRING' } => ({ name, data, type: 'STRING' });
+  const column = (name: string, data: string[]): { name: string; data: string[]; type: 'STRING' } => ({
+    name,
+    data,
+    type: 'STRING',
+  });
   const parquet = parquetWriteBuffer({
     columnData: [
-      column('image_path', entries.map(({ image }) => image)),
-      column('caption', entries.map(({ caption }) => caption)),
-      column('id', entries.map(({ id }) => id)),
+      column(
+        'image_path',
+        entries.map(({ image }) => image),
+      ),
+      column(
+        'caption',
+        entries.map(({ caption }) => caption),
+      ),
+      column(
+        'id',
+        entries.map(({ id }) => id),
+      ),
     ],
   });
   await writeFileAtomic(files.parquet, new Uint8Array(parquet));
 }
 
 /** Rows of a finished partition; undefined when it is missing or torn. */
-export async function finishedRows(directory: string, modality: Modality, at: { index: number; partitions: number }): Promise<number | undefined> {
+export async function finishedRows(
+  directory: string,
+  modality: Modality,
+  at: { index: number; partitions: number },
+): Promise<number | undefined> {
   const files = partitionFiles(directory, modality, at.index, at.partitions);
   if (!(await exists(files.npy)) || !(await exists(files.parquet))) return undefined;
   try {
@@ -146,66 +183,25 @@ export async function finishedRows(directory: string, modality: Modality, at: { 
 
 /** Reads and checks `manifest.json`. */
 export async function readEmbeddingsManifest(directory: string): Promise<EmbeddingsManifest> {
-  const manifest = (await readJson(path.join(directory, 'manifest.json'), 'ERR_COTS_DATA')) as EmbeddingsManifest;
+  const manifest = (await readJson(
+    path.join(directory, 'manifest.json'),
+    'ERR_COTS_DATA',
+  )) as EmbeddingsManifest;
   if (manifest?.format !== 'cots-embeddings' || manifest.version !== 1) {
-    throw new DataError(`Expected ${directory} to hold embeddings of format cots-embeddings 1, got ${manifest?.format} ${manifest?.version}. Make them with \`cots embed\`.`);
+    throw new DataError(
+      `Expected ${directory} to hold embeddings of format cots-embeddings 1, got ${manifest?.format} ${manifest?.version}. Make them with \`cots embed\`.`,
+    );
   }
 
   return manifest;
 }
 
-/** Reads all vectors of a modality (the only one present, else images) and what their rows are about. */
-export async function readEmbeddings(
-  directory: string,
-  modality?: Modality,
-): Promise<{ manifest: EmbeddingsManifest; modality: Modality; vectors: Matrix; entries: Entry[] }> {
-  const manifest = await readEmbeddingsManifest(directory);
-  const chosen = modality ?? (manifest.modalities.image === undefined ? 'text' : 'image');
-  const part = manifest.modalities[chosen];
-  if (part === undefined || !part.complete) {
-    const state = part === undefined ? 'none' : 'an unfinished run';
-    throw new DataError(`Expected ${directory} to hold complete ${chosen} vectors, got ${state}. Run \`cots embed ${chosen}s\` to its end first.`);
-  }
-
-  const matrices: Matrix[] = [];
-  const entries: Entry[] = [];
-  for (let index = 0; index < part.partitions; index++) {
-    const files = partitionFiles(directory, chosen, index, part.partitions);
-    const matrix = await readNpy(files.npy);
-    const rows = await readEntries(files.parquet);
-    if (rows.length !== matrix.shape[0] || matrix.shape[1] !== manifest.dimension) {
-      throw new DataError(`Expected ${files.npy} to be [${rows.length}, ${manifest.dimension}] as its metadata and manifest say, got [${matrix.shape.join(', ')}]. Embed again.`);
-    }
-
-    matrices.push(matrix);
-    for (const row of rows) entries.push(row);
-  }
-
-  return { manifest, modality: chosen, vectors: concatenateRows(matrices, manifest.dimension), entries };
-}
-
-async function readEntries(file: string): Promise<Entry[]> {
+/** The rows of a metadata file. */
+export async function readEntries(file: string): Promise<Entry[]> {
   const rows = await parquetReadObjects({ file: await asyncBufferFromFile(file) });
-  return rows.map((row) => ({ id: String(row['id']), image: String(row['image_path'] ?? ''), caption: String(row['caption'] ?? '') }));
-}
-
-/** Stacks matrices of equal width. */
-export function concatenateRows(matrices: readonly Matrix[], columns: number): Matrix {
-  const only = matrices[0];
-  if (matrices.length === 1 && only !== undefined) return only;
-  const rows = matrices.reduce((sum, { shape }) => sum + shape[0], 0);
-  const data = new Float32Array(rows * columns);
-  let offset = 0;
-  for (const matrix of matrices) {
-    data.set(matrix.data, offset);
-    offset += matrix.data.length;
-  }
-
-  return { data, shape: [rows, columns] };
-}
-
-/** Whether a folder holds embeddings (img_emb or text_emb). */
-export async function isEmbeddings(directory: string): Promise<boolean> {
-  const names: string[] = await readdir(directory).catch(() => []);
-  return names.includes('img_emb') || names.includes('text_emb');
+  return rows.map((row) => ({
+    id: String(row['id']),
+    image: String(row['image_path'] ?? ''),
+    caption: String(row['caption'] ?? ''),
+  }));
 }

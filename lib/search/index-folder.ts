@@ -7,8 +7,9 @@ import { pipeline } from 'node:stream/promises';
 import type { Matrix } from '../binding.js';
 import { DataError } from '../errors.js';
 import { fileError, kindOf, readJson, replaceFolder } from '../model/files.js';
-import { type Entry, isEmbeddings, type Modality, type ModelMark, readEmbeddings } from './embeddings.js';
+import type { Entry, Modality, ModelMark } from './embeddings.js';
 import { bytesOf, readFloats } from './npy.js';
+import { isEmbeddings, readEmbeddings } from './read-embeddings.js';
 
 export interface IndexManifest {
   readonly format: 'cots-index';
@@ -30,7 +31,11 @@ export interface LoadedIndex {
 }
 
 /** Makes an index of a folder of embeddings; an index at `out` is replaced, anything else there is refused. */
-export async function buildIndex(embeddings: string, out: string, modality?: Modality): Promise<IndexManifest> {
+export async function buildIndex(
+  embeddings: string,
+  out: string,
+  modality?: Modality,
+): Promise<IndexManifest> {
   const found = await readEmbeddings(embeddings, modality);
   await refuseForeign(out);
   const manifest: IndexManifest = {
@@ -61,24 +66,35 @@ async function refuseForeign(out: string): Promise<void> {
   const kind = await kindOf(out);
   if (kind === undefined) return;
   if (kind === 'directory' && (await kindOf(path.join(out, 'vectors.bin'))) === 'file') return;
-  throw new DataError(`Expected --out to be a new folder or an index to replace, got ${out}, which is neither. Name another.`);
+  throw new DataError(
+    `Expected --out to be a new folder or an index to replace, got ${out}, which is neither. Name another.`,
+  );
 }
 
 /** Loads an index folder or a folder of embeddings. */
 export async function loadIndex(directory: string): Promise<LoadedIndex> {
   if (await isEmbeddings(directory)) {
     const found = await readEmbeddings(directory);
-    return { model: found.manifest.model, modality: found.modality, vectors: found.vectors, entries: found.entries };
+    return {
+      model: found.manifest.model,
+      modality: found.modality,
+      vectors: found.vectors,
+      entries: found.entries,
+    };
   }
 
   const file = path.join(directory, 'manifest.json');
   if ((await kindOf(file)) !== 'file') {
-    throw new DataError(`Expected ${directory} to be an index or a folder of embeddings, found no manifest.json. Make one with \`cots index\` or \`cots embed\`.`);
+    throw new DataError(
+      `Expected ${directory} to be an index or a folder of embeddings, found no manifest.json. Make one with \`cots index\` or \`cots embed\`.`,
+    );
   }
 
   const manifest = (await readJson(file, 'ERR_COTS_DATA')) as IndexManifest;
   if (manifest?.format !== 'cots-index' || manifest.version !== 1) {
-    throw new DataError(`Expected ${file} to be of format cots-index 1, got ${manifest?.format} ${manifest?.version}. Make it again with \`cots index\`.`);
+    throw new DataError(
+      `Expected ${file} to be of format cots-index 1, got ${manifest?.format} ${manifest?.version}. Make it again with \`cots index\`.`,
+    );
   }
 
   return readIndex(directory, manifest);
@@ -88,11 +104,20 @@ async function readIndex(directory: string, manifest: IndexManifest): Promise<Lo
   const { rows, dimension, dtype, model, modality } = manifest;
   const vectorsFile = path.join(directory, 'vectors.bin');
   const want = rows * dimension * (dtype === 'float32' ? 4 : 2);
-  const size = await stat(vectorsFile).then((found) => found.size, (error) => Promise.reject(fileError(error, 'read', vectorsFile)));
-  if (size !== want) throw new DataError(`Expected ${vectorsFile} to have ${want} bytes as its manifest says, got ${size}. Make the index again.`);
+  const size = await stat(vectorsFile).then(
+    (found) => found.size,
+    (error) => Promise.reject(fileError(error, 'read', vectorsFile)),
+  );
+  if (size !== want)
+    throw new DataError(
+      `Expected ${vectorsFile} to have ${want} bytes as its manifest says, got ${size}. Make the index again.`,
+    );
   const data = await readFloats(vectorsFile, dtype, rows * dimension, 0);
   const entries = await readIds(path.join(directory, 'ids.jsonl'));
-  if (entries.length !== rows) throw new DataError(`Expected ids.jsonl in ${directory} to have ${rows} lines, got ${entries.length}. Make the index again.`);
+  if (entries.length !== rows)
+    throw new DataError(
+      `Expected ids.jsonl in ${directory} to have ${rows} lines, got ${entries.length}. Make the index again.`,
+    );
   return { model, modality, vectors: { data, shape: [rows, dimension] }, entries };
 }
 
@@ -105,7 +130,11 @@ async function readIds(file: string): Promise<Entry[]> {
       entries.push({ id: String(id), image: image ?? '', caption: caption ?? '' });
     }
   } catch (error) {
-    if (error instanceof SyntaxError) throw new DataError(`Expected line ${entries.length + 1} of ${file} to be JSON, got: ${error.message}.`, { cause: error });
+    if (error instanceof SyntaxError)
+      throw new DataError(
+        `Expected line ${entries.length + 1} of ${file} to be JSON, got: ${error.message}.`,
+        { cause: error },
+      );
     throw fileError(error, 'read', file);
   }
 

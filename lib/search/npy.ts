@@ -57,7 +57,8 @@ export async function readNpyShape(file: string): Promise<NpyShape> {
   return withFile(file, async (handle) => {
     const start = Buffer.alloc(12);
     await handle.read(start, 0, 12, 0);
-    if (start.toString('latin1', 0, 6) !== magic) throw new DataError(`Expected ${file} to be a .npy file, got other bytes.`);
+    if (start.toString('latin1', 0, 6) !== magic)
+      throw new DataError(`Expected ${file} to be a .npy file, got other bytes.`);
     const wide = (start[6] as number) > 1;
     const length = wide ? start.readUInt32LE(8) : start.readUInt16LE(8);
     const offset = (wide ? 12 : 10) + length;
@@ -67,14 +68,19 @@ export async function readNpyShape(file: string): Promise<NpyShape> {
     const dtype = /'descr':\s*'<f([24])'/.exec(text)?.[1];
     const shape = /'shape':\s*\((\d+),\s*(\d+)\)/.exec(text);
     if (dtype === undefined || shape === null || !/'fortran_order':\s*False/.test(text)) {
-      throw new DataError(`Expected ${file} to hold a C-ordered float32 or float16 matrix, got ${text.trim()}.`);
+      throw new DataError(
+        `Expected ${file} to hold a C-ordered float32 or float16 matrix, got ${text.trim()}.`,
+      );
     }
 
     const rows = Number(shape[1]);
     const columns = Number(shape[2]);
     const want = offset + rows * columns * Number(dtype);
     const { size } = await handle.stat();
-    if (size < want) throw new DataError(`Expected ${file} to have ${want} bytes, got ${size}: it is cut short. Embed again.`);
+    if (size < want)
+      throw new DataError(
+        `Expected ${file} to have ${want} bytes, got ${size}: it is cut short. Embed again.`,
+      );
     return { dtype: dtype === '4' ? 'float32' : 'float16', shape: [rows, columns], offset };
   });
 }
@@ -86,13 +92,26 @@ export async function readNpy(file: string): Promise<Matrix> {
 }
 
 /** Reads `count` floats at `offset`, as float32. */
-export async function readFloats(file: string, dtype: 'float32' | 'float16', count: number, offset: number): Promise<Float32Array> {
+export async function readFloats(
+  file: string,
+  dtype: 'float32' | 'float16',
+  count: number,
+  offset: number,
+): Promise<Float32Array> {
   return withFile(file, async (handle) => {
     const size = dtype === 'float32' ? 4 : 2;
     const bytes = Buffer.from(new ArrayBuffer(count * size));
     for (let begin = 0; begin < bytes.length; ) {
-      const { bytesRead } = await handle.read(bytes, begin, Math.min(bytes.length - begin, 1 << 26), offset + begin);
-      if (bytesRead === 0) throw new DataError(`Expected ${file} to have ${offset + bytes.length} bytes, it ended at ${offset + begin}.`);
+      const { bytesRead } = await handle.read(
+        bytes,
+        begin,
+        Math.min(bytes.length - begin, 1 << 26),
+        offset + begin,
+      );
+      if (bytesRead === 0)
+        throw new DataError(
+          `Expected ${file} to have ${offset + bytes.length} bytes, it ended at ${offset + begin}.`,
+        );
       begin += bytesRead;
     }
 

@@ -40,7 +40,8 @@ export async function writeCheckpoint(
     await writeModelText(temporary, parts.description, parts.tokenizer);
     await parts.trainer.save({ directory: temporary });
     const sizes: Record<string, number> = {};
-    for (const name of [...Object.values(modelFiles), stateFile]) sizes[name] = (await stat(path.join(temporary, name))).size;
+    for (const name of [...Object.values(modelFiles), stateFile])
+      sizes[name] = (await stat(path.join(temporary, name))).size;
     const json = { format: 'cots-checkpoint', version: 1, ...state, sizes };
     await writeFile(path.join(temporary, trainerFile), `${JSON.stringify(json, null, 2)}\n`);
   });
@@ -50,18 +51,29 @@ export async function writeCheckpoint(
 export async function readCheckpoint(directory: string): Promise<CheckpointState> {
   const file = path.join(directory, trainerFile);
   if ((await kindOf(file)) !== 'file') {
-    throw new CheckpointError(`Expected a checkpoint at ${directory}, found no ${trainerFile}. Name RUN/checkpoints/step-NNNNNNNN, or use --resume latest.`);
+    throw new CheckpointError(
+      `Expected a checkpoint at ${directory}, found no ${trainerFile}. Name RUN/checkpoints/step-NNNNNNNN, or use --resume latest.`,
+    );
   }
 
-  const found = (await readJson(file)) as (CheckpointState & { format?: string; version?: number; sizes?: Record<string, number> }) | null;
+  const found = (await readJson(file)) as
+    | (CheckpointState & { format?: string; version?: number; sizes?: Record<string, number> })
+    | null;
   if (found?.format !== 'cots-checkpoint' || found.version !== 1 || found.sizes === undefined) {
-    throw new CheckpointError(`Expected ${file} to be of format cots-checkpoint 1, got ${found?.format} ${found?.version}. Use a checkpoint of this version.`);
+    throw new CheckpointError(
+      `Expected ${file} to be of format cots-checkpoint 1, got ${found?.format} ${found?.version}. Use a checkpoint of this version.`,
+    );
   }
 
   for (const [name, want] of Object.entries(found.sizes)) {
-    const size = await stat(path.join(directory, name)).then((entry) => entry.size, () => undefined);
+    const size = await stat(path.join(directory, name)).then(
+      (entry) => entry.size,
+      () => undefined,
+    );
     if (size !== want) {
-      throw new CheckpointError(`Expected ${path.join(directory, name)} to have ${want} bytes, got ${size ?? 'no file'}: the checkpoint is torn. Use an older one.`);
+      throw new CheckpointError(
+        `Expected ${path.join(directory, name)} to have ${want} bytes, got ${size ?? 'no file'}: the checkpoint is torn. Use an older one.`,
+      );
     }
   }
 
@@ -85,14 +97,23 @@ const freeKeys = [
 export function checkSameConfig(directory: string, found: TrainConfig, wanted: TrainConfig): void {
   const a = flatten(found);
   const b = flatten(wanted);
-  const differing = [...new Set([...a.keys(), ...b.keys()])].filter((key) => a.get(key) !== b.get(key) && !freeKeys.some((free) => free.test(key)));
+  const differing = [...new Set([...a.keys(), ...b.keys()])].filter(
+    (key) => a.get(key) !== b.get(key) && !freeKeys.some((free) => free.test(key)),
+  );
   if (differing.length === 0) return;
   const list = differing.slice(0, 8).map((key) => `${key} (checkpoint ${a.get(key)}, run ${b.get(key)})`);
   const more = differing.length > 8 ? ` and ${differing.length - 8} more` : '';
-  throw new CheckpointError(`Expected the checkpoint ${directory} to be of the same config, it differs in ${list.join(', ')}${more}. Set these keys back, or start a new run from its weights with train.init=${directory}.`);
+  throw new CheckpointError(
+    `Expected the checkpoint ${directory} to be of the same config, it differs in ${list.join(', ')}${more}. Set these keys back, or start a new run from its weights with train.init=${directory}.`,
+  );
 }
 
 function flatten(value: unknown, prefix = ''): Map<string, string> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return new Map([[prefix, JSON.stringify(value)]]);
-  return new Map(Object.entries(value).flatMap(([key, child]) => [...flatten(child, prefix === '' ? key : `${prefix}.${key}`)]));
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    return new Map([[prefix, JSON.stringify(value)]]);
+  return new Map(
+    Object.entries(value).flatMap(([key, child]) => [
+      ...flatten(child, prefix === '' ? key : `${prefix}.${key}`),
+    ]),
+  );
 }

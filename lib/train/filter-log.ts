@@ -30,5 +30,10 @@ export interface ScoredPair {
 /** Every pair of a step with what the filter decided, from the step on at which it is active; `ids` in batch order. */
 export function scoredPairs(metrics: NativeStepMetrics, ids: readonly string[]): ScoredPair[] {
   if (!metrics.filterActive) return [];
-  return ids.map((id, row) => ({ id, score: metrics.scores[row] as number, kept: metrics.kept[row] !== 0, step: metrics.step }));
+  return ids.map((id, row) => ({
+    id,
+    score: metrics.scores[row] as number,
+    kept: metrics.kept[row] !== 0,
+    step: metrics.step,
+  }));
 }

@@ -8,11 +8,11 @@ import { totalSteps } from '../config/plan.js';
 import type { TrainConfig, TrainConfigInput } from '../config/schema.js';
 import { pairLoader } from '../data/loaders.js';
 import type { ManifestEntry } from '../data/manifest.js';
-import { epochLength, type Cursor } from '../data/sampler.js';
+import { type Cursor, epochLength } from '../data/sampler.js';
 import { CaptionEncoder, captionRules, textTokenizerFor } from '../data/text/captions.js';
 import { TextTokenizer } from '../data/text/tokenizer.js';
 import { captionsOf, openSources, type TrainingSet } from '../data/training-set.js';
-import { CheckpointError } from '../errors.js';
+import { CheckpointError, CotsError } from '../errors.js';
 import { type ModelDescription, modelFiles } from '../model/config-file.js';
 import { BatchSource } from './batch-source.js';
 import { type CheckpointState, checkSameConfig, readCheckpoint } from './checkpoint.js';
@@ -34,7 +34,11 @@ export interface PreparedRun {
   readonly validation: readonly ManifestEntry[];
   readonly data: CheckpointState['data'];
   /** Where the run stands when it begins. */
-  readonly start: { readonly step: number; readonly cursor: Cursor | undefined; readonly best: CheckpointState['best'] };
+  readonly start: {
+    readonly step: number;
+    readonly cursor: Cursor | undefined;
+    readonly best: CheckpointState['best'];
+  };
   /** A loader of its own at the start of the data, for filling the queue. */
   openLoader(): BatchSource;
   /** Warnings since the last call. */
@@ -50,7 +54,10 @@ interface Candidate {
 }
 
 /** Throws what `Trainer.create` documents. `resume`: `latest` or a checkpoint folder. */
-export async function prepareRun(input: TrainConfigInput | TrainConfig | string, resume: string | undefined): Promise<PreparedRun> {
+export async function prepareRun(
+  input: TrainConfigInput | TrainConfig | string,
+  resume: string | undefined,
+): Promise<PreparedRun> {
   const config = typeof input === 'string' ? await loadConfig(input) : resolveConfig(input);
   const folder = new RunFolder(config.train.out);
   const warnings: TrainEvent[] = [];
@@ -63,7 +70,10 @@ export async function prepareRun(input: TrainConfigInput | TrainConfig | string,
   const data = fingerprint(set);
   for (const candidate of candidates) checkSameData(candidate, data);
   const tokenizer = await tokenizerOf(config, candidates[0], set);
-  const imageTokenizer = config.loss.weights.cmvm > 0 && config.token.tokenizer !== null ? await readTokenizerFolder(config.token.tokenizer) : null;
+  const imageTokenizer =
+    config.loss.weights.cmvm > 0 && config.token.tokenizer !== null
+      ? await readTokenizerFolder(config.token.tokenizer)
+      : null;
   const steps = totalSteps(config, epochLength(set.entries.length, set.weights)) as number;
   const native = await createNative(config, tokenizer, imageTokenizer, steps);
   const restored = await restore(native, candidates, imageTokenizer, warn);
@@ -71,7 +81,11 @@ export async function prepareRun(input: TrainConfigInput | TrainConfig | string,
   await folder.prepare();
   await folder.writeConfig(config);
 
-  const start = { step: restored?.step ?? 0, cursor: restored?.cursor as Cursor | undefined, best: restored?.best ?? null };
+  const start = {
+    step: restored?.step ?? 0,
+    cursor: restored?.cursor as Cursor | undefined,
+    best: restored?.best ?? null,
+  };
   const captions = new CaptionEncoder(tokenizer, captionRules(config));
   const open = (cursor: Cursor | undefined, badFile: string | null): BatchSource =>
     new BatchSource(pairLoader(config, set, captions, { cursor, badFile }), set.entries);
@@ -93,7 +107,12 @@ export async function prepareRun(input: TrainConfigInput | TrainConfig | string,
 }
 
 /** Checkpoints to try, best first. `latest`: every one that is whole, newest first; a folder: that one alone. */
-async function findCandidates(folder: RunFolder, resume: string, config: TrainConfig, warn: Warn): Promise<Candidate[]> {
+async function findCandidates(
+  folder: RunFolder,
+  resume: string,
+  config: TrainConfig,
+  warn: Warn,
+): Promise<Candidate[]> {
   if (resume !== 'latest') {
     const state = await readCheckpoint(resume);
     checkSameConfig(resume, state.config, config);
@@ -107,30 +126,50 @@ async function findCandidates(folder: RunFolder, resume: string, config: TrainCo
     try {
       found.push({ directory, state: await readCheckpoint(directory) });
     } catch (error) {
-      if (!(error instanceof CheckpointError)) throw error;
+      if (!(error instanceof CotsError && error.code === 'ERR_COTS_CHECKPOINT')) throw error;
       warn('WARN_COTS_TORN_CHECKPOINT', `${directory} is left out: ${error.message}`);
     }
   }
 
-  if (found.length === 0 && steps.length > 0) throw new CheckpointError(`Expected a whole checkpoint in ${folder.directory}, all ${steps.length} are torn. Start anew in another folder.`);
-  if (found.length === 0) warn('WARN_COTS_NO_CHECKPOINT', `${folder.directory} has no checkpoint: the run starts at step 0.`);
+  if (found.length === 0 && steps.length > 0)
+    throw new CheckpointError(
+      `Expected a whole checkpoint in ${folder.directory}, all ${steps.length} are torn. Start anew in another folder.`,
+    );
+  if (found.length === 0)
+    warn('WARN_COTS_NO_CHECKPOINT', `${folder.directory} has no checkpoint: the run starts at step 0.`);
   for (const { directory, state } of found) checkSameConfig(directory, state.config, config);
   return found;
 }
 
 function checkSameData({ directory, state }: Candidate, data: CheckpointState['data']): void {
   if (state.data.hash === data.hash) return;
-  throw new CheckpointError(`Expected data.train to hold the pairs that ${directory} was trained on (${state.data.pairs}), got ${data.pairs} others. Restore the data, or start a new run with train.init=${directory}.`);
+  throw new CheckpointError(
+    `Expected data.train to hold the pairs that ${directory} was trained on (${state.data.pairs}), got ${data.pairs} others. Restore the data, or start a new run with train.init=${directory}.`,
+  );
 }
 
 /** The vocabulary of the checkpoint, of the initial weights, of `data.vocabulary`, or one made from the captions. */
-async function tokenizerOf(config: TrainConfig, candidate: Candidate | undefined, set: TrainingSet): Promise<TextTokenizer> {
-  if (candidate !== undefined) return TextTokenizer.load(path.join(candidate.directory, modelFiles.tokenizer));
+async function tokenizerOf(
+  config: TrainConfig,
+  candidate: Candidate | undefined,
+  set: TrainingSet,
+): Promise<TextTokenizer> {
+  if (candidate !== undefined)
+    return TextTokenizer.load(path.join(candidate.directory, modelFiles.tokenizer));
   return (await initialTokenizer(config)) ?? textTokenizerFor(config, captionsOf(set));
 }
 
-function createNative(config: TrainConfig, tokenizer: TextTokenizer, imageTokenizer: TokenizerFolder | null, steps: number): Promise<NativeTrainer> {
-  const facts = { totalSteps: steps, words: tokenizer.special, codes: imageTokenizer?.config.vocab ?? config.token.vocab };
+function createNative(
+  config: TrainConfig,
+  tokenizer: TextTokenizer,
+  imageTokenizer: TokenizerFolder | null,
+  steps: number,
+): Promise<NativeTrainer> {
+  const facts = {
+    totalSteps: steps,
+    words: tokenizer.special,
+    codes: imageTokenizer?.config.vocab ?? config.token.vocab,
+  };
   return binding().createTrainer({
     config: nativeTrainConfig(config, facts),
     tokenizer: imageTokenizer === null ? null : { config: imageTokenizer.config, file: imageTokenizer.file },
@@ -139,10 +178,17 @@ function createNative(config: TrainConfig, tokenizer: TextTokenizer, imageTokeni
 }
 
 /** Restores the first candidate that can be; the others before it are told as torn. */
-async function restore(native: NativeTrainer, candidates: readonly Candidate[], imageTokenizer: TokenizerFolder | null, warn: Warn): Promise<CheckpointState | undefined> {
+async function restore(
+  native: NativeTrainer,
+  candidates: readonly Candidate[],
+  imageTokenizer: TokenizerFolder | null,
+  warn: Warn,
+): Promise<CheckpointState | undefined> {
   for (const [index, { directory, state }] of candidates.entries()) {
     if (state.tokenizerHash !== (imageTokenizer?.hash ?? null)) {
-      throw new CheckpointError(`Expected token.tokenizer to be the image tokenizer that ${directory} was trained with, its weights differ. Name that one.`);
+      throw new CheckpointError(
+        `Expected token.tokenizer to be the image tokenizer that ${directory} was trained with, its weights differ. Name that one.`,
+      );
     }
 
     try {
@@ -159,7 +205,11 @@ async function restore(native: NativeTrainer, candidates: readonly Candidate[], 
 
 function describe(config: TrainConfig): ModelDescription {
   const { imageNorm, filter } = config.data;
-  return { config: config.model, image: { mean: imageNorm.mean, std: imageNorm.std, filter }, text: captionRules(config) };
+  return {
+    config: config.model,
+    image: { mean: imageNorm.mean, std: imageNorm.std, filter },
+    text: captionRules(config),
+  };
 }
 
 function fingerprint(set: TrainingSet): CheckpointState['data'] {

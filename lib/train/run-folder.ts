@@ -4,7 +4,14 @@ import path from 'node:path';
 import { stringify } from 'yaml';
 import type { TrainConfig } from '../config/schema.js';
 import { ConfigError } from '../errors.js';
-import { fileError, kindOf, makeDirectory, removeUnfinished, unfinishedMark, writeFileAtomic } from '../model/files.js';
+import {
+  fileError,
+  kindOf,
+  makeDirectory,
+  removeUnfinished,
+  unfinishedMark,
+  writeFileAtomic,
+} from '../model/files.js';
 
 export class RunFolder {
   readonly directory: string;
@@ -32,7 +39,9 @@ export class RunFolder {
   async refuseOlderRun(): Promise<void> {
     const [newest] = await this.steps();
     if (newest !== undefined) {
-      throw new ConfigError(`Expected \`train.out\` to be a folder without a run, got ${this.directory}, which has a checkpoint at step ${newest}. Continue it with --resume latest, or set train.out to another folder.`);
+      throw new ConfigError(
+        `Expected \`train.out\` to be a folder without a run, got ${this.directory}, which has a checkpoint at step ${newest}. Continue it with --resume latest, or set train.out to another folder.`,
+      );
     }
   }
 

@@ -1,10 +1,11 @@
 /** The folder of a trained image tokenizer: `dvae.safetensors` and `config.json`. */
+
+import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { NativeTokenizerConfig } from '../binding.js';
 import { CheckpointError } from '../errors.js';
 import { Fields } from '../model/config-file.js';
 import { hashFile, kindOf, readJson, replaceFolder } from '../model/files.js';
-import { writeFile } from 'node:fs/promises';
 
 /** A trained image tokenizer on disk. */
 export interface TokenizerFolder {
@@ -23,13 +24,17 @@ export async function readTokenizerFolder(folder: string): Promise<TokenizerFold
   const configFile = path.join(folder, 'config.json');
   for (const needed of [configFile, file]) {
     if ((await kindOf(needed)) !== 'file') {
-      throw new CheckpointError(`Expected \`token.tokenizer\` to be a folder with config.json and ${weightsName}, found no ${needed}. Train one with \`cots train-tokenizer --config FILE token.tokenizer=${folder}\`.`);
+      throw new CheckpointError(
+        `Expected \`token.tokenizer\` to be a folder with config.json and ${weightsName}, found no ${needed}. Train one with \`cots train-tokenizer --config FILE token.tokenizer=${folder}\`.`,
+      );
     }
   }
 
   const fields = new Fields(configFile, await readJson(configFile));
   if (fields.text('model_type') !== 'cots_dvae') {
-    throw new CheckpointError(`Expected "model_type" in ${configFile} to be cots_dvae, got ${fields.text('model_type')}. Name the folder that \`cots train-tokenizer\` wrote.`);
+    throw new CheckpointError(
+      `Expected "model_type" in ${configFile} to be cots_dvae, got ${fields.text('model_type')}. Name the folder that \`cots train-tokenizer\` wrote.`,
+    );
   }
 
   const config: NativeTokenizerConfig = {

@@ -1,4 +1,6 @@
 /** Training of the image tokenizer, a discrete VAE (SPEC 4.5). Legend: B images, S side. */
+
+import path from 'node:path';
 import { binding, type NativeTokenizerMetrics, type NativeTokenizerTrainer } from '../binding.js';
 import { threadsOf } from '../config/load.js';
 import { nativeTokenizerConfig, nativeTokenizerTrainConfig, tokenizerRun } from '../config/native.js';
@@ -7,10 +9,9 @@ import type { LoadedBatch } from '../data/loader.js';
 import { imageLoader } from '../data/loaders.js';
 import { epochLength } from '../data/sampler.js';
 import { openSources } from '../data/training-set.js';
-import { kindOf } from '../model/files.js';
 import { CotsError, DataError } from '../errors.js';
+import { kindOf } from '../model/files.js';
 import { writeTokenizerFolder } from './tokenizer-folder.js';
-import path from 'node:path';
 
 /** Health of a trained tokenizer, on a batch it was not trained on (SPEC 4.5). */
 export interface TokenizerHealth {
@@ -40,13 +41,19 @@ export function tokenizerSteps(config: TrainConfig, images: number): number {
  * Trains on the images of `data.train` and writes the folder `tokenizer.out`. On abort the step in progress ends and the folder
  * is written as it is; `onStart` is told the number of steps. Throws `ERR_COTS_DATA`, `ERR_COTS_FILE`, `ERR_COTS_NON_FINITE`.
  */
-export async function* trainImageTokenizer(config: TrainConfig, options: { signal?: AbortSignal; onStart?: (steps: number) => void } = {}): AsyncGenerator<TokenizerEvent, void, undefined> {
+export async function* trainImageTokenizer(
+  config: TrainConfig,
+  options: { signal?: AbortSignal; onStart?: (steps: number) => void } = {},
+): AsyncGenerator<TokenizerEvent, void, undefined> {
   const { size, out } = tokenizerRun(config);
   await refuseForeign(out);
   const set = await openSources(config.data.train, 'train', false);
   const total = tokenizerSteps(config, epochLength(set.entries.length, set.weights));
   options.onStart?.(total);
-  const trainer = await binding().createTokenizerTrainer({ config: nativeTokenizerTrainConfig(config, total), threads: threadsOf(config) });
+  const trainer = await binding().createTokenizerTrainer({
+    config: nativeTokenizerTrainConfig(config, total),
+    threads: threadsOf(config),
+  });
   const batches = imageLoader(config, set).batches();
   let pending = batches.next();
   try {
@@ -56,30 +63,70 @@ export async function* trainImageTokenizer(config: TrainConfig, options: { signa
       const { value } = await pending;
       pending = batches.next();
       pending.catch(() => {});
-      last = await trainer.step({ images: value.views[0] as Uint8Array, count: value.size, size, samples: value.samples, cancel: null });
-      if (!Number.isFinite(last.loss)) throw new CotsError('ERR_COTS_NON_FINITE', `Expected a finite loss, got ${last.loss} at step ${last.step}. Lower tokenizer.lr.`);
+      last = await trainer.step({
+        images: value.views[0] as Uint8Array,
+        count: value.size,
+        size,
+        samples: value.samples,
+        cancel: null,
+      });
+      if (!Number.isFinite(last.loss))
+        throw new CotsError(
+          'ERR_COTS_NON_FINITE',
+          `Expected a finite loss, got ${last.loss} at step ${last.step}. Lower tokenizer.lr.`,
+        );
       yield { type: 'step', ...last, images_per_second: (value.size / (performance.now() - start)) * 1000 };
     }
 
     if (last === undefined) return;
     const health = await measure(trainer, (await pending).value, size, last);
-    const training = { steps: last.step, image_size: size, reconstruction: config.tokenizer.reconstruction, ...health };
-    await writeTokenizerFolder(out, nativeTokenizerConfig(config), training, (file) => trainer.save({ file }));
-    yield { type: 'end', step: last.step, reason: last.step >= total ? 'done' : 'aborted', path: out, health };
+    const training = {
+      steps: last.step,
+      image_size: size,
+      reconstruction: config.tokenizer.reconstruction,
+      ...health,
+    };
+    await writeTokenizerFolder(out, nativeTokenizerConfig(config), training, (file) =>
+      trainer.save({ file }),
+    );
+    yield {
+      type: 'end',
+      step: last.step,
+      reason: last.step >= total ? 'done' : 'aborted',
+      path: out,
+      health,
+    };
   } finally {
     await batches.return(undefined as never).catch(() => {});
     trainer.dispose();
   }
 }
 
-async function measure(trainer: NativeTokenizerTrainer, batch: LoadedBatch, size: number, last: NativeTokenizerMetrics): Promise<TokenizerHealth> {
-  const { hard, soft } = await trainer.evaluate({ images: batch.views[0] as Uint8Array, count: batch.size, size });
-  return { hardError: hard, softError: soft, perplexity: last.perplexity, unigramEntropy: last.unigramEntropy, deadCodes: last.deadCodes };
+async function measure(
+  trainer: NativeTokenizerTrainer,
+  batch: LoadedBatch,
+  size: number,
+  last: NativeTokenizerMetrics,
+): Promise<TokenizerHealth> {
+  const { hard, soft } = await trainer.evaluate({
+    images: batch.views[0] as Uint8Array,
+    count: batch.size,
+    size,
+  });
+  return {
+    hardError: hard,
+    softError: soft,
+    perplexity: last.perplexity,
+    unigramEntropy: last.unigramEntropy,
+    deadCodes: last.deadCodes,
+  };
 }
 
 /** The folder is replaced whole, so it must be new, empty of other things, or a tokenizer's. */
 async function refuseForeign(out: string): Promise<void> {
   const kind = await kindOf(out);
   if (kind === undefined || (await kindOf(path.join(out, 'dvae.safetensors'))) === 'file') return;
-  throw new DataError(`Expected tokenizer.out to be a new folder or a tokenizer to replace, got ${out}, which is neither. Set tokenizer.out or token.tokenizer to another folder.`);
+  throw new DataError(
+    `Expected tokenizer.out to be a new folder or a tokenizer to replace, got ${out}, which is neither. Set tokenizer.out or token.tokenizer to another folder.`,
+  );
 }

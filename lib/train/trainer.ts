@@ -5,8 +5,8 @@ import { StateError } from '../errors.js';
 import type { RetrievalResult } from '../evaluate/retrieval.js';
 import { Cots } from '../model/cots.js';
 import { callSite, fromSite, PendingCalls } from '../native-call.js';
-import { prepareRun, type PreparedRun } from './prepare-run.js';
 import type { Metrics } from './metrics.js';
+import { type PreparedRun, prepareRun } from './prepare-run.js';
 import { RunRecorder } from './run-recorder.js';
 import { trainingEvents } from './training-loop.js';
 
@@ -56,7 +56,10 @@ export class Trainer {
    * Reads config, data and vocabulary, allocates the model, and restores a checkpoint if asked.
    * Rejects `ERR_COTS_CONFIG`, `ERR_COTS_DATA`, `ERR_COTS_FILE`, and `ERR_COTS_CHECKPOINT` for a torn checkpoint or one of another config.
    */
-  static async create(config: TrainConfigInput | TrainConfig | string, options?: TrainerOptions): Promise<Trainer> {
+  static async create(
+    config: TrainConfigInput | TrainConfig | string,
+    options?: TrainerOptions,
+  ): Promise<Trainer> {
     const site = callSite(Trainer.create);
     return fromSite(site, async () => {
       check.options('Trainer.create', options, ['resume']);
@@ -86,7 +89,11 @@ export class Trainer {
   async *#iterate(site: Error, signal: AbortSignal | undefined): AsyncGenerator<TrainEvent, void, undefined> {
     const claim = async (): Promise<void> => {
       this.#calls.check();
-      if (this.#running) throw new StateError('ERR_COTS_BUSY', 'Expected no run in progress, got a second one. Let the first one end, or abort it.');
+      if (this.#running)
+        throw new StateError(
+          'ERR_COTS_BUSY',
+          'Expected no run in progress, got a second one. Let the first one end, or abort it.',
+        );
     };
     await fromSite(site, claim);
     this.#running = true;

@@ -13,7 +13,12 @@ import type { TrainEvent } from './trainer.js';
 type Events = AsyncGenerator<TrainEvent, void, undefined>;
 
 /** The events of a run from where it stands to its end. */
-export async function* trainingEvents(run: PreparedRun, recorder: RunRecorder, calls: PendingCalls, signal: AbortSignal | undefined): Events {
+export async function* trainingEvents(
+  run: PreparedRun,
+  recorder: RunRecorder,
+  calls: PendingCalls,
+  signal: AbortSignal | undefined,
+): Events {
   let failed = false;
   try {
     await recorder.open();
@@ -30,7 +35,12 @@ export async function* trainingEvents(run: PreparedRun, recorder: RunRecorder, c
   }
 }
 
-async function* steps(run: PreparedRun, recorder: RunRecorder, calls: PendingCalls, signal: AbortSignal | undefined): Events {
+async function* steps(
+  run: PreparedRun,
+  recorder: RunRecorder,
+  calls: PendingCalls,
+  signal: AbortSignal | undefined,
+): Events {
   const { checkpoint, evaluate } = run.config;
   let badImages = 0;
   while (recorder.step < run.totalSteps && !isAborted(signal)) {
@@ -42,7 +52,11 @@ async function* steps(run: PreparedRun, recorder: RunRecorder, calls: PendingCal
     const metrics = await recorder.addStep(native, loaded, (performance.now() - start) / 1000);
     yield { type: 'step', ...metrics };
     yield* warningsOf(native, loaded);
-    if (loaded.badImages > badImages) yield warning('WARN_COTS_BAD_IMAGE', `${loaded.badImages} images cannot be used so far; bad-images.jsonl lists them.`);
+    if (loaded.badImages > badImages)
+      yield warning(
+        'WARN_COTS_BAD_IMAGE',
+        `${loaded.badImages} images cannot be used so far; bad-images.jsonl lists them.`,
+      );
     badImages = Math.max(badImages, loaded.badImages);
     const { step } = recorder;
     const last = step === run.totalSteps;
@@ -56,7 +70,8 @@ async function* steps(run: PreparedRun, recorder: RunRecorder, calls: PendingCal
     if (due) yield { type: 'checkpoint', step, path: await recorder.saveCheckpoint() };
   }
 
-  if (recorder.unsaved) yield { type: 'checkpoint', step: recorder.step, path: await recorder.saveCheckpoint() };
+  if (recorder.unsaved)
+    yield { type: 'checkpoint', step: recorder.step, path: await recorder.saveCheckpoint() };
   yield { type: 'end', step: recorder.step, reason: recorder.step >= run.totalSteps ? 'done' : 'aborted' };
 }
 
@@ -69,7 +84,12 @@ function isDue(step: number, every: number): boolean {
 }
 
 /** Fills the queue by the momentum towers before the first step, with a sampler of its own (SPEC 3.8). */
-async function prefill(run: PreparedRun, recorder: RunRecorder, calls: PendingCalls, signal: AbortSignal | undefined): Promise<void> {
+async function prefill(
+  run: PreparedRun,
+  recorder: RunRecorder,
+  calls: PendingCalls,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   if (!run.config.queue.prefill || recorder.step > 0) return;
   const batches = Math.ceil(run.config.queue.size / run.config.train.batchSize);
   const loader = run.openLoader();
@@ -90,7 +110,9 @@ async function validate(run: PreparedRun, calls: PendingCalls): Promise<Retrieva
   const model = new Cots({ description, tokenizer, native: native.snapshot({ momentum: false }) });
   try {
     return await calls.run(undefined, async () => {
-      const embedded = await embedSplit(model, run.validation, { captionsPerImage: textsAnImage(config.evaluate.protocol) });
+      const embedded = await embedSplit(model, run.validation, {
+        captionsPerImage: textsAnImage(config.evaluate.protocol),
+      });
       return evaluateRetrieval({ ...embedded, protocol: config.evaluate.protocol });
     });
   } finally {
@@ -98,16 +120,33 @@ async function validate(run: PreparedRun, calls: PendingCalls): Promise<Retrieva
   }
 }
 
-function* warningsOf(native: NativeStepMetrics, { ids }: LoadedBatch): Generator<TrainEvent, void, undefined> {
+function* warningsOf(
+  native: NativeStepMetrics,
+  { ids }: LoadedBatch,
+): Generator<TrainEvent, void, undefined> {
   const { step, skipped, nonFiniteInRow, nonFiniteKeys, collapsedSteps } = native;
   if (nonFiniteInRow > 0) {
-    yield warning('WARN_COTS_NON_FINITE', `Step ${step} was not taken: a feature, loss or gradient was not finite (${nonFiniteInRow} in a row). The ids are in non-finite.jsonl.`);
+    yield warning(
+      'WARN_COTS_NON_FINITE',
+      `Step ${step} was not taken: a feature, loss or gradient was not finite (${nonFiniteInRow} in a row). The ids are in non-finite.jsonl.`,
+    );
   } else if (skipped) {
-    yield warning('WARN_COTS_ALL_FILTERED', `Step ${step} was not taken: the filter dropped all ${ids.length} pairs. Lower amf.k's strictness or set amf.minKeepFrac.`);
+    yield warning(
+      'WARN_COTS_ALL_FILTERED',
+      `Step ${step} was not taken: the filter dropped all ${ids.length} pairs. Lower amf.k's strictness or set amf.minKeepFrac.`,
+    );
   }
 
-  if (nonFiniteKeys > 0) yield warning('WARN_COTS_NON_FINITE_KEY', `Step ${step}: ${nonFiniteKeys} momentum keys were not finite and were not queued. The ids are in non-finite.jsonl.`);
-  if (collapsedSteps === 1) yield warning('WARN_COTS_COLLAPSE', `Step ${step}: the queue's scores have no spread (std < 1e-6): every pair is kept, and after 100 such steps the run stops.`);
+  if (nonFiniteKeys > 0)
+    yield warning(
+      'WARN_COTS_NON_FINITE_KEY',
+      `Step ${step}: ${nonFiniteKeys} momentum keys were not finite and were not queued. The ids are in non-finite.jsonl.`,
+    );
+  if (collapsedSteps === 1)
+    yield warning(
+      'WARN_COTS_COLLAPSE',
+      `Step ${step}: the queue's scores have no spread (std < 1e-6): every pair is kept, and after 100 such steps the run stops.`,
+    );
 }
 
 function warning(code: string, message: string): TrainEvent {
@@ -115,7 +154,10 @@ function warning(code: string, message: string): TrainEvent {
 }
 
 /** The batch, or undefined as soon as the signal aborts; the batch itself is not lost. */
-async function unlessAborted(batch: Promise<LoadedBatch>, signal: AbortSignal | undefined): Promise<LoadedBatch | undefined> {
+async function unlessAborted(
+  batch: Promise<LoadedBatch>,
+  signal: AbortSignal | undefined,
+): Promise<LoadedBatch | undefined> {
   let stop: () => void = () => {};
   const aborted = new Promise<undefined>((resolve) => {
     stop = () => resolve(undefined);

@@ -12,7 +12,18 @@ const trained = { data: { train: 'a.jsonl' }, token: { tokenizer: 'dvae' } };
 test('an empty config has the defaults of SPEC 2', (t) => {
   const config = resolveConfig(trained);
   t.deepEqual(config.model, {
-    image: { arch: 'vit_b16', size: 384, patch: 16, width: 768, layers: 12, heads: 12, mlpRatio: 4, dropPath: 0.1, layerNormEps: 1e-6, init: null },
+    image: {
+      arch: 'vit_b16',
+      size: 384,
+      patch: 16,
+      width: 768,
+      layers: 12,
+      heads: 12,
+      mlpRatio: 4,
+      dropPath: 0.1,
+      layerNormEps: 1e-6,
+      init: null,
+    },
     text: {
       arch: 'bert_base',
       width: 768,
@@ -38,7 +49,13 @@ test('an empty config has the defaults of SPEC 2', (t) => {
     tokenizer: 'dvae',
     vocab: 8192,
   });
-  t.deepEqual(config.queue, { size: 12800, includeBatchKeys: false, init: 'empty', dupPolicy: 'keep', prefill: false });
+  t.deepEqual(config.queue, {
+    size: 12800,
+    includeBatchKeys: false,
+    init: 'empty',
+    dupPolicy: 'keep',
+    prefill: false,
+  });
   t.deepEqual(config.loss, {
     tau: 0.05,
     tauLearnable: false,
@@ -48,7 +65,14 @@ test('an empty config has the defaults of SPEC 2', (t) => {
   });
   t.like(config.amf, { enabled: true, k: 2, applyTo: 'all', minValid: null, minKeepFrac: 0 });
   t.is(config.ema.m, 0.99);
-  t.deepEqual(config.optim, { lr: 1e-4, beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.02, clipGrad: 3 });
+  t.deepEqual(config.optim, {
+    lr: 1e-4,
+    beta1: 0.9,
+    beta2: 0.999,
+    eps: 1e-8,
+    weightDecay: 0.02,
+    clipGrad: 3,
+  });
   t.deepEqual(config.sched, { warmupSteps: 2000, warmupFrom: 1e-5, minLr: 1e-5 });
   t.deepEqual(config.data.aug, {
     crop: { scale: [0.2, 1], ratio: [3 / 4, 4 / 3] },
@@ -71,13 +95,17 @@ test('float32 is the default on a CPU and bfloat16 on CUDA', (t) => {
 });
 
 test('a resolved config survives YAML and a second resolution', (t) => {
-  const config = resolveConfig({ ...trained, data: { train: ['a.jsonl', { path: 'b', weight: 2 }] } }, ['model.image.layers=3']);
+  const config = resolveConfig({ ...trained, data: { train: ['a.jsonl', { path: 'b', weight: 2 }] } }, [
+    'model.image.layers=3',
+  ]);
   t.deepEqual(resolveConfig(parse(stringify(config))), config);
 });
 
 test('every config of the package loads', async (t) => {
   const folder = path.join(packageRoot(), 'configs');
-  const ablations = ['instance', 'cmvm', 'cmlm', 'task', 'amf', 'noisy-k1', 'noisy-k2'].map((name) => `ablation/${name}`);
+  const ablations = ['instance', 'cmvm', 'cmlm', 'task', 'amf', 'noisy-k1', 'noisy-k2'].map(
+    (name) => `ablation/${name}`,
+  );
   for (const name of ['base', 'small', 'demo', ...ablations]) {
     await t.notThrowsAsync(loadConfig(path.join(folder, `${name}.yaml`), ['data.train=a.jsonl']), name);
   }
@@ -90,19 +118,34 @@ test('every config of the package loads', async (t) => {
 
 test('overrides win over the file, the file over what it extends', async (t) => {
   const folder = await temporaryFolder(t);
-  await writeFile(path.join(folder, 'base.yaml'), 'train: { batchSize: 8, seed: 1, epochs: 2 }\ndata: { train: a.jsonl }\nloss: { weights: { cmvm: 0 } }\n');
+  await writeFile(
+    path.join(folder, 'base.yaml'),
+    'train: { batchSize: 8, seed: 1, epochs: 2 }\ndata: { train: a.jsonl }\nloss: { weights: { cmvm: 0 } }\n',
+  );
   await mkdir(path.join(folder, 'sub'));
-  await writeFile(path.join(folder, 'sub/child.yaml'), 'extends: ../base.yaml\ntrain: { batchSize: 16, seed: 2 }\n');
-  const { train, loss } = await loadConfig(path.join(folder, 'sub/child.yaml'), ['train.seed=3', 'loss.tau=1e-1']);
+  await writeFile(
+    path.join(folder, 'sub/child.yaml'),
+    'extends: ../base.yaml\ntrain: { batchSize: 16, seed: 2 }\n',
+  );
+  const { train, loss } = await loadConfig(path.join(folder, 'sub/child.yaml'), [
+    'train.seed=3',
+    'loss.tau=1e-1',
+  ]);
   t.deepEqual([train.batchSize, train.seed, train.epochs, loss.tau, loss.weights.cmvm], [16, 3, 2, 0.1, 0]);
 });
 
 test('a preset fills sizes, written sizes win, an override of arch replaces them', async (t) => {
   const folder = await temporaryFolder(t);
   const file = path.join(folder, 'a.yaml');
-  await writeFile(file, 'model: { image: { arch: vit_s16, layers: 2 }, text: { arch: bert_small } }\ndata: { train: a }\ntoken: { tokenizer: d }\n');
+  await writeFile(
+    file,
+    'model: { image: { arch: vit_s16, layers: 2 }, text: { arch: bert_small } }\ndata: { train: a }\ntoken: { tokenizer: d }\n',
+  );
   const { model } = await loadConfig(file);
-  t.deepEqual([model.image.arch, model.image.width, model.image.heads, model.image.layers], ['custom', 384, 6, 2]);
+  t.deepEqual(
+    [model.image.arch, model.image.width, model.image.heads, model.image.layers],
+    ['custom', 384, 6, 2],
+  );
   t.deepEqual([model.text.arch, model.text.width, model.text.layers], ['bert_small', 384, 12]);
   const over = await loadConfig(file, ['model.image.arch=vit_b16', 'model.text.arch=bert_base']);
   t.deepEqual([over.model.image.arch, over.model.image.layers, over.model.image.size], ['vit_b16', 12, 384]);
@@ -113,7 +156,10 @@ test('sources of data: a path, a list, weights and splits', (t) => {
   t.deepEqual(resolveConfig(trained).data.train, [{ path: 'a.jsonl', ...one }]);
   t.deepEqual(resolveConfig(trained).data.validation, []);
   const list = resolveConfig(trained, ['data.train=[a, {path: b, weight: 0.5, split: test}]']).data.train;
-  t.deepEqual(list, [{ path: 'a', ...one }, { path: 'b', weight: 0.5, split: 'test', images: null }]);
+  t.deepEqual(list, [
+    { path: 'a', ...one },
+    { path: 'b', weight: 0.5, split: 'test', images: null },
+  ]);
   t.is(resolveConfig(trained, ['data.train=123']).data.train[0]?.path, '123');
 });
 
@@ -131,12 +177,32 @@ const refused = test.macro({
   title: (_, override) => `refused: ${override}`,
 });
 
-test(refused, 'train.batchsize=3', 'Expected only known config keys, got `train.batchsize`. Did you mean `train.batchSize`?');
-test(refused, 'model.embed_dim=3', 'Expected only known config keys, got `model.embed_dim`. Did you mean `model.embedDim`?');
-test(refused, 'batchSize=3', 'Expected only known config keys, got `batchSize`. Did you mean `train.batchSize`?');
+test(
+  refused,
+  'train.batchsize=3',
+  'Expected only known config keys, got `train.batchsize`. Did you mean `train.batchSize`?',
+);
+test(
+  refused,
+  'model.embed_dim=3',
+  'Expected only known config keys, got `model.embed_dim`. Did you mean `model.embedDim`?',
+);
+test(
+  refused,
+  'batchSize=3',
+  'Expected only known config keys, got `batchSize`. Did you mean `train.batchSize`?',
+);
 test(refused, 'colour=3', 'Expected only known config keys, got `colour`. `cots train --help` lists them.');
-test(refused, '__proto__.x=1', 'Expected only known config keys, got `__proto__.x`. `cots train --help` lists them.');
-test(refused, 'optim.lr', "Expected an override of the form key.path=value, got 'optim.lr'. Write for example train.batchSize=128.");
+test(
+  refused,
+  '__proto__.x=1',
+  'Expected only known config keys, got `__proto__.x`. `cots train --help` lists them.',
+);
+test(
+  refused,
+  'optim.lr',
+  "Expected an override of the form key.path=value, got 'optim.lr'. Write for example train.batchSize=128.",
+);
 test(
   refused,
   'optim.lr=fast',
@@ -177,9 +243,21 @@ test(
   'data.train=[{path: a, wait: 2}]',
   'Expected `data.train` to be null, a path, or a list of { path, weight?, split?, images? }, got [{"path":"a","wait":2}]. Set for example data.train=data/train.jsonl.',
 );
-test(refused, 'queue=5', 'Expected `queue` to be a map of keys, got 5. Write it as `key: value` lines, or leave it out.');
-test(refused, 'model.image.size=50', 'Expected `model.image.size` to be a multiple of model.image.patch (16), got 50. Use 48.');
-test(refused, 'model.text.heads=7', 'Expected `model.text.width` to be a multiple of model.text.heads (7), got 768. Use 770.');
+test(
+  refused,
+  'queue=5',
+  'Expected `queue` to be a map of keys, got 5. Write it as `key: value` lines, or leave it out.',
+);
+test(
+  refused,
+  'model.image.size=50',
+  'Expected `model.image.size` to be a multiple of model.image.patch (16), got 50. Use 48.',
+);
+test(
+  refused,
+  'model.text.heads=7',
+  'Expected `model.text.width` to be a multiple of model.text.heads (7), got 768. Use 770.',
+);
 test(
   refused,
   'model.text.maxPositions=30',
@@ -195,7 +273,11 @@ test(
   'loss.weights={instance: 0, cmvm: 0, cmlm: 0, task: 0}',
   'Expected one of `loss.weights.*` to be above 0, got none: nothing would be trained. Set loss.weights.instance=1.',
 );
-test(refused, 'train.accumulate=513', 'Expected `train.accumulate` to be at most train.batchSize (512), got 513. Use 512 or less.');
+test(
+  refused,
+  'train.accumulate=513',
+  'Expected `train.accumulate` to be at most train.batchSize (512), got 513. Use 512 or less.',
+);
 
 test('unknown keys and wrong types of an object are refused as those of a file are', (t) => {
   t.is(
@@ -206,7 +288,10 @@ test('unknown keys and wrong types of an object are refused as those of a file a
     t.throws(() => resolveConfig({ ...trained, model: { image: { sise: 3 } } } as never))?.message,
     'Expected only known config keys, got `model.image.sise`. Did you mean `model.image.size`?',
   );
-  t.regex(t.throws(() => resolveConfig([] as never))?.message ?? '', /^Expected a config to be an object of sections, got \[\]/);
+  t.regex(
+    t.throws(() => resolveConfig([] as never))?.message ?? '',
+    /^Expected a config to be an object of sections, got \[\]/,
+  );
   t.regex(
     t.throws(() => resolveConfig({ ...trained, ema: { m: 2 }, queue: { size: 0 } }))?.message ?? '',
     /\(1 more of the config's keys are wrong\.\)$/,
@@ -223,10 +308,14 @@ test('include_batch_keys is refused with accumulation', (t) => {
 
 test('towers of two widths need an embedding, and a global state that fits', (t) => {
   const narrow = ['model.text.width=384', 'model.text.heads=6'];
-  t.regex(t.throws(() => resolveConfig(trained, narrow))?.message ?? '', /got 384\. Make them equal, or set token\.globalSource=embed\.$/);
+  t.regex(
+    t.throws(() => resolveConfig(trained, narrow))?.message ?? '',
+    /got 384\. Make them equal, or set token\.globalSource=embed\.$/,
+  );
   t.notThrows(() => resolveConfig(trained, [...narrow, 'token.globalSource=embed']));
   t.regex(
-    t.throws(() => resolveConfig(trained, [...narrow, 'token.fusion=none', 'model.embedDim=0']))?.message ?? '',
+    t.throws(() => resolveConfig(trained, [...narrow, 'token.fusion=none', 'model.embedDim=0']))?.message ??
+      '',
     /^Expected `model\.embedDim` to be above 0 where the towers' widths differ \(768 and 384\), got 0\./,
   );
 });
@@ -276,10 +365,20 @@ test('bfloat16 and int8 training on a CPU are not there yet', (t) => {
 });
 
 test('a model by itself is completed and checked', (t) => {
-  const model = resolveModelConfig({ image: { arch: 'vit_micro' }, text: { arch: 'bert_micro', vocabSize: 100 }, embedDim: 32 });
-  t.deepEqual([model.image.width, model.text.width, model.text.vocabSize, model.embedDim], [128, 128, 100, 32]);
+  const model = resolveModelConfig({
+    image: { arch: 'vit_micro' },
+    text: { arch: 'bert_micro', vocabSize: 100 },
+    embedDim: 32,
+  });
+  t.deepEqual(
+    [model.image.width, model.text.width, model.text.vocabSize, model.embedDim],
+    [128, 128, 100, 32],
+  );
   const error = t.throws(() => resolveModelConfig({ image: { size: 'big' } } as never));
-  t.regex(error?.message ?? '', /^Expected `model\.image\.size` to be a whole number from 1 to 4096, got 'big'\./);
+  t.regex(
+    error?.message ?? '',
+    /^Expected `model\.image\.size` to be a whole number from 1 to 4096, got 'big'\./,
+  );
   t.is(
     t.throws(() => resolveModelConfig({ embedDims: 3 } as never))?.message,
     'Expected only known config keys, got `model.embedDims`. Did you mean `model.embedDim`?',
@@ -291,15 +390,24 @@ test('files: none, a directory, not YAML, not a map, a cycle', async (t) => {
   const at = (name: string) => path.join(folder, name);
   const missing = await t.throwsAsync(loadConfig(at('none.yaml')));
   t.is((missing as { code?: string }).code, 'ERR_COTS_FILE');
-  t.is(missing?.message, `Expected a config file that can be read at ${at('none.yaml')}, but there is none: check the path.`);
+  t.is(
+    missing?.message,
+    `Expected a config file that can be read at ${at('none.yaml')}, but there is none: check the path.`,
+  );
   t.is(
     (await t.throwsAsync(loadConfig(folder)))?.message,
     `Expected a config file that can be read at ${folder}, but it is a directory: give the path of a file.`,
   );
   await writeFile(at('broken.yaml'), 'train: {\n');
-  t.regex((await t.throwsAsync(loadConfig(at('broken.yaml'))))?.message ?? '', /^Expected .*broken\.yaml to be YAML, got: .* at line \d+/);
+  t.regex(
+    (await t.throwsAsync(loadConfig(at('broken.yaml'))))?.message ?? '',
+    /^Expected .*broken\.yaml to be YAML, got: .* at line \d+/,
+  );
   await writeFile(at('list.yaml'), '- 1\n');
-  t.regex((await t.throwsAsync(loadConfig(at('list.yaml'))))?.message ?? '', /to hold a map of keys, got \[1\]\.$/);
+  t.regex(
+    (await t.throwsAsync(loadConfig(at('list.yaml'))))?.message ?? '',
+    /to hold a map of keys, got \[1\]\.$/,
+  );
   await writeFile(at('a.yaml'), 'extends: b.yaml\n');
   await writeFile(at('b.yaml'), 'extends: a.yaml\n');
   const cycle = await t.throwsAsync(loadConfig(at('a.yaml')));

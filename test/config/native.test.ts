@@ -1,7 +1,12 @@
 import test from 'ava';
 import { binding } from '../../lib/binding.js';
 import { resolveConfig, resolveModelConfig } from '../../lib/config/load.js';
-import { nativeModelConfig, nativeTokenizerTrainConfig, nativeTrainConfig, tokenizerRun } from '../../lib/config/native.js';
+import {
+  nativeModelConfig,
+  nativeTokenizerTrainConfig,
+  nativeTrainConfig,
+  tokenizerRun,
+} from '../../lib/config/native.js';
 import { parameterCounts } from '../../lib/config/size.js';
 
 const facts = { totalSteps: 100, words: { pad: 0, cls: 2, sep: 3, mask: 4 }, codes: 64 };
@@ -9,7 +14,13 @@ const facts = { totalSteps: 100, words: { pad: 0, cls: 2, sep: 3, mask: 4 }, cod
 test('each key arrives in its place', (t) => {
   const config = resolveConfig({
     data: { train: 'a', imageNorm: { mean: [0.1, 0.2, 0.3], std: [0.4, 0.5, 0.6] } },
-    token: { tokenizer: 'd', maskImage: { ratio: 0.3, mode: 'random', exact: true }, maskText: { ratio: 0.2 }, headImage: 'bare', fusion: 'concat' },
+    token: {
+      tokenizer: 'd',
+      maskImage: { ratio: 0.3, mode: 'random', exact: true },
+      maskText: { ratio: 0.2 },
+      headImage: 'bare',
+      fusion: 'concat',
+    },
     queue: { size: 99, init: 'random', dupPolicy: 'mask_same_image' },
     loss: {
       tau: 0.07,
@@ -40,7 +51,12 @@ test('each key arrives in its place', (t) => {
     headImage: 'bare',
     vocab: 64,
   });
-  t.deepEqual(native.queue, { size: 99, includeBatchKeys: false, randomInit: true, duplicates: 'mask_same_image' });
+  t.deepEqual(native.queue, {
+    size: 99,
+    includeBatchKeys: false,
+    randomInit: true,
+    duplicates: 'mask_same_image',
+  });
   t.deepEqual(native.loss, {
     tau: 0.07,
     tauLearnable: true,
@@ -54,7 +70,13 @@ test('each key arrives in its place', (t) => {
     taskHalf: true,
     taskWarmupSteps: 6,
   });
-  t.deepEqual(native.filter, { enabled: true, k: 1, applyTo: 'contrast', minValid: 99, minKeepFraction: 0.5 });
+  t.deepEqual(native.filter, {
+    enabled: true,
+    k: 1,
+    applyTo: 'contrast',
+    minValid: 99,
+    minKeepFraction: 0.5,
+  });
   t.is(nativeTrainConfig(resolveConfig({ ...config, amf: { minValid: 7 } }), facts).filter.minValid, 7);
   t.deepEqual(native.optimizer, {
     lr: 0.01,
@@ -69,16 +91,37 @@ test('each key arrives in its place', (t) => {
     totalSteps: 100,
   });
   t.deepEqual([native.emaM, native.seed, native.accumulate, native.maxNonFinite], [0.9, 8, 2, 3]);
-  t.deepEqual([native.imageMean, native.imageStd], [[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]);
+  t.deepEqual(
+    [native.imageMean, native.imageStd],
+    [
+      [0.1, 0.2, 0.3],
+      [0.4, 0.5, 0.6],
+    ],
+  );
 });
 
 test('the tokenizer run inherits from the training run', (t) => {
-  const config = resolveConfig({ data: { train: 'a' }, train: { out: 'run', steps: 9, batchSize: 5 } }, [], 'tokenizer');
+  const config = resolveConfig(
+    { data: { train: 'a' }, train: { out: 'run', steps: 9, batchSize: 5 } },
+    [],
+    'tokenizer',
+  );
   t.deepEqual(tokenizerRun(config), { size: 192, batchSize: 5, steps: 9, out: 'run' });
-  const own = resolveConfig(config, ['tokenizer.size=64', 'tokenizer.steps=3', 'tokenizer.batchSize=2', 'token.tokenizer=dvae'], 'tokenizer');
+  const own = resolveConfig(
+    config,
+    ['tokenizer.size=64', 'tokenizer.steps=3', 'tokenizer.batchSize=2', 'token.tokenizer=dvae'],
+    'tokenizer',
+  );
   t.deepEqual(tokenizerRun(own), { size: 64, batchSize: 2, steps: 3, out: 'dvae' });
   const native = nativeTokenizerTrainConfig(own, 3);
-  t.deepEqual(native.tokenizer, { arch: 'small', vocab: 8192, hidden: 256, codebookDim: 512, blocks: 2, pixels: 'mean_std_half' });
+  t.deepEqual(native.tokenizer, {
+    arch: 'small',
+    vocab: 8192,
+    hidden: 256,
+    codebookDim: 512,
+    blocks: 2,
+    pixels: 'mean_std_half',
+  });
   t.is(native.optimizer.totalSteps, 3);
   t.is(native.lrDecay, 0.98);
 });
@@ -87,7 +130,11 @@ test('the defaults of the schema are the constants of the native headers', (t) =
   const { model, train } = binding().info().defaults;
   const config = resolveConfig({ data: { train: 'a' }, token: { tokenizer: 'd' } });
   t.deepEqual(model, nativeModelConfig(resolveModelConfig({})));
-  const want = nativeTrainConfig(config, { totalSteps: 0, words: { pad: 0, cls: 101, sep: 102, mask: 103 }, codes: 8192 });
+  const want = nativeTrainConfig(config, {
+    totalSteps: 0,
+    words: { pad: 0, cls: 101, sep: 102, mask: 103 },
+    codes: 8192,
+  });
   for (const [key, value] of Object.entries(train)) {
     if (key !== 'model') t.deepEqual(value, want[key as keyof typeof want], key);
   }
@@ -96,7 +143,13 @@ test('the defaults of the schema are the constants of the native headers', (t) =
 });
 
 test('the native towers have the parameters that the plan counts', async (t) => {
-  const config = resolveConfig({ model: { image: { arch: 'vit_micro' }, text: { arch: 'bert_micro', vocabSize: 50, maxPositions: 40 } } }, [], 'plan');
+  const config = resolveConfig(
+    {
+      model: { image: { arch: 'vit_micro' }, text: { arch: 'bert_micro', vocabSize: 50, maxPositions: 40 } },
+    },
+    [],
+    'plan',
+  );
   for (const embedDim of [0, 16]) {
     const model = { ...config.model, embedDim };
     const native = await binding().createModel({ config: nativeModelConfig(model), seed: 0, threads: 1 });

@@ -8,7 +8,14 @@ import { nativeTokenizerConfig } from '../../lib/config/native.js';
 import { largestNoise, planTraining } from '../../lib/config/plan.js';
 import type { TrainConfigInput } from '../../lib/config/schema.js';
 
-const openAi = { arch: 'openai', vocab: 8192, hidden: 256, codebookDim: 128, blocks: 2, pixels: 'map_pixels' } as const;
+const openAi = {
+  arch: 'openai',
+  vocab: 8192,
+  hidden: 256,
+  codebookDim: 128,
+  blocks: 2,
+  pixels: 'map_pixels',
+} as const;
 const config = (input: TrainConfigInput = {}) => resolveConfig(input, [], 'plan');
 const giga = (flops: number) => Number((flops / 1e9).toFixed(2));
 
@@ -17,7 +24,10 @@ test('the table of SPEC 8: one forward pass', (t) => {
   t.is(giga(imageFlops(model)), 110.97);
   t.is(giga(imageFlops(config({ model: { image: { size: 224 } } }).model)), 35.13);
   t.is(giga(imageFlops(config({ model: { image: { size: 256 } } }).model)), 46.39);
-  t.deepEqual([30, 32, 40, 50].map((tokens) => giga(textFlops(model, tokens))), [5.13, 5.47, 6.85, 8.59]);
+  t.deepEqual(
+    [30, 32, 40, 50].map((tokens) => giga(textFlops(model, tokens))),
+    [5.13, 5.47, 6.85, 8.59],
+  );
   t.is(giga(tokenizerFlops(openAi, 192)), 153.17);
   t.is(Number((tokenizerFlops(openAi, 256) / 1e9).toFixed(1)), 272.3);
 });
@@ -35,7 +45,9 @@ test('the table of SPEC 8: a training pair', (t) => {
 });
 
 test('base.yaml plans 988 GFLOP a pair, 86.09 M and 108.89 M parameters', async (t) => {
-  const plan = planTraining(await loadConfig(path.join(packageRoot(), 'configs/base.yaml'), [], 'plan'), { pairs: 200_000 });
+  const plan = planTraining(await loadConfig(path.join(packageRoot(), 'configs/base.yaml'), [], 'plan'), {
+    pairs: 200_000,
+  });
   t.is(Math.round(plan.flopsPerPair.total / 1e9), 988);
   t.is((plan.parameters.image / 1e6).toFixed(2), '86.09');
   t.is((plan.parameters.text / 1e6).toFixed(2), '108.89');
@@ -48,7 +60,11 @@ test('base.yaml plans 988 GFLOP a pair, 86.09 M and 108.89 M parameters', async 
 
 test('memory: what is counted exactly', (t) => {
   const small = config({
-    model: { image: { arch: 'vit_micro' }, text: { arch: 'bert_micro', vocabSize: 100, maxPositions: 40 }, embedDim: 16 },
+    model: {
+      image: { arch: 'vit_micro' },
+      text: { arch: 'bert_micro', vocabSize: 100, maxPositions: 40 },
+      embedDim: 16,
+    },
     queue: { size: 10 },
     data: { cacheBytes: 7 },
   });
@@ -59,7 +75,10 @@ test('memory: what is counted exactly', (t) => {
   t.is(memoryBytes.queues, 10 * (2 * 16 * 4 + 4 + 8 + 1));
   t.is(memoryBytes.pixelCache, 7);
   const { total, ...parts } = memoryBytes;
-  t.is(total, Object.values(parts).reduce((sum, bytes) => sum + bytes, 0));
+  t.is(
+    total,
+    Object.values(parts).reduce((sum, bytes) => sum + bytes, 0),
+  );
   t.is(memoryBytes.imageTokenizer, 4 * (53_786_240 - (8192 - 32) * 2049));
 });
 
@@ -85,7 +104,13 @@ test('steps: given, from epochs, or unknown', (t) => {
 
 test('warnings name what is probably not meant', (t) => {
   const { warnings } = planTraining(
-    config({ train: { steps: 20, batchSize: 8 }, queue: { size: 100 }, optim: { lr: 1e-6 }, evaluate: { everySteps: 5 }, amf: { minValid: 100 } }),
+    config({
+      train: { steps: 20, batchSize: 8 },
+      queue: { size: 100 },
+      optim: { lr: 1e-6 },
+      evaluate: { everySteps: 5 },
+      amf: { minValid: 100 },
+    }),
     { pairs: 50 },
   );
   t.deepEqual(warnings, [
@@ -95,8 +120,12 @@ test('warnings name what is probably not meant', (t) => {
     'evaluate.everySteps is set but data.validation is not: nothing is evaluated.',
     'token.tokenizer is not set: run `cots train-tokenizer` first, or set loss.weights.cmvm=0.',
   ]);
-  const late = planTraining(config({ train: { steps: 20, batchSize: 8 }, sched: { warmupSteps: 1 }, token: { tokenizer: 'd' } }));
-  t.deepEqual(late.warnings, ["The filter starts at step 1601, after the run's 20 steps: lower amf.minValid or queue.size."]);
+  const late = planTraining(
+    config({ train: { steps: 20, batchSize: 8 }, sched: { warmupSteps: 1 }, token: { tokenizer: 'd' } }),
+  );
+  t.deepEqual(late.warnings, [
+    "The filter starts at step 1601, after the run's 20 steps: lower amf.minValid or queue.size.",
+  ]);
 });
 
 test('every key has a sentence, a rule and a default', (t) => {

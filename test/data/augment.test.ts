@@ -13,7 +13,9 @@ interface Crop {
   draws: number[][];
   box: [number, number, number, number];
 }
-const crops = JSON.parse(readFileSync(path.join(packageRoot(), 'test/reference/fixtures/crops.json'), 'utf8')) as Crop[];
+const crops = JSON.parse(
+  readFileSync(path.join(packageRoot(), 'test/reference/fixtures/crops.json'), 'utf8'),
+) as Crop[];
 const { aug } = resolveConfig({}, [], 'plan').data;
 
 test("the boxes of torchvision's RandomResizedCrop for the same draws", (t) => {
@@ -36,7 +38,16 @@ test("the boxes of torchvision's RandomResizedCrop for the same draws", (t) => {
     t.is(next, draws.length);
   }
 
-  t.true(crops.some(({ draws }) => draws.length === 20), 'a row in which all ten tries fail');
+  t.true(
+    crops.some(({ draws }) => draws.length === 20),
+    'a row in which all ten tries fail',
+  );
+});
+
+test('halves are rounded to the even neighbor, as Python does', (t) => {
+  const draws = { between: (low: number) => low, below: () => 0 };
+  t.deepEqual(randomResizedCrop(5, 100, [1, 1], [2, 2], draws), { left: 0, top: 49, width: 5, height: 2 });
+  t.deepEqual(randomResizedCrop(7, 100, [1, 1], [2, 2], draws), { left: 0, top: 48, width: 7, height: 4 });
 });
 
 test('crops stay inside, within scale and ratio', (t) => {
@@ -53,7 +64,10 @@ test('a transform depends on seed and sample alone, flips half of them, never wi
   t.deepEqual(drawTransform(50, 40, aug, 3, 9), drawTransform(50, 40, aug, 3, 9));
   t.notDeepEqual(drawTransform(50, 40, aug, 3, 9), drawTransform(50, 40, aug, 3, 10));
   t.notDeepEqual(drawTransform(50, 40, aug, 3, 9), drawTransform(50, 40, aug, 4, 9));
-  const flips = (flip: number) => Array.from({ length: 2000 }, (_, sample) => drawTransform(8, 8, { ...aug, flip }, 1, sample)).filter((one) => one.flip).length;
+  const flips = (flip: number) =>
+    Array.from({ length: 2000 }, (_, sample) => drawTransform(8, 8, { ...aug, flip }, 1, sample)).filter(
+      (one) => one.flip,
+    ).length;
   t.true(Math.abs(flips(0.5) - 1000) < 100);
   t.is(flips(0), 0);
   t.is(flips(1), 2000);
@@ -64,7 +78,13 @@ test('jitter: factors in [1 - v, 1 + v], six orders, none at 0', (t) => {
   const strong = { ...aug, jitter: { brightness: 0.4, contrast: 0, saturation: 1 } };
   for (let sample = 0; sample < 500; sample++) {
     const { jitter } = drawTransform(8, 8, strong, 1, sample);
-    t.true(jitter !== null && jitter.brightness >= 0.6 && jitter.brightness <= 1.4 && jitter.saturation >= 0 && jitter.saturation <= 2);
+    t.true(
+      jitter !== null &&
+        jitter.brightness >= 0.6 &&
+        jitter.brightness <= 1.4 &&
+        jitter.saturation >= 0 &&
+        jitter.saturation <= 2,
+    );
     t.is(jitter?.contrast, 1);
     orders.add(jitter?.order ?? -1);
   }

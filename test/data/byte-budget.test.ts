@@ -1,7 +1,8 @@
 import test from 'ava';
 import { ByteBudget } from '../../lib/data/byte-budget.js';
 
-const settled = async (promise: Promise<void>) => Promise.race([promise.then(() => true), new Promise((resolve) => setImmediate(resolve, false))]);
+const settled = async (promise: Promise<void>) =>
+  Promise.race([promise.then(() => true), new Promise((resolve) => setImmediate(resolve, false))]);
 
 test('admits while the bytes last, in order', async (t) => {
   const budget = new ByteBudget(10);

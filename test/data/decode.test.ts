@@ -3,8 +3,8 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import test from 'ava';
 import sharp from 'sharp';
-import { decodeImage, type ImageInput } from '../../lib/data/decode.js';
 import { packageRoot } from '../../lib/binding.js';
+import { decodeImage, type ImageInput } from '../../lib/data/decode.js';
 import { temporaryFolder } from './temporary.js';
 
 const folder = path.join(packageRoot(), 'test/reference/fixtures/images');
@@ -49,23 +49,38 @@ async function refusal(t: { throwsAsync: (work: Promise<unknown>) => Promise<unk
 }
 
 test('a truncated JPEG is refused', async (t) => {
-  const whole = await sharp({ create: { width: 200, height: 200, channels: 3, background: 'red', noise: { type: 'gaussian', mean: 128, sigma: 60 } } })
+  const whole = await sharp({
+    create: {
+      width: 200,
+      height: 200,
+      channels: 3,
+      background: 'red',
+      noise: { type: 'gaussian', mean: 128, sigma: 60 },
+    },
+  })
     .jpeg()
     .toBuffer();
   for (const share of [0.3, 0.6, 0.95]) {
     const [code, message] = await refusal(t, whole.subarray(0, Math.floor(whole.length * share)));
     t.is(code, 'ERR_COTS_IMAGE');
-    t.regex(message ?? '', /^Expected the bytes given to be an image that can be decoded whole, got: (its data ends early or is broken|VipsJpeg: premature end of JPEG image)\. Restore it from its source\.$/);
+    t.regex(
+      message ?? '',
+      /^Expected the bytes given to be an image that can be decoded whole, got: (its data ends early or is broken|VipsJpeg: premature end of JPEG image)\. Restore it from its source\.$/,
+    );
   }
 });
 
 test('a 20,000-pixel image is refused before its pixels are decoded', async (t) => {
-  const wide = await sharp({ create: { width: 20_000, height: 2, channels: 3, background: 'red' } }).png().toBuffer();
+  const wide = await sharp({ create: { width: 20_000, height: 2, channels: 3, background: 'red' } })
+    .png()
+    .toBuffer();
   t.deepEqual(await refusal(t, wide), [
     'ERR_COTS_IMAGE',
     'Expected the bytes given to be at most 10000 pixels a side and 100 megapixels, got 20000 x 2. Make it smaller first.',
   ]);
-  const edge = await sharp({ create: { width: 10_000, height: 1, channels: 3, background: '#010203' } }).png().toBuffer();
+  const edge = await sharp({ create: { width: 10_000, height: 1, channels: 3, background: '#010203' } })
+    .png()
+    .toBuffer();
   t.is((await decodeImage(edge)).data.length, 30_000);
 });
 
@@ -94,7 +109,10 @@ test('what is no image, an empty file, none, a directory', async (t) => {
     'ERR_COTS_OPTION',
     'Expected an image URL to be a file: URL, got https://example.org/a.jpg. Download it first and give its path or bytes.',
   ]);
-  t.regex((await refusal(t, 7 as never))[1] ?? '', /^Expected an image to be a path, a file: URL, a Buffer or \{ data, width, height \}, got 7\.$/);
+  t.regex(
+    (await refusal(t, 7 as never))[1] ?? '',
+    /^Expected an image to be a path, a file: URL, a Buffer or \{ data, width, height \}, got 7\.$/,
+  );
 });
 
 test('pixels of the wrong length are refused', async (t) => {
@@ -106,7 +124,10 @@ test('pixels of the wrong length are refused', async (t) => {
   ]) {
     const [code, message] = await refusal(t, wrong as never);
     t.is(code, 'ERR_COTS_OPTION');
-    t.regex(message ?? '', /^Expected pixels to be \{ data, width, height \} with 3 \* width \* height bytes of RGB, got /);
+    t.regex(
+      message ?? '',
+      /^Expected pixels to be \{ data, width, height \} with 3 \* width \* height bytes of RGB, got /,
+    );
   }
 });
 

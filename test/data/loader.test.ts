@@ -21,8 +21,13 @@ const words = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'picture', 'number'
 async function dataset(t: ExecutionContext, count: number): Promise<string> {
   const folder = await temporaryFolder(t);
   for (let index = 0; index < count; index++) {
-    const pixels = Uint8Array.from({ length: 20 * 16 * 3 }, (_, at) => (at * 7 + index * 31 + ((at * at) % 97)) % 256);
-    await sharp(pixels, { raw: { width: 20, height: 16, channels: 3 } }).png().toFile(path.join(folder, `${index}.png`));
+    const pixels = Uint8Array.from(
+      { length: 20 * 16 * 3 },
+      (_, at) => (at * 7 + index * 31 + ((at * at) % 97)) % 256,
+    );
+    await sharp(pixels, { raw: { width: 20, height: 16, channels: 3 } })
+      .png()
+      .toFile(path.join(folder, `${index}.png`));
   }
 
   await writeManifest(
@@ -41,7 +46,11 @@ async function dataset(t: ExecutionContext, count: number): Promise<string> {
 function configOf(folder: string, input: TrainConfigInput = {}, overrides: string[] = []) {
   return resolveConfig(
     {
-      model: { image: { size: 16, patch: 8, width: 8, layers: 1, heads: 1 }, text: { width: 8, layers: 1, heads: 1 }, embedDim: 4 },
+      model: {
+        image: { size: 16, patch: 8, width: 8, layers: 1, heads: 1 },
+        text: { width: 8, layers: 1, heads: 1 },
+        embedDim: 4,
+      },
       train: { batchSize: 4, seed: 5 },
       data: { train: path.join(folder, 'm.jsonl'), maxBadFraction: 0.5 },
       ...input,
@@ -51,7 +60,11 @@ function configOf(folder: string, input: TrainConfigInput = {}, overrides: strin
   );
 }
 
-async function loaderOf(folder: string, overrides: string[] = [], options: LoaderOptions = {}): Promise<Loader> {
+async function loaderOf(
+  folder: string,
+  overrides: string[] = [],
+  options: LoaderOptions = {},
+): Promise<Loader> {
   const config = configOf(folder, {}, overrides);
   const encoder = new CaptionEncoder(TextTokenizer.fromVocabulary(words), captionRules(config));
   return pairLoader(config, await openSources(config.data.train, 'train'), encoder, options);
@@ -68,20 +81,25 @@ test('a batch has views, ids, sample indices and the cursor after it', async (t)
   const loader = await loaderOf(await dataset(t, 10));
   const [first, second, third] = (await take(loader, 3)) as [LoadedBatch, LoadedBatch, LoadedBatch];
   t.deepEqual([first.size, first.views.map(({ length }) => length)], [4, [4 * 16 * 16 * 3, 4 * 16 * 16 * 3]]);
-  t.deepEqual([...first.samples, ...second.samples, ...third.samples], Array.from({ length: 12 }, (_, sample) => sample));
+  t.deepEqual(
+    [...first.samples, ...second.samples, ...third.samples],
+    Array.from({ length: 12 }, (_, sample) => sample),
+  );
   t.deepEqual(first.cursor, { epoch: 0, position: 4, sample: 4, items: 10 });
   t.deepEqual(third.cursor, { epoch: 1, position: 2, sample: 12, items: 10 });
   t.is(new Set([...first.items, ...second.items, ...third.items.slice(0, 2)]).size, 10);
   for (const [row, item] of first.items.entries()) {
     const caption = first.captions[row] as string;
     t.true(caption === `picture ${item}` || caption === `picture number ${item}`);
-    const ids = [...(first.texts?.ids ?? [])].slice(row * (first.texts?.columns ?? 0)).slice(0, first.texts?.lengths[row]);
+    const ids = [...(first.texts?.ids ?? [])]
+      .slice(row * (first.texts?.columns ?? 0))
+      .slice(0, first.texts?.lengths[row]);
     t.deepEqual(ids, [2, 5, ...(caption.includes('number') ? [6] : []), 7 + item, 3]);
   }
 
   const native = nativeBatch(first);
-  t.is(native.images, first.views[0]);
-  t.is(native.tokenViews, first.views[1]);
+  t.true(native.images === first.views[0]);
+  t.true(native.tokenViews === first.views[1]);
   t.deepEqual([...native.imageIds], first.items);
 });
 
@@ -93,7 +111,13 @@ test('views are the crop of the sample, resized as ops.resize does, both of one 
   let flips = 0;
   for (const [row, item] of batch.items.entries()) {
     const image = await decodeImage(path.join(folder, `${item}.png`));
-    const { left, top, width, height, flip } = drawTransform(image.width, image.height, data.aug, 5, batch.samples[row] as number);
+    const { left, top, width, height, flip } = drawTransform(
+      image.width,
+      image.height,
+      data.aug,
+      5,
+      batch.samples[row] as number,
+    );
     flips += flip ? 1 : 0;
     const box = new Uint8Array(3 * width * height);
     for (let y = 0; y < height; y++) {
@@ -158,7 +182,10 @@ test('a bad image is skipped, replaced by the next, counted once and listed', as
   t.deepEqual(batches[0]?.cursor, { epoch: 0, position: 5, sample: 5, items: 10 });
   t.is(batches[5]?.badImages, 1);
   t.false(batches.some(({ items }) => items.includes(bad)));
-  const lines = (await readFile(badFile, 'utf8')).trim().split('\n').map((line) => JSON.parse(line) as Record<string, string>);
+  const lines = (await readFile(badFile, 'utf8'))
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, string>);
   t.is(lines.length, 1);
   t.like(lines[0], { id: `id${bad}`, image: path.join(folder, `${bad}.png`), code: 'ERR_COTS_IMAGE' });
   t.regex(lines[0]?.['message'] ?? '', /to be an image that can be decoded whole/);
@@ -173,7 +200,10 @@ test('above maxBadFraction the run stops with a clear error', async (t) => {
     for (;;) await loader.next();
   })) as Error & { code: string };
   t.is(error.code, 'ERR_COTS_DATA');
-  t.regex(error.message, /^Expected at most 20 % of the images to be bad \(data\.maxBadFraction\), got 3 of 10; the last one: Expected .*\.png to be an image /);
+  t.regex(
+    error.message,
+    /^Expected at most 20 % of the images to be bad \(data\.maxBadFraction\), got 3 of 10; the last one: Expected .*\.png to be an image /,
+  );
   t.true(error.message.endsWith(`${badFile} lists them. Mend the data, or raise data.maxBadFraction.`));
   await t.notThrowsAsync(async () => take(await loaderOf(folder, ['data.maxBadFraction=0.3']), 6));
 });
@@ -212,11 +242,16 @@ test('images for the discrete VAE: one view, no jitter, no texts', async (t) => 
   const loader = imageLoader(config, await openSources(config.data.train, 'any'));
   const [batch] = (await take(loader, 1)) as [LoadedBatch];
   t.is(batch.texts, null);
-  t.deepEqual(batch.views.map(({ length }) => length), [3 * 24 * 24 * 3]);
+  t.deepEqual(
+    batch.views.map(({ length }) => length),
+    [3 * 24 * 24 * 3],
+  );
 });
 
 test('without CMVM there is no second view', async (t) => {
-  const [batch] = (await take(await loaderOf(await dataset(t, 4), ['loss.weights.cmvm=0']), 1)) as [LoadedBatch];
+  const [batch] = (await take(await loaderOf(await dataset(t, 4), ['loss.weights.cmvm=0']), 1)) as [
+    LoadedBatch,
+  ];
   t.is(nativeBatch(batch).tokenViews, null);
 });
 

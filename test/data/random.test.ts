@@ -1,13 +1,29 @@
 import test from 'ava';
 import { KeyedRandom, shuffle, sites } from '../../lib/data/random.js';
 
-const first = (seed: number, site: (typeof sites)[keyof typeof sites], ...numbers: number[]) => new KeyedRandom(seed, site, ...numbers).uniform();
+const first = (seed: number, site: (typeof sites)[keyof typeof sites], ...numbers: number[]) =>
+  new KeyedRandom(seed, site, ...numbers).uniform();
 
 test('a draw depends on each part of its key', (t) => {
   const base = first(1, sites.crop, 2, 3);
   t.is(first(1, sites.crop, 2, 3), base);
-  const others = [first(2, sites.crop, 2, 3), first(1, sites.flip, 2, 3), first(1, sites.crop, 3, 3), first(1, sites.crop, 2, 4), first(1, sites.crop, 2)];
-  t.is(new Set([base, ...others, first(1, sites.crop, 3, 2), first(1, sites.crop, 2 + 2 ** 32, 3), first(2 ** 32 + 1, sites.crop, 2, 3)]).size, 9);
+  const others = [
+    first(2, sites.crop, 2, 3),
+    first(1, sites.flip, 2, 3),
+    first(1, sites.crop, 3, 3),
+    first(1, sites.crop, 2, 4),
+    first(1, sites.crop, 2),
+  ];
+  t.is(
+    new Set([
+      base,
+      ...others,
+      first(1, sites.crop, 3, 2),
+      first(1, sites.crop, 2 + 2 ** 32, 3),
+      first(2 ** 32 + 1, sites.crop, 2, 3),
+    ]).size,
+    9,
+  );
 });
 
 test('draws do not change between versions', (t) => {
@@ -46,6 +62,8 @@ test('within a stream: uniform, and below() without bias', (t) => {
 
   for (const count of counts) t.true(Math.abs(count - 10_000) < 400, `${counts}`);
   t.is(new KeyedRandom(1, sites.jitter, 5).below(1), 0);
+  const low = Array.from({ length: 6000 }, () => random.below(3 * 2 ** 30)).filter((value) => value < 2 ** 30).length;
+  t.true(Math.abs(low - 2000) < 200, `${low}`);
 });
 
 test('a shuffle keeps all values; each goes everywhere', (t) => {

@@ -1,16 +1,32 @@
 import test from 'ava';
 import { type Cursor, epochLength, Sampler } from '../../lib/data/sampler.js';
 
-const make = (items: number, extra: { seed?: number; cursor?: Cursor; weights?: Float64Array; captions?: number } = {}) =>
-  new Sampler({ seed: extra.seed ?? 1, items, captions: () => extra.captions ?? 5, cursor: extra.cursor, weights: extra.weights });
+const make = (
+  items: number,
+  extra: { seed?: number; cursor?: Cursor; weights?: Float64Array; captions?: number } = {},
+) =>
+  new Sampler({
+    seed: extra.seed ?? 1,
+    items,
+    captions: () => extra.captions ?? 5,
+    cursor: extra.cursor,
+    weights: extra.weights,
+  });
 const draw = (sampler: Sampler, count: number) => Array.from({ length: count }, () => sampler.next());
 
 test('an epoch has every item once, in another order each time', (t) => {
   const draws = draw(make(50), 150);
   const epochs = [0, 1, 2].map((epoch) => draws.filter((one) => one.epoch === epoch).map(({ item }) => item));
-  for (const items of epochs) t.deepEqual([...items].sort((a, b) => a - b), Array.from({ length: 50 }, (_, item) => item));
+  for (const items of epochs)
+    t.deepEqual(
+      [...items].sort((a, b) => a - b),
+      Array.from({ length: 50 }, (_, item) => item),
+    );
   t.notDeepEqual(epochs[0], epochs[1]);
-  t.deepEqual(draws.map(({ sample }) => sample), Array.from({ length: 150 }, (_, sample) => sample));
+  t.deepEqual(
+    draws.map(({ sample }) => sample),
+    Array.from({ length: 150 }, (_, sample) => sample),
+  );
 });
 
 test('the seed decides everything', (t) => {
@@ -41,7 +57,8 @@ test('weights: whole ones exactly, parts on average, 0 never', (t) => {
   const counts = [0, 0, 0, 0, 0];
   const sampler = make(5, { weights });
   let drawn = sampler.next();
-  for (; drawn.epoch < 400; drawn = sampler.next()) counts[drawn.item] = (counts[drawn.item] ?? Number.NaN) + 1;
+  for (; drawn.epoch < 400; drawn = sampler.next())
+    counts[drawn.item] = (counts[drawn.item] ?? Number.NaN) + 1;
   t.is(counts[0], 800);
   t.is(counts[1], 400);
   t.is(counts[3], 0);
@@ -58,7 +75,10 @@ test('a cursor of another data set, or a broken one, is refused', (t) => {
     t.throws(() => make(8, { cursor: { epoch: 0, position: -1, sample: 1, items: 8 } }))?.message,
     'Expected a data cursor of whole numbers, got {"epoch":0,"position":-1,"sample":1,"items":8}. Resume from another checkpoint.',
   );
-  t.is(t.throws(() => make(0))?.message, 'Expected data.train to hold pairs, got none. Check its path and split.');
+  t.is(
+    t.throws(() => make(0))?.message,
+    'Expected data.train to hold pairs, got none. Check its path and split.',
+  );
   t.is(
     t.throws(() => make(2, { weights: Float64Array.of(0, 0) }))?.message,
     'Expected a pair of data.train with a weight above 0, got none. Raise a weight.',

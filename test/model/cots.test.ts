@@ -21,10 +21,22 @@ async function created(t: ExecutionContext, config = sizes, seed = 1): Promise<C
   return model;
 }
 
-const gray = (value: number, side = 32) => ({ data: new Uint8Array(3 * side * side).fill(value), width: side, height: side });
+const gray = (value: number, side = 32) => ({
+  data: new Uint8Array(3 * side * side).fill(value),
+  width: side,
+  height: side,
+});
 
-async function code(t: ExecutionContext, call: () => Promise<unknown>, want: string, message?: RegExp): Promise<void> {
-  const error = await t.throwsAsync(call, { instanceOf: CotsError, ...(message === undefined ? {} : { message }) });
+async function code(
+  t: ExecutionContext,
+  call: () => Promise<unknown>,
+  want: string,
+  message?: RegExp,
+): Promise<void> {
+  const error = await t.throwsAsync(call, {
+    instanceOf: CotsError,
+    ...(message === undefined ? {} : { message }),
+  });
   t.is((error as CotsError).code as string, want);
 }
 
@@ -35,7 +47,8 @@ test('rows have length 1, the seed decides them, and nothing gives no rows', asy
   const texts = ['a red box', 'zwei Hunde', ''];
   const rows = await model.embedTexts(texts);
   t.deepEqual(rows.shape, [3, 16]);
-  for (let row = 0; row < 3; row++) t.true(Math.abs(Math.hypot(...rows.data.subarray(row * 16, row * 16 + 16)) - 1) < 1e-6);
+  for (let row = 0; row < 3; row++)
+    t.true(Math.abs(Math.hypot(...rows.data.subarray(row * 16, row * 16 + 16)) - 1) < 1e-6);
   t.deepEqual(await twin.embedTexts(texts), rows);
   t.notDeepEqual(await other.embedTexts(texts), rows);
   t.deepEqual(await model.embedImages([]), { data: new Float32Array(0), shape: [0, 16] });
@@ -47,14 +60,17 @@ test('a path, a URL, bytes and pixels of one image give one vector, whatever the
   const folder = await temporaryFolder(t);
   const file = path.join(folder, 'a b.png');
   const data = Uint8Array.from({ length: 3 * 40 * 50 }, (_, i) => (i * 7) % 256);
-  await sharp(data, { raw: { width: 40, height: 50, channels: 3 } }).png().toFile(file);
+  await sharp(data, { raw: { width: 40, height: 50, channels: 3 } })
+    .png()
+    .toFile(file);
   const forms = [file, pathToFileURL(file), await readFile(file), { data, width: 40, height: 50 }];
   const { data: rows, shape } = await model.embedImages(forms, { batchSize: 3 });
   t.deepEqual(shape, [4, 16]);
-  for (const row of [1, 2, 3]) t.true(maxDifference(rows.subarray(0, 16), rows.subarray(row * 16, row * 16 + 16)) < 1e-6);
+  for (const row of [1, 2, 3])
+    t.true(maxDifference(rows.subarray(0, 16), rows.subarray(row * 16, row * 16 + 16)) < 1e-6);
 });
 
-test('cleaning is the model\'s own: a created model cleans as its default says', async (t) => {
+test("cleaning is the model's own: a created model cleans as its default says", async (t) => {
   const model = await created(t);
   const { data } = await model.embedTexts(['A red-box!', 'a red box']);
   t.true(maxDifference(data.subarray(0, 16), data.subarray(16)) < 1e-6);
@@ -76,15 +92,40 @@ test('save and load: the files of DESIGN 5, the same vectors, the same config', 
   const model = await created(t);
   const folder = path.join(await temporaryFolder(t), 'model');
   await model.save(folder);
-  t.deepEqual((await readdir(folder)).sort(), ['config.json', 'model.safetensors', 'preprocessor_config.json', 'tokenizer.json']);
+  t.deepEqual((await readdir(folder)).sort(), [
+    'config.json',
+    'model.safetensors',
+    'preprocessor_config.json',
+    'tokenizer.json',
+  ]);
   const loaded = await Cots.load(folder, { threads: 1 });
   t.teardown(() => loaded.dispose());
   t.deepEqual(loaded.config, model.config);
   t.deepEqual(await loaded.embedTexts(['a box']), await model.embedTexts(['a box']));
   t.deepEqual(await loaded.embedImages([gray(9)]), await model.embedImages([gray(9)]));
-  const config = JSON.parse(await readFile(path.join(folder, 'config.json'), 'utf8')) as { vision_config: object; text_config: object; projection_dim: number };
-  t.like(config.vision_config, { model_type: 'vit', image_size: 32, patch_size: 8, hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 128, hidden_act: 'gelu', layer_norm_eps: 1e-6 });
-  t.like(config.text_config, { model_type: 'bert', vocab_size: 200, max_position_embeddings: 64, hidden_size: 32, layer_norm_eps: 1e-12 });
+  const config = JSON.parse(await readFile(path.join(folder, 'config.json'), 'utf8')) as {
+    vision_config: object;
+    text_config: object;
+    projection_dim: number;
+  };
+  t.like(config.vision_config, {
+    model_type: 'vit',
+    image_size: 32,
+    patch_size: 8,
+    hidden_size: 32,
+    num_hidden_layers: 2,
+    num_attention_heads: 2,
+    intermediate_size: 128,
+    hidden_act: 'gelu',
+    layer_norm_eps: 1e-6,
+  });
+  t.like(config.text_config, {
+    model_type: 'bert',
+    vocab_size: 200,
+    max_position_embeddings: 64,
+    hidden_size: 32,
+    layer_norm_eps: 1e-12,
+  });
   t.is(config.projection_dim, 16);
 });
 
@@ -93,7 +134,10 @@ test('tensor names are those of the interface', async (t) => {
   const folder = path.join(await temporaryFolder(t), 'model');
   await model.save(folder);
   const bytes = await readFile(path.join(folder, 'model.safetensors'));
-  const header = JSON.parse(bytes.toString('utf8', 8, 8 + Number(bytes.readBigUInt64LE(0)))) as Record<string, { shape: number[] }>;
+  const header = JSON.parse(bytes.toString('utf8', 8, 8 + Number(bytes.readBigUInt64LE(0)))) as Record<
+    string,
+    { shape: number[] }
+  >;
   for (const [name, shape] of Object.entries({
     'visual.blocks.0.ln1.weight': [32],
     'text.blocks.0.qkv.bias': [96],
@@ -101,8 +145,8 @@ test('tensor names are those of the interface', async (t) => {
     'visual.cls_token': [1, 1, 32],
     'visual.pos_embed': [1, 17, 32],
     'visual.proj.weight': [16, 32],
-    'loss.logit_scale': [],
-  })) t.deepEqual(header[name]?.shape, shape, name);
+  }))
+    t.deepEqual(header[name]?.shape, shape, name);
 });
 
 test('saving into a folder that is there replaces the files and leaves others', async (t) => {
@@ -118,15 +162,69 @@ test('saving into a folder that is there replaces the files and leaves others', 
 });
 
 const damages: [string, (folder: string) => Promise<unknown>, string, RegExp][] = [
-  ['no folder', (folder) => rm(folder, { recursive: true }), 'ERR_COTS_CHECKPOINT', /model folder at .*got nothing/],
-  ['a file for a folder', async (folder) => rm(folder, { recursive: true }).then(() => writeFile(folder, '')), 'ERR_COTS_CHECKPOINT', /got file/],
-  ['no weights', (folder) => rm(path.join(folder, 'model.safetensors')), 'ERR_COTS_CHECKPOINT', /lacks model\.safetensors/],
-  ['truncated weights', (folder) => truncate(path.join(folder, 'model.safetensors'), 5000), 'ERR_COTS_CHECKPOINT', /model\.safetensors/],
-  ['weights of 4 bytes', (folder) => truncate(path.join(folder, 'model.safetensors'), 4), 'ERR_COTS_CHECKPOINT', /model\.safetensors/],
-  ['config.json that is not JSON', (folder) => writeFile(path.join(folder, 'config.json'), '{'), 'ERR_COTS_CHECKPOINT', /config\.json to be JSON/],
-  ['weights of another shape', (folder) => edit(folder, (config) => { config['projection_dim'] = 24; }), 'ERR_COTS_CHECKPOINT', /visual\.proj|text\.proj/],
-  ['a width that is no number', (folder) => edit(folder, (config) => { (config['vision_config'] as Record<string, unknown>)['hidden_size'] = 'wide'; }), 'ERR_COTS_CHECKPOINT', /"hidden_size".*a number, got "wide"/],
-  ['a vocabulary above the word table', (folder) => edit(folder, (config) => { (config['text_config'] as Record<string, unknown>)['vocab_size'] = 20; }), 'ERR_COTS_CHECKPOINT', /20 words/],
+  [
+    'no folder',
+    (folder) => rm(folder, { recursive: true }),
+    'ERR_COTS_CHECKPOINT',
+    /model folder at .*got nothing/,
+  ],
+  [
+    'a file for a folder',
+    async (folder) => rm(folder, { recursive: true }).then(() => writeFile(folder, '')),
+    'ERR_COTS_CHECKPOINT',
+    /got file/,
+  ],
+  [
+    'no weights',
+    (folder) => rm(path.join(folder, 'model.safetensors')),
+    'ERR_COTS_CHECKPOINT',
+    /lacks model\.safetensors/,
+  ],
+  [
+    'truncated weights',
+    (folder) => truncate(path.join(folder, 'model.safetensors'), 5000),
+    'ERR_COTS_CHECKPOINT',
+    /model\.safetensors/,
+  ],
+  [
+    'weights of 4 bytes',
+    (folder) => truncate(path.join(folder, 'model.safetensors'), 4),
+    'ERR_COTS_CHECKPOINT',
+    /model\.safetensors/,
+  ],
+  [
+    'config.json that is not JSON',
+    (folder) => writeFile(path.join(folder, 'config.json'), '{'),
+    'ERR_COTS_CHECKPOINT',
+    /config\.json to be JSON/,
+  ],
+  [
+    'weights of another shape',
+    (folder) =>
+      edit(folder, (config) => {
+        config['projection_dim'] = 24;
+      }),
+    'ERR_COTS_CHECKPOINT',
+    /visual\.proj|text\.proj/,
+  ],
+  [
+    'a width that is no number',
+    (folder) =>
+      edit(folder, (config) => {
+        (config['vision_config'] as Record<string, unknown>)['hidden_size'] = 'wide';
+      }),
+    'ERR_COTS_CHECKPOINT',
+    /"hidden_size".*a number, got "wide"/,
+  ],
+  [
+    'a vocabulary above the word table',
+    (folder) =>
+      edit(folder, (config) => {
+        (config['text_config'] as Record<string, unknown>)['vocab_size'] = 20;
+      }),
+    'ERR_COTS_CHECKPOINT',
+    /20 words/,
+  ],
 ];
 
 async function edit(folder: string, change: (config: Record<string, unknown>) => void): Promise<void> {
@@ -145,13 +243,23 @@ for (const [name, damage, want, message] of damages) {
   });
 }
 
-test('options are checked, with the caller\'s line in the stack', async (t) => {
+test("options are checked, with the caller's line in the stack", async (t) => {
   const model = await created(t);
   await code(t, () => model.embedTexts(['a'], { batchSize: 0 }), 'ERR_COTS_OPTION', /`batchSize`/);
-  await code(t, () => model.embedTexts(['a'], { batchsize: 1 } as never), 'ERR_COTS_OPTION', /Did you mean `batchSize`/);
+  await code(
+    t,
+    () => model.embedTexts(['a'], { batchsize: 1 } as never),
+    'ERR_COTS_OPTION',
+    /Did you mean `batchSize`/,
+  );
   await code(t, () => model.embedTexts('a' as never), 'ERR_COTS_OPTION', /`texts` to be an array/);
   await code(t, () => model.embedTexts(['a', 3 as never]), 'ERR_COTS_OPTION', /`texts\[1\]`/);
-  await code(t, () => Cots.create({ ...sizes, image: { ...sizes.image, size: 33 } }), 'ERR_COTS_CONFIG', /multiple of model\.image\.patch/);
+  await code(
+    t,
+    () => Cots.create({ ...sizes, image: { ...sizes.image, size: 33 } }),
+    'ERR_COTS_CONFIG',
+    /multiple of model\.image\.patch/,
+  );
   await code(t, () => Cots.create(sizes, { device: 'cuda' }), 'ERR_COTS_DEVICE');
   await code(t, () => Cots.create(sizes, { seed: -1 }), 'ERR_COTS_OPTION', /`seed`/);
   const error = await t.throwsAsync(() => Cots.load('/nowhere'), { instanceOf: CotsError });
@@ -161,7 +269,12 @@ test('options are checked, with the caller\'s line in the stack', async (t) => {
 test('a bad image is named by its index', async (t) => {
   const model = await created(t);
   await code(t, () => model.embedImages([gray(1), Buffer.from('no image')]), 'ERR_COTS_IMAGE', /images\[1\]/);
-  await code(t, () => model.embedImages([{ data: new Uint8Array(5), width: 32, height: 32 }]), 'ERR_COTS_OPTION', /3 \* width \* height/);
+  await code(
+    t,
+    () => model.embedImages([{ data: new Uint8Array(5), width: 32, height: 32 }]),
+    'ERR_COTS_OPTION',
+    /3 \* width \* height/,
+  );
   await code(t, () => model.embedImages(['/nowhere.jpg']), 'ERR_COTS_FILE', /nowhere\.jpg/);
 });
 
@@ -177,7 +290,10 @@ test('an abort rejects with its reason: before any work, and during it', async (
   t.is(await t.throwsAsync(() => model.embedTexts(['a'], { signal: AbortSignal.abort(reason) })), reason);
   t.is(await t.throwsAsync(() => Cots.load('/nowhere', { signal: AbortSignal.abort(reason) })), reason);
   const controller = new AbortController();
-  const pending = model.embedTexts(Array.from({ length: 20_000 }, (_, i) => `text number ${i}`), { signal: controller.signal });
+  const pending = model.embedTexts(
+    Array.from({ length: 20_000 }, (_, i) => `text number ${i}`),
+    { signal: controller.signal },
+  );
   setTimeout(() => controller.abort(reason), 20);
   t.is(await t.throwsAsync(() => pending), reason);
   t.deepEqual((await model.embedTexts(['a'])).shape, [1, 16]);
@@ -188,7 +304,8 @@ test('calls queue and keep their own results', async (t) => {
   const texts = ['a', 'b', 'c', 'd'];
   const together = await model.embedTexts(texts);
   const apart = await Promise.all(texts.map((text) => model.embedTexts([text])));
-  for (const [row, { data }] of apart.entries()) t.true(maxDifference(data, together.data.subarray(row * 16, row * 16 + 16)) < 1e-6);
+  for (const [row, { data }] of apart.entries())
+    t.true(maxDifference(data, together.data.subarray(row * 16, row * 16 + 16)) < 1e-6);
 });
 
 test('dispose: idempotent, pending and later calls reject', async (t) => {
@@ -213,16 +330,31 @@ test('a stream keeps its order, mixes images and texts, and reports bad items', 
   async function* items(): AsyncGenerator<Item> {
     for (let index = 0; index < 5; index++) {
       yield { id: `t${index}`, text: `text ${index}` };
-      yield index === 2 ? { id: 'bad', image: Buffer.from('no image') } : { id: `i${index}`, image: gray(index) };
+      yield index === 2
+        ? { id: 'bad', image: Buffer.from('no image') }
+        : { id: `i${index}`, image: gray(index) };
     }
 
     yield { id: 'clip', video: 'a.mp4' };
   }
 
   const batches = await collect(model.embed(items(), { batchSize: 4 }));
-  t.deepEqual(batches.flatMap(({ ids }) => ids), ['t0', 'i0', 't1', 'i1', 't2', 't3', 'i3', 't4', 'i4']);
-  t.deepEqual(batches.flatMap(({ errors }) => errors.map(({ id, code: own }) => [id, own])), [['bad', 'ERR_COTS_IMAGE'], ['clip', 'ERR_COTS_NOT_IMPLEMENTED']]);
-  t.true(batches.every(({ ids, vectors }) => vectors.shape[0] === ids.length && vectors.data.length === ids.length * 16));
+  t.deepEqual(
+    batches.flatMap(({ ids }) => ids),
+    ['t0', 'i0', 't1', 'i1', 't2', 't3', 'i3', 't4', 'i4'],
+  );
+  t.deepEqual(
+    batches.flatMap(({ errors }) => errors.map(({ id, code: own }) => [id, own])),
+    [
+      ['bad', 'ERR_COTS_IMAGE'],
+      ['clip', 'ERR_COTS_NOT_IMPLEMENTED'],
+    ],
+  );
+  t.true(
+    batches.every(
+      ({ ids, vectors }) => vectors.shape[0] === ids.length && vectors.data.length === ids.length * 16,
+    ),
+  );
   const direct = await model.embedImages([gray(3)]);
   const third = batches.find(({ ids }) => ids.includes('i3')) as EmbeddedBatch;
   const row = third.ids.indexOf('i3');
@@ -263,12 +395,15 @@ test('a stream that fails, an abort and an item without an id are thrown', async
   }
 
   let batches = 0;
-  await t.throwsAsync(async () => {
-    for await (const batch of model.embed(endless(), { batchSize: 4, signal: controller.signal })) {
-      t.is(batch.ids.length, 4);
-      if (++batches === 3) controller.abort(new Error('stop'));
-    }
-  }, { message: 'stop' });
+  await t.throwsAsync(
+    async () => {
+      for await (const batch of model.embed(endless(), { batchSize: 4, signal: controller.signal })) {
+        t.is(batch.ids.length, 4);
+        if (++batches === 3) controller.abort(new Error('stop'));
+      }
+    },
+    { message: 'stop' },
+  );
 });
 
 test('200 embed calls do not grow the process', async (t) => {
@@ -304,12 +439,20 @@ test('a failed save leaves the model that was there', async (t) => {
   const folder = path.join(await temporaryFolder(t), 'model');
   const model = await created(t);
   await model.save(folder);
-  const hash = async (): Promise<string> => createHash('sha256').update(await readFile(path.join(folder, 'model.safetensors'))).digest('hex');
+  const hash = async (): Promise<string> =>
+    createHash('sha256')
+      .update(await readFile(path.join(folder, 'model.safetensors')))
+      .digest('hex');
   const before = await hash();
   const other = await created(t, sizes, 2);
   await rm(path.join(folder, 'tokenizer.json'));
   await mkdir(path.join(folder, 'tokenizer.json'));
   await code(t, () => other.save(folder), 'ERR_COTS_FILE', /tokenizer\.json/);
   t.is(await hash(), before);
-  t.deepEqual((await readdir(folder)).sort(), ['config.json', 'model.safetensors', 'preprocessor_config.json', 'tokenizer.json']);
+  t.deepEqual((await readdir(folder)).sort(), [
+    'config.json',
+    'model.safetensors',
+    'preprocessor_config.json',
+    'tokenizer.json',
+  ]);
 });

@@ -13,17 +13,31 @@ const tolerance = 1e-4;
 
 function pixels(packed: Uint8Array, side: number): ImageInput[] {
   const bytes = 3 * side * side;
-  return Array.from({ length: packed.length / bytes }, (_, i) => ({ data: packed.subarray(i * bytes, (i + 1) * bytes), width: side, height: side }));
+  return Array.from({ length: packed.length / bytes }, (_, i) => ({
+    data: packed.subarray(i * bytes, (i + 1) * bytes),
+    width: side,
+    height: side,
+  }));
 }
 
-for (const [imageSize, images, embedding] of [[undefined, 'images', 'image_embedding'], [48, 'images_48', 'image_embedding_48']] as const) {
+for (const [imageSize, images, embedding] of [
+  [undefined, 'images', 'image_embedding'],
+  [48, 'images_48', 'image_embedding_48'],
+] as const) {
   test(`image embeddings at ${imageSize ?? 'the own'} size are those of transformers, positions interpolated`, async (t) => {
     const out = path.join(await temporaryFolder(t), 'model');
-    await importHuggingFace({ image: vit, text: bert, out, ...(imageSize === undefined ? {} : { imageSize }) });
+    await importHuggingFace({
+      image: vit,
+      text: bert,
+      out,
+      ...(imageSize === undefined ? {} : { imageSize }),
+    });
     const tensors = readTensors('hf-parity');
     const model = await Cots.load(out);
     t.teardown(() => model.dispose());
-    const { data, shape } = await model.embedImages(pixels(pick(tensors, images, Uint8Array), imageSize ?? 32));
+    const { data, shape } = await model.embedImages(
+      pixels(pick(tensors, images, Uint8Array), imageSize ?? 32),
+    );
     t.is(shape[1], 32);
     const difference = maxDifference(data, pick(tensors, embedding, Float32Array));
     t.true(difference < tolerance, `largest difference ${difference}`);
@@ -63,15 +77,42 @@ const refuse = test.macro({
     const image = path.join(folder, 'vit');
     await cp(vit, image, { recursive: true });
     await change(image);
-    const error = await t.throwsAsync(() => importHuggingFace({ image, text: bert, out: path.join(folder, 'out') }), { instanceOf: CotsError, message });
+    const error = await t.throwsAsync(
+      () => importHuggingFace({ image, text: bert, out: path.join(folder, 'out') }),
+      { instanceOf: CotsError, message },
+    );
     t.is((error as CotsError).code as string, code);
   },
   title: (provided) => `refused: ${provided}`,
 });
-test('a pickled checkpoint', refuse, async (folder) => {
-  await rm(path.join(folder, 'model.safetensors'));
-  await writeFile(path.join(folder, 'pytorch_model.bin'), '');
-}, 'ERR_COTS_CHECKPOINT', /pickle.*safe_serialization/);
-test('another architecture', refuse, (folder) => writeFile(path.join(folder, 'config.json'), '{"model_type": "clip"}'), 'ERR_COTS_CHECKPOINT', /"model_type".*to be vit, got "clip"/);
-test('weights that are cut short', refuse, (folder) => writeFile(path.join(folder, 'model.safetensors'), new Uint8Array(100)), 'ERR_COTS_CHECKPOINT', /model\.safetensors/);
-test('no weights', refuse, (folder) => rm(path.join(folder, 'model.safetensors')), 'ERR_COTS_CHECKPOINT', /found none/);
+test(
+  'a pickled checkpoint',
+  refuse,
+  async (folder) => {
+    await rm(path.join(folder, 'model.safetensors'));
+    await writeFile(path.join(folder, 'pytorch_model.bin'), '');
+  },
+  'ERR_COTS_CHECKPOINT',
+  /pickle.*safe_serialization/,
+);
+test(
+  'another architecture',
+  refuse,
+  (folder) => writeFile(path.join(folder, 'config.json'), '{"model_type": "clip"}'),
+  'ERR_COTS_CHECKPOINT',
+  /"model_type".*to be vit, got "clip"/,
+);
+test(
+  'weights that are cut short',
+  refuse,
+  (folder) => writeFile(path.join(folder, 'model.safetensors'), new Uint8Array(100)),
+  'ERR_COTS_CHECKPOINT',
+  /model\.safetensors/,
+);
+test(
+  'no weights',
+  refuse,
+  (folder) => rm(path.join(folder, 'model.safetensors')),
+  'ERR_COTS_CHECKPOINT',
+  /found none/,
+);

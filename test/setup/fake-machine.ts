@@ -85,6 +85,7 @@ esac`,
       [path.join(this.project, 'scripts/setup.mjs'), '--only', steps],
       {
         encoding: 'utf8',
+        timeout: 30_000, // half of what a silent lock lives
         env: { PATH: this.tools, HOME: this.folder, COTS_CACHE: this.cache, ...env },
       },
     );

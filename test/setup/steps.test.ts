@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import { FakeMachine } from './fake-machine.js';
 
@@ -77,28 +78,41 @@ test('a COTS_FFMPEG that does not run stops set-up', (t) => {
   t.regex(output, /COTS_FFMPEG cannot be used: .*mine is no ffmpeg that runs/);
 });
 
+/** A set-up in the background: what it has printed so far, and a wait for a line of it. */
+function background(machine: FakeMachine) {
+  const script = path.join(machine.project, 'scripts/setup.mjs');
+  const env = { PATH: machine.tools, HOME: machine.folder, COTS_CACHE: machine.cache };
+  const child = spawn(process.execPath, [script, '--only', 'packages'], { env });
+  let output = '';
+  child.stdout.on('data', (chunk) => {
+    output += chunk;
+  });
+  const ended = new Promise<void>((settle) => {
+    child.on('close', () => settle());
+  });
+  const says = async (pattern: RegExp) => {
+    while (!pattern.test(output)) await sleep(20);
+  };
+  return { says, ended };
+}
+
 test('two set-ups at once run one after the other', async (t) => {
   const machine = new FakeMachine(t);
   const npmRuns = withPackages(machine);
+  const go = path.join(machine.folder, 'go');
+  const wait = `${process.execPath} -e 'setInterval(() => fs.existsSync("${go}") && process.exit(), 20)'`;
   machine.tool(
     'npm',
-    `mkdir -p ${machine.project}/node_modules; echo ran >> ${machine.folder}/npm-runs; ${process.execPath} -e 'setTimeout(() => {}, 1500)'`,
+    `${wait}; mkdir -p ${machine.project}/node_modules; echo ran >> ${machine.folder}/npm-runs`,
   );
-  const start = () =>
-    new Promise<string>((settle) => {
-      const script = path.join(machine.project, 'scripts/setup.mjs');
-      const env = { PATH: machine.tools, HOME: machine.folder, COTS_CACHE: machine.cache };
-      const child = spawn(process.execPath, [script, '--only', 'packages'], { env });
-      let output = '';
-      child.stdout.on('data', (chunk) => {
-        output += chunk;
-      });
-      child.on('close', () => settle(output));
-    });
-  const outputs = (await Promise.all([start(), start()])).sort((a, b) => a.length - b.length);
+  const first = background(machine);
+  await first.says(/npm ci \.\.\./);
+  const second = background(machine);
+  await second.says(/another set-up \(process \d+\) is at work here: waiting for it/);
+  writeFileSync(go, '');
+  await Promise.all([first.ended, second.ended]);
+  await second.says(/packages +nothing to do/);
   t.is(npmRuns(), 1);
-  t.true(outputs.some((output) => /another set-up \(process \d+\) is at work here/.test(output)));
-  t.true(outputs.some((output) => /packages +nothing to do/.test(output)));
 });
 
 test('the lock of a killed or silent set-up is taken over', (t) => {

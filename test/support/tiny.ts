@@ -6,7 +6,12 @@ import type { ExecutionContext } from 'ava';
 import sharp from 'sharp';
 import type { TrainConfigInput } from '../../lib/config/schema.js';
 
-const colors = { red: [220, 30, 30], green: [30, 200, 40], blue: [30, 50, 220], yellow: [230, 220, 30] } as const;
+const colors = {
+  red: [220, 30, 30],
+  green: [30, 200, 40],
+  blue: [30, 50, 220],
+  yellow: [230, 220, 30],
+} as const;
 const grounds = { white: [250, 250, 250], black: [10, 10, 10], gray: [128, 128, 128] } as const;
 
 /** A folder that is gone when the test ends. */
@@ -24,13 +29,20 @@ export interface Shape {
 }
 
 /** Images of 24 x 24 pixels with a colored box each, and captions that name color, ground and place. Returns the manifest's path. */
-export async function makeShapes(folder: string, count: number, split = 'train', name = 'manifest.jsonl'): Promise<string> {
+export async function makeShapes(
+  folder: string,
+  count: number,
+  split = 'train',
+  name = 'manifest.jsonl',
+): Promise<string> {
   await mkdir(path.join(folder, 'images'), { recursive: true });
   const lines: string[] = [];
   for (let index = 0; index < count; index++) {
     const { pixels, captions } = shape(index);
     const image = `images/${split}-${index}.png`;
-    await sharp(pixels, { raw: { width: 24, height: 24, channels: 3 } }).png().toFile(path.join(folder, image));
+    await sharp(pixels, { raw: { width: 24, height: 24, channels: 3 } })
+      .png()
+      .toFile(path.join(folder, image));
     lines.push(JSON.stringify({ id: `${split}-${index}`, image, captions, split } satisfies Shape));
   }
 
@@ -51,12 +63,19 @@ function shape(index: number): { pixels: Buffer; captions: string[] } {
     for (let x = 0; x < 24; x++) {
       const inside = x >= left && x < left + 10 && y >= top && y < top + 10;
       const rgb = inside ? colors[color] : grounds[ground];
-      for (let channel = 0; channel < 3; channel++) pixels[3 * (24 * y + x) + channel] = ((rgb[channel] as number) + index) % 256;
+      for (let channel = 0; channel < 3; channel++)
+        pixels[3 * (24 * y + x) + channel] = ((rgb[channel] as number) + index) % 256;
     }
   }
 
   const where = `${place < 2 ? 'top' : 'bottom'} ${place % 2 === 0 ? 'left' : 'right'}`;
-  return { pixels, captions: [`a ${color} box on ${ground} at the ${where}`, `${where} there is a ${color} square, ground ${ground}`] };
+  return {
+    pixels,
+    captions: [
+      `a ${color} box on ${ground} at the ${where}`,
+      `${where} there is a ${color} square, ground ${ground}`,
+    ],
+  };
 }
 
 /** 16 x 16 pixels in 4 patches, two layers of width 16; CMVM off unless `token.tokenizer` is set. */

@@ -4,7 +4,7 @@ import { cp, mkdir, readdir, readFile, readlink, rm, truncate, writeFile } from 
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { resolveConfig } from '../../lib/config/load.js';
-import { Cots, CotsError, Trainer, type TrainEvent } from '../../lib/index.js';
+import { Cots, CotsError, type TrainEvent, Trainer } from '../../lib/index.js';
 import { trainImageTokenizer } from '../../lib/train/tokenizer-trainer.js';
 import { makeShapes, temporaryFolder, tinyConfig } from '../support/tiny.js';
 
@@ -21,8 +21,14 @@ async function run(trainer: Trainer, until = Infinity): Promise<TrainEvent[]> {
   return events;
 }
 
-async function trained(config: ReturnType<typeof tinyConfig>, options: { resume?: string; until?: number } = {}): Promise<TrainEvent[]> {
-  const trainer = await Trainer.create(config, options.resume === undefined ? {} : { resume: options.resume });
+async function trained(
+  config: ReturnType<typeof tinyConfig>,
+  options: { resume?: string; until?: number } = {},
+): Promise<TrainEvent[]> {
+  const trainer = await Trainer.create(
+    config,
+    options.resume === undefined ? {} : { resume: options.resume },
+  );
   try {
     return await run(trainer, options.until);
   } finally {
@@ -30,12 +36,24 @@ async function trained(config: ReturnType<typeof tinyConfig>, options: { resume?
   }
 }
 
-const hash = async (file: string): Promise<string> => createHash('sha256').update(await readFile(file)).digest('hex');
-const lines = async (file: string): Promise<Record<string, unknown>[]> => (await readFile(file, 'utf8')).trimEnd().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>);
+const hash = async (file: string): Promise<string> =>
+  createHash('sha256')
+    .update(await readFile(file))
+    .digest('hex');
+const lines = async (file: string): Promise<Record<string, unknown>[]> =>
+  (await readFile(file, 'utf8'))
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
 const timed = ['pairs_per_second', 'rss_bytes'];
-const untimed = (rows: Record<string, unknown>[]): string[] => rows.map((row) => JSON.stringify(row, (key, value: unknown) => (timed.includes(key) ? undefined : value)));
+const untimed = (rows: Record<string, unknown>[]): string[] =>
+  rows.map((row) => JSON.stringify(row, (key, value: unknown) => (timed.includes(key) ? undefined : value)));
 
-async function fresh(t: ExecutionContext, over: Config = {}, count = 40): Promise<{ folder: string; out: string; config: ReturnType<typeof tinyConfig> }> {
+async function fresh(
+  t: ExecutionContext,
+  over: Config = {},
+  count = 40,
+): Promise<{ folder: string; out: string; config: ReturnType<typeof tinyConfig> }> {
   const folder = await temporaryFolder(t);
   const manifest = await makeShapes(folder, count);
   const out = path.join(folder, 'run');
@@ -44,7 +62,11 @@ async function fresh(t: ExecutionContext, over: Config = {}, count = 40): Promis
 
 async function tokenizerFor(folder: string, config: ReturnType<typeof tinyConfig>): Promise<string> {
   const out = path.join(folder, 'dvae');
-  const over = { ...config, token: { vocab: 32 }, tokenizer: { hidden: 16, codebookDim: 8, blocks: 1, steps: 6, batchSize: 8, out, lr: 1e-3 } };
+  const over = {
+    ...config,
+    token: { vocab: 32 },
+    tokenizer: { hidden: 16, codebookDim: 8, blocks: 1, steps: 6, batchSize: 8, out, lr: 1e-3 },
+  };
   for await (const event of trainImageTokenizer(resolveConfig(over, [], 'tokenizer'))) t_noop(event);
   return out;
 }
@@ -54,16 +76,64 @@ function t_noop(_: unknown): void {}
 test('a run yields steps, checkpoints and an end, and leaves the files that DESIGN 5 names', async (t) => {
   const { out, config } = await fresh(t);
   const events = await trained(config);
-  t.deepEqual(events.map((event) => `${event.type}${'step' in event ? event.step : ''}`).filter((name) => !name.startsWith('step')), ['checkpoint5', 'checkpoint10', 'checkpoint12', 'end12']);
-  t.deepEqual(events.filter(({ type }) => type === 'step').map((event) => (event as { step: number }).step), Array.from({ length: 12 }, (_, i) => i + 1));
+  t.deepEqual(
+    events
+      .map((event) => `${event.type}${'step' in event ? event.step : ''}`)
+      .filter((name) => !name.startsWith('step')),
+    ['checkpoint5', 'checkpoint10', 'checkpoint12', 'end12'],
+  );
+  t.deepEqual(
+    events.filter(({ type }) => type === 'step').map((event) => (event as { step: number }).step),
+    Array.from({ length: 12 }, (_, i) => i + 1),
+  );
   t.deepEqual(events.at(-1), { type: 'end', step: 12, reason: 'done' });
-  t.deepEqual((await readdir(out)).sort(), ['checkpoints', 'config.yaml', 'filtered.jsonl', 'latest', 'metrics.jsonl', 'non-finite.jsonl']);
-  t.deepEqual((await readdir(path.join(out, 'checkpoints'))).sort(), ['step-00000005', 'step-00000010', 'step-00000012']);
+  t.deepEqual((await readdir(out)).sort(), [
+    'checkpoints',
+    'config.yaml',
+    'filtered.jsonl',
+    'latest',
+    'metrics.jsonl',
+    'non-finite.jsonl',
+  ]);
+  t.deepEqual((await readdir(path.join(out, 'checkpoints'))).sort(), [
+    'step-00000005',
+    'step-00000010',
+    'step-00000012',
+  ]);
   t.is(await readlink(path.join(out, 'latest')), 'checkpoints/step-00000012');
-  t.deepEqual((await readdir(path.join(out, 'latest'))).sort(), ['config.json', 'model.safetensors', 'preprocessor_config.json', 'state.safetensors', 'tokenizer.json', 'trainer.json']);
+  t.deepEqual((await readdir(path.join(out, 'latest'))).sort(), [
+    'config.json',
+    'model.safetensors',
+    'preprocessor_config.json',
+    'state.safetensors',
+    'tokenizer.json',
+    'trainer.json',
+  ]);
   const metrics = await lines(path.join(out, 'metrics.jsonl'));
   t.is(metrics.length, 12);
-  t.deepEqual(Object.keys(metrics[0] ?? {}), ['step', 'pairs', 'loss', 'loss_image_to_text', 'loss_text_to_image', 'loss_task', 'loss_cmvm', 'loss_cmlm', 'filter_mean', 'filter_std', 'filter_threshold', 'filter_kept', 'queue_valid', 'lr', 'temperature', 'momentum', 'grad_norm', 'pairs_per_second', 'mfu', 'rss_bytes', 'device_bytes']);
+  t.deepEqual(Object.keys(metrics[0] ?? {}), [
+    'step',
+    'pairs',
+    'loss',
+    'loss_image_to_text',
+    'loss_text_to_image',
+    'loss_task',
+    'loss_cmvm',
+    'loss_cmlm',
+    'filter_mean',
+    'filter_std',
+    'filter_threshold',
+    'filter_kept',
+    'queue_valid',
+    'lr',
+    'temperature',
+    'momentum',
+    'grad_norm',
+    'pairs_per_second',
+    'mfu',
+    'rss_bytes',
+    'device_bytes',
+  ]);
   const { type: _, ...last } = events.filter(({ type }) => type === 'step').at(-1) as { type: string };
   t.deepEqual(metrics[11], last as Record<string, unknown>);
   t.is(metrics[2]?.['queue_valid'], 20);
@@ -77,7 +147,11 @@ test('filtered.jsonl lists exactly the pairs that the filter dropped', async (t)
   t.true(dropped.length > 0);
   for (const row of metrics) {
     const own = dropped.filter(({ step }) => step === row['step']);
-    t.is(own.length, (row['pairs'] as number) - (row['filter_kept'] as number), `step ${String(row['step'])}`);
+    t.is(
+      own.length,
+      (row['pairs'] as number) - (row['filter_kept'] as number),
+      `step ${String(row['step'])}`,
+    );
     for (const { id, score, threshold } of own) {
       t.regex(String(id), /^train-\d+$/);
       t.is(threshold, row['filter_threshold']);
@@ -89,20 +163,46 @@ test('filtered.jsonl lists exactly the pairs that the filter dropped', async (t)
 test('12 steps equal 5 steps, stop, resume and 7 steps, bit for bit, with every loss, the filter and an image tokenizer', async (t) => {
   const { folder, config } = await fresh(t, { loss: { weights: { cmvm: 1 } }, train: { accumulate: 2 } });
   const tokenizer = await tokenizerFor(folder, config);
-  const whole = { ...config, token: { tokenizer }, train: { ...config.train, out: path.join(folder, 'whole') } };
-  const halves = { ...config, token: { tokenizer }, train: { ...config.train, out: path.join(folder, 'halves') } };
+  const whole = {
+    ...config,
+    token: { tokenizer },
+    train: { ...config.train, out: path.join(folder, 'whole') },
+  };
+  const halves = {
+    ...config,
+    token: { tokenizer },
+    train: { ...config.train, out: path.join(folder, 'halves') },
+  };
   await trained(whole);
   const first = await trained(halves, { until: 7 });
   t.deepEqual(first.at(-1), { type: 'end', step: 7, reason: 'aborted' });
   const second = await trained(halves, { resume: 'latest' });
-  t.deepEqual(second.find(({ type }) => type === 'step') && (second.find(({ type }) => type === 'step') as { step: number }).step, 8);
+  t.deepEqual(
+    second.find(({ type }) => type === 'step') &&
+      (second.find(({ type }) => type === 'step') as { step: number }).step,
+    8,
+  );
   for (const name of ['model.safetensors', 'state.safetensors', 'tokenizer.json', 'config.json']) {
-    t.is(await hash(path.join(folder, 'whole', 'latest', name)), await hash(path.join(folder, 'halves', 'latest', name)), name);
+    t.is(
+      await hash(path.join(folder, 'whole', 'latest', name)),
+      await hash(path.join(folder, 'halves', 'latest', name)),
+      name,
+    );
   }
 
-  t.deepEqual(untimed(await lines(path.join(folder, 'whole', 'metrics.jsonl'))), untimed(await lines(path.join(folder, 'halves', 'metrics.jsonl'))));
-  t.deepEqual(await readFile(path.join(folder, 'whole', 'filtered.jsonl'), 'utf8'), await readFile(path.join(folder, 'halves', 'filtered.jsonl'), 'utf8'));
-  t.true((await lines(path.join(folder, 'whole', 'metrics.jsonl'))).every((row) => (row['loss_cmvm'] as number) > 0));
+  t.deepEqual(
+    untimed(await lines(path.join(folder, 'whole', 'metrics.jsonl'))),
+    untimed(await lines(path.join(folder, 'halves', 'metrics.jsonl'))),
+  );
+  t.deepEqual(
+    await readFile(path.join(folder, 'whole', 'filtered.jsonl'), 'utf8'),
+    await readFile(path.join(folder, 'halves', 'filtered.jsonl'), 'utf8'),
+  );
+  t.true(
+    (await lines(path.join(folder, 'whole', 'metrics.jsonl'))).every(
+      (row) => (row['loss_cmvm'] as number) > 0,
+    ),
+  );
 });
 
 test('another seed gives another run', async (t) => {
@@ -110,7 +210,10 @@ test('another seed gives another run', async (t) => {
   const other = { ...config, train: { ...config.train, seed: 8, out: path.join(folder, 'other') } };
   await trained(config);
   await trained(other);
-  t.not(await hash(path.join(folder, 'run', 'latest', 'model.safetensors')), await hash(path.join(folder, 'other', 'latest', 'model.safetensors')));
+  t.not(
+    await hash(path.join(folder, 'run', 'latest', 'model.safetensors')),
+    await hash(path.join(folder, 'other', 'latest', 'model.safetensors')),
+  );
 });
 
 test('leaving the loop writes a checkpoint, and the same trainer can go on', async (t) => {
@@ -141,9 +244,12 @@ test('a second run during a run is busy', async (t) => {
   t.teardown(() => trainer.dispose());
   const first = trainer.run()[Symbol.asyncIterator]();
   await first.next();
-  const error = await t.throwsAsync(async () => {
-    for await (const event of trainer.run()) t_noop(event);
-  }, { instanceOf: CotsError });
+  const error = await t.throwsAsync(
+    async () => {
+      for await (const event of trainer.run()) t_noop(event);
+    },
+    { instanceOf: CotsError },
+  );
   t.is((error as CotsError).code, 'ERR_COTS_BUSY');
   await first.return?.();
   await t.notThrowsAsync(run(trainer));
@@ -152,11 +258,14 @@ test('a second run during a run is busy', async (t) => {
 test('dispose is idempotent and a run in progress rejects', async (t) => {
   const { config } = await fresh(t);
   const trainer = await Trainer.create(config);
-  const error = await t.throwsAsync(async () => {
-    for await (const event of trainer.run()) {
-      if (event.type === 'step') trainer.dispose();
-    }
-  }, { instanceOf: CotsError });
+  const error = await t.throwsAsync(
+    async () => {
+      for await (const event of trainer.run()) {
+        if (event.type === 'step') trainer.dispose();
+      }
+    },
+    { instanceOf: CotsError },
+  );
   t.is((error as CotsError).code, 'ERR_COTS_DISPOSED');
   trainer.dispose();
   t.throws(() => trainer.model(), { code: 'ERR_COTS_DISPOSED' });
@@ -184,9 +293,17 @@ test('model() is a copy: training on does not change it, and its folder loads to
 test('validation: evaluations as asked, the best one is pointed to and kept', async (t) => {
   const { folder, out, config } = await fresh(t);
   const validation = await makeShapes(folder, 12, 'val', 'val.jsonl');
-  const events = await trained({ ...config, data: { ...config.data, validation }, evaluate: { everySteps: 4 }, checkpoint: { everySteps: 0, keep: 1 } });
+  const events = await trained({
+    ...config,
+    data: { ...config.data, validation },
+    evaluate: { everySteps: 4 },
+    checkpoint: { everySteps: 0, keep: 1 },
+  });
   const evaluations = events.filter((event) => event.type === 'evaluation');
-  t.deepEqual(evaluations.map(({ step }) => step), [4, 8, 12]);
+  t.deepEqual(
+    evaluations.map(({ step }) => step),
+    [4, 8, 12],
+  );
   t.is(evaluations[0]?.result.n.texts, 24);
   const best = evaluations.reduce((a, b) => (b.result.rsum > a.result.rsum ? b : a));
   t.is(await readlink(path.join(out, 'best')), `checkpoints/step-${String(best.step).padStart(8, '0')}`);
@@ -219,14 +336,28 @@ for (const [name, damage] of Object.entries(damages)) {
     await trained(config, { until: 10 });
     await damage(path.join(out, 'checkpoints', 'step-00000010'));
     const events = await trained(config, { resume: 'latest' });
-    t.is((events.find(({ type }) => type === 'warning') as { code: string }).code, 'WARN_COTS_TORN_CHECKPOINT');
+    t.is(
+      (events.find(({ type }) => type === 'warning') as { code: string }).code,
+      'WARN_COTS_TORN_CHECKPOINT',
+    );
     t.is((events.find(({ type }) => type === 'step') as { step: number }).step, 6);
-    t.is(await hash(path.join(out, 'latest', 'state.safetensors')), await hash(path.join(whole, 'latest', 'state.safetensors')));
-    t.deepEqual(untimed(await lines(path.join(out, 'metrics.jsonl'))), untimed(await lines(path.join(whole, 'metrics.jsonl'))));
+    t.is(
+      await hash(path.join(out, 'latest', 'state.safetensors')),
+      await hash(path.join(whole, 'latest', 'state.safetensors')),
+    );
+    t.deepEqual(
+      untimed(await lines(path.join(out, 'metrics.jsonl'))),
+      untimed(await lines(path.join(whole, 'metrics.jsonl'))),
+    );
   });
 }
 
-async function refusal(t: ExecutionContext, work: () => Promise<unknown>, code: string, message: RegExp): Promise<void> {
+async function refusal(
+  t: ExecutionContext,
+  work: () => Promise<unknown>,
+  code: string,
+  message: RegExp,
+): Promise<void> {
   const error = await t.throwsAsync(work, { instanceOf: CotsError, message });
   t.is((error as CotsError).code as string, code);
 }
@@ -234,13 +365,21 @@ async function refusal(t: ExecutionContext, work: () => Promise<unknown>, code: 
 test('a checkpoint of another config is refused with the keys that differ', async (t) => {
   const { config } = await fresh(t);
   await trained(config, { until: 5 });
-  await refusal(t, () => Trainer.create({ ...config, queue: { size: 24 }, ema: { m: 0.9 } }, { resume: 'latest' }), 'ERR_COTS_CHECKPOINT', /differs in .*queue\.size \(checkpoint 20, run 24\).*ema\.m \(checkpoint 0\.99, run 0\.9\)/);
+  await refusal(
+    t,
+    () => Trainer.create({ ...config, queue: { size: 24 }, ema: { m: 0.9 } }, { resume: 'latest' }),
+    'ERR_COTS_CHECKPOINT',
+    /differs in .*queue\.size \(checkpoint 20, run 24\).*ema\.m \(checkpoint 0\.99, run 0\.9\)/,
+  );
 });
 
 test('resuming may change where, how often and how fast, not what', async (t) => {
   const { config } = await fresh(t);
   await trained(config, { until: 5 });
-  const events = await trained({ ...config, checkpoint: { everySteps: 3, keep: 5 }, data: { ...config.data, workers: 4 } }, { resume: 'latest' });
+  const events = await trained(
+    { ...config, checkpoint: { everySteps: 3, keep: 5 }, data: { ...config.data, workers: 4 } },
+    { resume: 'latest' },
+  );
   t.is((events.at(-1) as { step: number }).step, 12);
 });
 
@@ -248,7 +387,12 @@ test('other data under a checkpoint are refused', async (t) => {
   const { folder, config } = await fresh(t);
   await trained(config, { until: 5 });
   const other = await makeShapes(folder, 39, 'train', 'other.jsonl');
-  await refusal(t, () => Trainer.create({ ...config, data: { ...config.data, train: other } }, { resume: 'latest' }), 'ERR_COTS_CHECKPOINT', /40.*39 others/);
+  await refusal(
+    t,
+    () => Trainer.create({ ...config, data: { ...config.data, train: other } }, { resume: 'latest' }),
+    'ERR_COTS_CHECKPOINT',
+    /40.*39 others/,
+  );
 });
 
 test('a folder with a run is not overwritten', async (t) => {
@@ -262,7 +406,12 @@ test('latest without a checkpoint starts anew and says so; a folder that is none
   const events = await trained(config, { resume: 'latest', until: 1 });
   t.is((events[0] as { code: string }).code, 'WARN_COTS_NO_CHECKPOINT');
   await mkdir(path.join(folder, 'empty'));
-  await refusal(t, () => Trainer.create(config, { resume: path.join(folder, 'empty') }), 'ERR_COTS_CHECKPOINT', /found no trainer\.json/);
+  await refusal(
+    t,
+    () => Trainer.create(config, { resume: path.join(folder, 'empty') }),
+    'ERR_COTS_CHECKPOINT',
+    /found no trainer\.json/,
+  );
 });
 
 test('resuming from a named checkpoint goes back and drops the later ones once a new one is there', async (t) => {
@@ -281,8 +430,15 @@ test('bad images are skipped, counted and listed; above maxBadFraction the run s
   await writeFile(path.join(folder, 'images', 'train-3.png'), 'no image');
   const events = await trained({ ...config, data: { ...config.data, maxBadFraction: 0.1 } });
   t.is((events.find(({ type }) => type === 'warning') as { code: string }).code, 'WARN_COTS_BAD_IMAGE');
-  t.deepEqual((await lines(path.join(out, 'bad-images.jsonl'))).map(({ id }) => id), ['train-3']);
-  const strict = { ...config, data: { ...config.data, maxBadFraction: 0 }, train: { ...config.train, out: path.join(folder, 'strict') } };
+  t.deepEqual(
+    (await lines(path.join(out, 'bad-images.jsonl'))).map(({ id }) => id),
+    ['train-3'],
+  );
+  const strict = {
+    ...config,
+    data: { ...config.data, maxBadFraction: 0 },
+    train: { ...config.train, out: path.join(folder, 'strict') },
+  };
   await refusal(t, () => trained(strict), 'ERR_COTS_DATA', /maxBadFraction.*train-3\.png/);
 });
 
@@ -291,14 +447,19 @@ test('a prefilled queue is full at the first step and does not move the data', a
   await trained({ ...config, queue: { size: 20, prefill: true } }, { until: 1 });
   await trained({ ...config, train: { ...config.train, out: path.join(folder, 'plain') } }, { until: 1 });
   t.is((await lines(path.join(out, 'metrics.jsonl')))[0]?.['queue_valid'], 20);
-  const cursor = async (run: string): Promise<unknown> => (JSON.parse(await readFile(path.join(run, 'latest', 'trainer.json'), 'utf8')) as { cursor: unknown }).cursor;
+  const cursor = async (run: string): Promise<unknown> =>
+    (JSON.parse(await readFile(path.join(run, 'latest', 'trainer.json'), 'utf8')) as { cursor: unknown })
+      .cursor;
   t.deepEqual(await cursor(out), await cursor(path.join(folder, 'plain')));
 });
 
 test('train.init starts from the weights and the words of a model folder', async (t) => {
   const { folder, out, config } = await fresh(t);
   await trained(config, { until: 5 });
-  const next = { ...config, train: { ...config.train, out: path.join(folder, 'next'), init: path.join(out, 'latest') } };
+  const next = {
+    ...config,
+    train: { ...config.train, out: path.join(folder, 'next'), init: path.join(out, 'latest') },
+  };
   const trainer = await Trainer.create(next);
   t.teardown(() => trainer.dispose());
   const model = trainer.model();
@@ -312,6 +473,16 @@ test('no permission and a file in the way of the run folder', async (t) => {
   const { folder, config } = await fresh(t);
   const file = path.join(folder, 'file');
   await writeFile(file, '');
-  await refusal(t, () => Trainer.create({ ...config, train: { ...config.train, out: path.join(file, 'run') } }), 'ERR_COTS_FILE', /directory/);
-  await refusal(t, () => Trainer.create({ ...config, train: { ...config.train, out: '/proc/cots-run' } }), 'ERR_COTS_FILE', /\/proc\/cots-run/);
+  await refusal(
+    t,
+    () => Trainer.create({ ...config, train: { ...config.train, out: path.join(file, 'run') } }),
+    'ERR_COTS_FILE',
+    /directory/,
+  );
+  await refusal(
+    t,
+    () => Trainer.create({ ...config, train: { ...config.train, out: '/proc/cots-run' } }),
+    'ERR_COTS_FILE',
+    /\/proc\/cots-run/,
+  );
 });

@@ -30,8 +30,15 @@ export async function readFolder(folder: string, images: string | null): Promise
     const stem = name.slice(0, -path.extname(name).length);
     const id = ids.has(stem) ? name : stem;
     ids.add(id);
-    const captions = given?.get(name) ?? given?.get(stem) ?? (await siblingCaptions(path.join(root, `${stem}.txt`)));
-    entries.push({ id, image: path.resolve(root, name), captions, split: 'train', source: path.basename(folder) });
+    const captions =
+      given?.get(name) ?? given?.get(stem) ?? (await siblingCaptions(path.join(root, `${stem}.txt`)));
+    entries.push({
+      id,
+      image: path.resolve(root, name),
+      captions,
+      split: 'train',
+      source: path.basename(folder),
+    });
   }
 
   return entries;
@@ -80,8 +87,14 @@ function parseLine(line: string, where: string): { image: string; texts: string[
   }
 
   const texts = value?.captions ?? (value?.caption === undefined ? undefined : [value.caption]);
-  if (typeof value?.image !== 'string' || !Array.isArray(texts) || !texts.every((text) => typeof text === 'string')) {
-    throw new DataError(`Expected ${where} to be {"image": "a.jpg", "captions": ["..."]}, got '${line.slice(0, 80)}'. Correct that line.`);
+  if (
+    typeof value?.image !== 'string' ||
+    !Array.isArray(texts) ||
+    !texts.every((text) => typeof text === 'string')
+  ) {
+    throw new DataError(
+      `Expected ${where} to be {"image": "a.jpg", "captions": ["..."]}, got '${line.slice(0, 80)}'. Correct that line.`,
+    );
   }
 
   return { image: path.normalize(value.image), texts };

@@ -23,7 +23,11 @@ interface KarpathyImage {
  * Reads a Karpathy file; `restval` counts as `train`. Image paths are `images`/filepath/filename, `images` being the file's
  * folder by default. Throws `ERR_COTS_DATA` naming the image that lacks a field, `ERR_COTS_FILE`.
  */
-export async function readKarpathy(file: string, images: string | null, options: KarpathyOptions = {}): Promise<ManifestEntry[]> {
+export async function readKarpathy(
+  file: string,
+  images: string | null,
+  options: KarpathyOptions = {},
+): Promise<ManifestEntry[]> {
   const { dataset, images: list } = parse(await readText(file, 'a Karpathy file'), file);
   const root = images ?? path.dirname(file);
   return list.map((image, index) => {
@@ -44,7 +48,10 @@ function parse(text: string, file: string): { dataset: string; images: KarpathyI
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new DataError(`Expected ${file} to be JSON, got: ${(error as Error).message}. Restore it from its source.`, { cause: error });
+    throw new DataError(
+      `Expected ${file} to be JSON, got: ${(error as Error).message}. Restore it from its source.`,
+      { cause: error },
+    );
   }
 
   if (!Array.isArray(value?.images) || value.images.length === 0) {
@@ -53,16 +60,24 @@ function parse(text: string, file: string): { dataset: string; images: KarpathyI
     );
   }
 
-  return { dataset: typeof value.dataset === 'string' ? value.dataset : path.parse(file).name, images: value.images };
+  return {
+    dataset: typeof value.dataset === 'string' ? value.dataset : path.parse(file).name,
+    images: value.images,
+  };
 }
 
 function check(image: KarpathyImage, index: number, file: string): void {
   const wrong = (field: string, got: unknown) =>
-    new DataError(`Expected image ${index} of ${file} to have \`${field}\`, got ${show(got)}. Restore the file from its source.`);
+    new DataError(
+      `Expected image ${index} of ${file} to have \`${field}\`, got ${show(got)}. Restore the file from its source.`,
+    );
   if (typeof image?.filename !== 'string') throw wrong('filename', image?.filename);
   if (typeof image.split !== 'string') throw wrong('split', image.split);
   if (image.cocoid === undefined && image.imgid === undefined) throw wrong('imgid', undefined);
-  if (!Array.isArray(image.sentences) || image.sentences.some((sentence) => typeof sentence?.raw !== 'string')) {
+  if (
+    !Array.isArray(image.sentences) ||
+    image.sentences.some((sentence) => typeof sentence?.raw !== 'string')
+  ) {
     throw wrong('sentences', image.sentences);
   }
 }

@@ -53,7 +53,10 @@ export class CaptionEncoder {
  * The tokenizer of a run: `data.vocabulary`, or one made from the captions. Throws `ERR_COTS_CONFIG` for a vocabulary larger
  * than `model.text.vocabSize`, `ERR_COTS_TOKENIZER`, `ERR_COTS_FILE`.
  */
-export async function textTokenizerFor({ data, model }: Pick<TrainConfig, 'data' | 'model'>, captions: Iterable<string>): Promise<TextTokenizer> {
+export async function textTokenizerFor(
+  { data, model }: Pick<TrainConfig, 'data' | 'model'>,
+  captions: Iterable<string>,
+): Promise<TextTokenizer> {
   const { vocabSize } = model.text;
   if (data.vocabulary === null) {
     const counts = await countWords(cleaned(captions, data.textClean, data.textMaxWords));

@@ -4,7 +4,8 @@
 export type TextCleaning = 'albef' | 'none';
 
 // Python's `\s` on text; JavaScript's differs by U+001C to U+001F, U+0085 and U+FEFF.
-const whiteRuns = /[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]{2,}/g;
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what Python counts as white space.
+const whiteRuns = /[\p{White_Space}\x1c-\x1f]{2,}/gu;
 
 /**
  * A caption as the text tower's tokenizer takes it. `albef`: lower case; `, . ' ! ? " ( ) * # : ; ~` deleted; `-` and `/` to
@@ -18,7 +19,10 @@ export function cleanCaption(caption: string, cleaning: TextCleaning, maxWords: 
     .replaceAll('-', ' ')
     .replaceAll('/', ' ')
     .replaceAll('<person>', 'person');
-  const single = plain.replace(whiteRuns, ' ').replace(/\n+$/, '').replace(/^ +| +$/g, '');
+  const single = plain
+    .replace(whiteRuns, ' ')
+    .replace(/\n+$/, '')
+    .replace(/^ +| +$/g, '');
   const words = single.split(' ');
   return maxWords > 0 && words.length > maxWords ? words.slice(0, maxWords).join(' ') : single;
 }

@@ -39,7 +39,14 @@ export function mergePieces(words: readonly CountedWord[], limit: number, minCou
   return made;
 }
 
-function join(word: CountedWord, index: number, pair: Pair, joined: string, pairs: Map<string, Pair>, touched: Set<Pair>): void {
+function join(
+  word: CountedWord,
+  index: number,
+  pair: Pair,
+  joined: string,
+  pairs: Map<string, Pair>,
+  touched: Set<Pair>,
+): void {
   const { pieces } = word;
   if (!pieces.some((piece, at) => piece === pair.left && pieces[at + 1] === pair.right)) return;
   for (const changed of countPairs(pairs, word, index, -1)) touched.add(changed);
@@ -50,14 +57,19 @@ function join(word: CountedWord, index: number, pair: Pair, joined: string, pair
   for (const changed of countPairs(pairs, word, index, 1)) touched.add(changed);
 }
 
-function countPairs(pairs: Map<string, Pair>, { pieces, count }: CountedWord, index: number, sign: 1 | -1): Pair[] {
+function countPairs(
+  pairs: Map<string, Pair>,
+  { pieces, count }: CountedWord,
+  index: number,
+  sign: 1 | -1,
+): Pair[] {
   const changed: Pair[] = [];
   for (let at = 0; at + 1 < pieces.length; at++) {
     const left = pieces[at] as string;
     const right = pieces[at + 1] as string;
     const key = `${left}\u0000${right}`;
-    let pair = pairs.get(key);
-    if (pair === undefined) pairs.set(key, (pair = { left, right, count: 0, words: new Set() }));
+    const pair = pairs.get(key) ?? { left, right, count: 0, words: new Set<number>() };
+    pairs.set(key, pair);
     pair.count += sign * count;
     if (sign > 0) pair.words.add(index);
     changed.push(pair);
@@ -103,7 +115,8 @@ class PairHeap {
     let at = 0;
     for (;;) {
       let first = at;
-      for (const child of [2 * at + 1, 2 * at + 2]) if (child < entries.length && this.#before(child, first)) first = child;
+      for (const child of [2 * at + 1, 2 * at + 2])
+        if (child < entries.length && this.#before(child, first)) first = child;
       if (first === at) return;
       this.#swap(at, first);
       at = first;

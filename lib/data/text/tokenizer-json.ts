@@ -2,7 +2,13 @@
 import { CotsError } from '../../errors.js';
 
 /** BERT's special words. */
-export const specialWords = { pad: '[PAD]', unk: '[UNK]', cls: '[CLS]', sep: '[SEP]', mask: '[MASK]' } as const;
+export const specialWords = {
+  pad: '[PAD]',
+  unk: '[UNK]',
+  cls: '[CLS]',
+  sep: '[SEP]',
+  mask: '[MASK]',
+} as const;
 
 /** What a piece that continues a word begins with. */
 export const continuation = '##';
@@ -21,9 +27,23 @@ export function tokenizerJson(words: readonly string[], where: string): object {
     truncation: null,
     padding: null,
     added_tokens: Object.values(specialWords)
-      .map((content) => ({ id: id(content), content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true }))
+      .map((content) => ({
+        id: id(content),
+        content,
+        single_word: false,
+        lstrip: false,
+        rstrip: false,
+        normalized: false,
+        special: true,
+      }))
       .sort((a, b) => a.id - b.id),
-    normalizer: { type: 'BertNormalizer', clean_text: true, handle_chinese_chars: true, strip_accents: null, lowercase: true },
+    normalizer: {
+      type: 'BertNormalizer',
+      clean_text: true,
+      handle_chinese_chars: true,
+      strip_accents: null,
+      lowercase: true,
+    },
     pre_tokenizer: { type: 'BertPreTokenizer' },
     post_processor: {
       type: 'TemplateProcessing',
@@ -56,7 +76,10 @@ function vocabularyMap(words: readonly string[], where: string): Map<string, num
   for (const [id, word] of words.entries()) {
     const first = vocab.get(word);
     if (first !== undefined) {
-      throw new CotsError('ERR_COTS_TOKENIZER', `Expected every word of ${where} once, got '${word}' on lines ${first + 1} and ${id + 1}. Remove one.`);
+      throw new CotsError(
+        'ERR_COTS_TOKENIZER',
+        `Expected every word of ${where} once, got '${word}' on lines ${first + 1} and ${id + 1}. Remove one.`,
+      );
     }
 
     vocab.set(word, id);
@@ -64,7 +87,10 @@ function vocabularyMap(words: readonly string[], where: string): Map<string, num
 
   const missing = Object.values(specialWords).filter((word) => !vocab.has(word));
   if (missing.length > 0) {
-    throw new CotsError('ERR_COTS_TOKENIZER', `Expected ${where} to have ${Object.values(specialWords).join(' ')}, it lacks ${missing.join(' ')}. Use a BERT vocabulary.`);
+    throw new CotsError(
+      'ERR_COTS_TOKENIZER',
+      `Expected ${where} to have ${Object.values(specialWords).join(' ')}, it lacks ${missing.join(' ')}. Use a BERT vocabulary.`,
+    );
   }
 
   return vocab;

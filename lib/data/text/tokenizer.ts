@@ -29,6 +29,9 @@ export interface EncodedTexts {
 // A CJK letter beyond 16 bits: BERT sets spaces around it, the JavaScript tokenizer sees two halves (ranges of BERT).
 const wideCjk = /[\u{20000}-\u{2a6df}\u{2a700}-\u{2ceaf}\u{2f800}-\u{2fa1f}]/gu;
 
+const keptChunks = 200_000;
+const keptChunkLength = 64;
+
 /** A WordPiece tokenizer. */
 export class TextTokenizer {
   readonly special: SpecialIds;
@@ -37,6 +40,7 @@ export class TextTokenizer {
   readonly #json: object;
   readonly #tokenizer: Tokenizer;
   readonly #normalizer: { type?: string; lowercase?: boolean } | null;
+  readonly #chunks = new Map<string, readonly number[]>();
 
   /** @param json the object of a `tokenizer.json`; `where` names it in messages. Throws `ERR_COTS_TOKENIZER`. */
   constructor(json: object, where: string) {
@@ -46,7 +50,9 @@ export class TextTokenizer {
     const id = (name: keyof SpecialIds) => {
       const found = this.#tokenizer.token_to_id(specialWords[name]);
       if (found !== undefined) return found;
-      throw tokenizerError(`Expected ${where} to have the word ${specialWords[name]}, it has not. Use a BERT vocabulary.`);
+      throw tokenizerError(
+        `Expected ${where} to have the word ${specialWords[name]}, it has not. Use a BERT vocabulary.`,
+      );
     };
     this.special = { pad: id('pad'), unk: id('unk'), cls: id('cls'), sep: id('sep'), mask: id('mask') };
     this.vocabSize = 1 + largestId(json);
@@ -54,18 +60,24 @@ export class TextTokenizer {
 
   /** Reads `tokenizer.json`, `vocab.txt`, or a folder with one of them. Throws `ERR_COTS_TOKENIZER`, `ERR_COTS_FILE`. */
   static async load(file: string): Promise<TextTokenizer> {
-    if (path.extname(file) === '.txt') return TextTokenizer.fromVocabulary((await readText(file, 'a vocabulary')).split(/\r?\n/), file);
+    if (path.extname(file) === '.txt')
+      return TextTokenizer.fromVocabulary((await readText(file, 'a vocabulary')).split(/\r?\n/), file);
     if (path.extname(file) !== '.json') return TextTokenizer.#fromFolder(file);
     const text = await readText(file, 'a tokenizer');
     let json: unknown;
     try {
       json = JSON.parse(text);
     } catch (error) {
-      throw tokenizerError(`Expected ${file} to be JSON, got: ${(error as Error).message}. Restore it from its source.`, error);
+      throw tokenizerError(
+        `Expected ${file} to be JSON, got: ${(error as Error).message}. Restore it from its source.`,
+        error,
+      );
     }
 
     if (typeof json !== 'object' || json === null || !('model' in json)) {
-      throw tokenizerError(`Expected ${file} to be a tokenizer.json with a \`model\`, got ${show(json)}. Give tokenizer.json or vocab.txt.`);
+      throw tokenizerError(
+        `Expected ${file} to be a tokenizer.json with a \`model\`, got ${show(json)}. Give tokenizer.json or vocab.txt.`,
+      );
     }
 
     return new TextTokenizer(json, file);
@@ -89,12 +101,14 @@ export class TextTokenizer {
       }
     }
 
-    throw tokenizerError(`Expected a tokenizer in ${folder}, found none of ${tried.join(', ')}. Give tokenizer.json or vocab.txt.`);
+    throw tokenizerError(
+      `Expected a tokenizer in ${folder}, found none of ${tried.join(', ')}. Give tokenizer.json or vocab.txt.`,
+    );
   }
 
   /** [CLS] words [SEP], at most `maxLength` ids: the words beyond are cut, [SEP] stays. Empty text is [CLS][SEP]. */
   encode(text: string, maxLength = Number.MAX_SAFE_INTEGER): Int32Array {
-    const { ids } = this.#tokenizer.encode(this.#prepared(text), { add_special_tokens: false });
+    const ids = this.#ids(text);
     const count = Math.min(ids.length, maxLength - 2);
     const encoded = new Int32Array(count + 2);
     encoded[0] = this.special.cls;
@@ -138,6 +152,27 @@ export class TextTokenizer {
     });
   }
 
+  /** BERT never looks across a space, so the ids of what stands between spaces are kept. */
+  #ids(text: string): readonly number[] {
+    if (this.#normalizer?.type !== 'BertNormalizer') return this.#encode(text);
+    const ids: number[] = [];
+    for (const chunk of text.split(' ')) {
+      let known = this.#chunks.get(chunk);
+      if (known === undefined) {
+        known = this.#encode(chunk);
+        if (this.#chunks.size < keptChunks && chunk.length <= keptChunkLength) this.#chunks.set(chunk, known);
+      }
+
+      for (const id of known) ids.push(id);
+    }
+
+    return ids;
+  }
+
+  #encode(text: string): readonly number[] {
+    return this.#tokenizer.encode(this.#prepared(text), { add_special_tokens: false }).ids;
+  }
+
   /** Where the JavaScript normalizer differs from BERT's: a capital sigma at a word's end, and wide CJK letters. */
   #prepared(text: string): string {
     if (this.#normalizer?.type !== 'BertNormalizer') return text;
@@ -150,12 +185,18 @@ function create(json: object, where: string): Tokenizer {
   try {
     return new Tokenizer(json, {});
   } catch (error) {
-    throw tokenizerError(`Expected ${where} to be a tokenizer that can be read, got: ${(error as Error).message}. Restore it from its source.`, error);
+    throw tokenizerError(
+      `Expected ${where} to be a tokenizer that can be read, got: ${(error as Error).message}. Restore it from its source.`,
+      error,
+    );
   }
 }
 
 function largestId(json: object): number {
-  const { model, added_tokens: added } = json as { model: { vocab: Record<string, number> }; added_tokens?: { id: number }[] };
+  const { model, added_tokens: added } = json as {
+    model: { vocab: Record<string, number> };
+    added_tokens?: { id: number }[];
+  };
   let largest = -1;
   for (const id of Object.values(model.vocab)) largest = Math.max(largest, id);
   for (const { id } of added ?? []) largest = Math.max(largest, id);

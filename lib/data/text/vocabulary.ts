@@ -55,17 +55,29 @@ export async function countWords(captions: Iterable<string>): Promise<Map<string
 }
 
 /** The vocabulary in the order of ids: special words, letters, joined pieces. Throws `ERR_COTS_DATA` when nothing fits. */
-export function makeVocabulary(counts: ReadonlyMap<string, number>, { size, minCount = 2, letters = 1000 }: VocabularyOptions): string[] {
+export function makeVocabulary(
+  counts: ReadonlyMap<string, number>,
+  { size, minCount = 2, letters = 1000 }: VocabularyOptions,
+): string[] {
   const special = Object.values(specialWords);
   const kept = frequentLetters(counts, Math.min(letters, Math.floor((size - special.length) / 2)));
   if (kept.size === 0) {
-    throw new DataError(`Expected captions with words and a vocabulary of more than ${special.length + 1}, got ${counts.size} words and size ${size}. Give data.vocabulary, or raise model.text.vocabSize.`);
+    throw new DataError(
+      `Expected captions with words and a vocabulary of more than ${special.length + 1}, got ${counts.size} words and size ${size}. Give data.vocabulary, or raise model.text.vocabSize.`,
+    );
   }
 
   const words = [...counts].filter(([word]) => [...word].every((letter) => kept.has(letter))).sort(byWord);
   const alphabet = [...new Set(words.flatMap(([word]) => pieces(word)))].sort(byCodeUnits);
   const base = [...special, ...alphabet];
-  return [...base, ...mergePieces(words.map(([word, count]) => ({ pieces: pieces(word), count })), size - base.length, minCount)];
+  return [
+    ...base,
+    ...mergePieces(
+      words.map(([word, count]) => ({ pieces: pieces(word), count })),
+      size - base.length,
+      minCount,
+    ),
+  ];
 }
 
 /** A word as letters: the first as it is, the others as continuations. */
@@ -75,7 +87,8 @@ function pieces(word: string): string[] {
 
 function frequentLetters(counts: ReadonlyMap<string, number>, limit: number): Set<string> {
   const letters = new Map<string, number>();
-  for (const [word, count] of counts) for (const letter of word) letters.set(letter, (letters.get(letter) ?? 0) + count);
+  for (const [word, count] of counts)
+    for (const letter of word) letters.set(letter, (letters.get(letter) ?? 0) + count);
   const sorted = [...letters].sort((a, b) => b[1] - a[1] || byCodeUnits(a[0], b[0]));
   return new Set(sorted.slice(0, limit).map(([letter]) => letter));
 }

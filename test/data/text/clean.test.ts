@@ -4,11 +4,14 @@ import test from 'ava';
 import { packageRoot } from '../../../lib/binding.js';
 import { cleanCaption } from '../../../lib/data/text/clean.js';
 
-const rows = JSON.parse(readFileSync(path.join(packageRoot(), 'test/reference/fixtures/text/cleaned.json'), 'utf8')) as { caption: string; cleaned: string }[];
+const rows = JSON.parse(
+  readFileSync(path.join(packageRoot(), 'test/reference/fixtures/text/cleaned.json'), 'utf8'),
+) as { caption: string; cleaned: string }[];
 
 test("albef is ALBEF's pre_caption", (t) => {
   t.true(rows.length > 30);
-  for (const { caption, cleaned } of rows) t.is(cleanCaption(caption, 'albef', 30), cleaned, JSON.stringify(caption.slice(0, 60)));
+  for (const { caption, cleaned } of rows)
+    t.is(cleanCaption(caption, 'albef', 30), cleaned, JSON.stringify(caption.slice(0, 60)));
 });
 
 test('words are cut at maxWords, 0 keeps all, none changes nothing', (t) => {

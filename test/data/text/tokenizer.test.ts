@@ -14,7 +14,8 @@ for (const name of ['vocab.txt', 'tokenizer.json']) {
   test(`ids of ${name} are those of BertTokenizerFast, whatever the script`, async (t) => {
     const tokenizer = await TextTokenizer.load(path.join(folder, name));
     t.deepEqual(tokenizer.special, { pad: 0, unk: 1, cls: 2, sep: 3, mask: 4 });
-    for (const { text, ids } of rows) t.deepEqual([...tokenizer.encode(text)], ids, JSON.stringify(text.slice(0, 60)));
+    for (const { text, ids } of rows)
+      t.deepEqual([...tokenizer.encode(text)], ids, JSON.stringify(text.slice(0, 60)));
     t.deepEqual([...tokenizer.encode(Array(10_000).fill('dog').join(' '), 40)], long?.ids);
   });
 }
@@ -23,11 +24,24 @@ test('what is saved is what transformers saves', async (t) => {
   const file = path.join(await temporaryFolder(t), 'tokenizer.json');
   await (await TextTokenizer.load(path.join(folder, 'vocab.txt'))).save(file);
   t.deepEqual(await json(file), await json(path.join(folder, 'tokenizer.json')));
-  t.is((await TextTokenizer.load(path.dirname(file))).vocabSize, (await TextTokenizer.load(folder)).vocabSize);
+  t.is(
+    (await TextTokenizer.load(path.dirname(file))).vocabSize,
+    (await TextTokenizer.load(folder)).vocabSize,
+  );
 });
 
 test('empty text is [CLS][SEP]; a batch is padded to its longest; a cut keeps [SEP]', (t) => {
-  const tokenizer = TextTokenizer.fromVocabulary(['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'a', 'bus', '##es', '']);
+  const tokenizer = TextTokenizer.fromVocabulary([
+    '[PAD]',
+    '[UNK]',
+    '[CLS]',
+    '[SEP]',
+    '[MASK]',
+    'a',
+    'bus',
+    '##es',
+    '',
+  ]);
   t.is(tokenizer.vocabSize, 8);
   t.deepEqual([...tokenizer.encode('')], [2, 3]);
   t.deepEqual(tokenizer.encodeBatch(['a buses', '', 'A zoo bus'], 4), {
@@ -43,7 +57,10 @@ test('a vocabulary that is none, files that are none', async (t) => {
   const code = (error: unknown) => (error as { code: string }).code;
   const lacking = t.throws(() => TextTokenizer.fromVocabulary(['a', '[PAD]', '[CLS]', '[SEP]']));
   t.is(code(lacking), 'ERR_COTS_TOKENIZER');
-  t.is(lacking?.message, 'Expected the vocabulary to have [PAD] [UNK] [CLS] [SEP] [MASK], it lacks [UNK] [MASK]. Use a BERT vocabulary.');
+  t.is(
+    lacking?.message,
+    'Expected the vocabulary to have [PAD] [UNK] [CLS] [SEP] [MASK], it lacks [UNK] [MASK]. Use a BERT vocabulary.',
+  );
   t.is(
     t.throws(() => TextTokenizer.fromVocabulary(['a', 'b', 'a']))?.message,
     "Expected every word of the vocabulary once, got 'a' on lines 1 and 3. Remove one.",
@@ -55,8 +72,14 @@ test('a vocabulary that is none, files that are none', async (t) => {
     `Expected a tokenizer in ${place}, found none of ${at('tokenizer.json')}, ${at('vocab.txt')}. Give tokenizer.json or vocab.txt.`,
   );
   await writeFile(at('bad.json'), '{');
-  t.regex((await t.throwsAsync(TextTokenizer.load(at('bad.json'))))?.message ?? '', /bad\.json to be JSON, got: .* Restore it from its source\.$/);
+  t.regex(
+    (await t.throwsAsync(TextTokenizer.load(at('bad.json'))))?.message ?? '',
+    /bad\.json to be JSON, got: .* Restore it from its source\.$/,
+  );
   await writeFile(at('no-model.json'), '{}');
-  t.regex((await t.throwsAsync(TextTokenizer.load(at('no-model.json'))))?.message ?? '', /to be a tokenizer\.json with a `model`, got /);
+  t.regex(
+    (await t.throwsAsync(TextTokenizer.load(at('no-model.json'))))?.message ?? '',
+    /to be a tokenizer\.json with a `model`, got /,
+  );
   t.is(code(await t.throwsAsync(TextTokenizer.load(at('none.txt')))), 'ERR_COTS_FILE');
 });

@@ -1,0 +1,75 @@
+/** What is measured: a name, which is the result's file name, and the arguments of `cots bench`. */
+export interface Definition {
+  readonly name: string;
+  readonly arguments: readonly string[];
+}
+
+const demoTokenizer = ['token.tokenizer=null', 'data.train=null', 'data.validation=null'];
+
+export const definitions: readonly Definition[] = [
+  { name: 'ops', arguments: ['ops', '--seconds', '5'] },
+  {
+    name: 'encode-image-base',
+    arguments: [
+      'encode',
+      '--config',
+      'configs/base.yaml',
+      '--modality',
+      'image',
+      '--batch-size',
+      '1',
+      '--seconds',
+      '20',
+    ],
+  },
+  {
+    name: 'encode-text-base',
+    arguments: [
+      'encode',
+      '--config',
+      'configs/base.yaml',
+      '--modality',
+      'text',
+      '--batch-size',
+      '32',
+      '--seconds',
+      '10',
+    ],
+  },
+  {
+    name: 'encode-image-demo',
+    arguments: [
+      'encode',
+      '--config',
+      'configs/demo.yaml',
+      '--modality',
+      'image',
+      '--batch-size',
+      '64',
+      '--seconds',
+      '10',
+    ],
+  },
+  {
+    name: 'encode-text-demo',
+    arguments: [
+      'encode',
+      '--config',
+      'configs/demo.yaml',
+      '--modality',
+      'text',
+      '--batch-size',
+      '64',
+      '--seconds',
+      '10',
+    ],
+  },
+  {
+    name: 'train-demo',
+    arguments: ['train', '--config', 'configs/demo.yaml', '--steps', '10', ...demoTokenizer],
+  },
+  {
+    name: 'train-base',
+    arguments: ['train', '--config', 'configs/base.yaml', '--steps', '3', 'train.batchSize=4'],
+  },
+];

@@ -1,0 +1,158 @@
+/** Help, exit codes and one-line failures of the real binary; no model needed. */
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import test from 'ava';
+import { cots } from '../support/cli.js';
+import { makeShapes, temporaryFolder } from '../support/tiny.js';
+
+const commands = [
+  'doctor',
+  'train',
+  'train-tokenizer',
+  'eval',
+  'embed',
+  'embed images',
+  'embed texts',
+  'index',
+  'search',
+  'data',
+  'data list',
+  'import',
+  'import hf',
+  'bench',
+  'bench encode',
+  'bench train',
+  'bench ops',
+];
+
+for (const command of commands) {
+  test(`cots ${command} --help has an example of itself`, async (t) => {
+    const { code, stdout, stderr } = await cots(...command.split(' '), '--help');
+    t.is(code, 0);
+    t.is(stderr, '');
+    t.regex(stdout, new RegExp(`Example:\\n +\\$ cots ${command}`));
+  });
+}
+
+test('help lists what is there and nothing else', async (t) => {
+  const { stdout } = await cots('--help');
+  for (const name of [
+    'doctor',
+    'train',
+    'train-tokenizer',
+    'eval',
+    'embed',
+    'index',
+    'search',
+    'data',
+    'import',
+    'bench',
+  ])
+    t.regex(stdout, new RegExp(`^  ${name}\\b`, 'm'));
+  const all = (
+    await Promise.all([
+      cots('--help'),
+      cots('embed', '--help'),
+      cots('bench', '--help'),
+      cots('data', '--help'),
+      cots('import', '--help'),
+    ])
+  )
+    .map(({ stdout: text }) => text)
+    .join('\n');
+  for (const name of ['export', 'inspect', 'videos', 'retrieval', 'pack', 'check', 'clip'])
+    t.notRegex(all, new RegExp(`^  ${name}\\b`, 'm'));
+});
+
+const fails = test.macro({
+  async exec(t, args: string[], code: number, message: RegExp) {
+    const outcome = await cots(...args);
+    t.is(outcome.code, code, outcome.stderr);
+    t.is(outcome.stdout, '');
+    t.regex(outcome.stderr, message);
+    t.is(outcome.stderr.trimEnd().split('\n').length, 1, outcome.stderr);
+    t.regex(outcome.stderr, /^cots: /);
+  },
+  title: (_, args: string[] = []) => `fails on one line: cots ${args.join(' ')}`,
+});
+
+test(fails, ['trian'], 2, /unknown command 'trian'.*train/);
+test(fails, ['train'], 2, /--config/);
+test(fails, ['train', '--config', 'x.yaml', 'steps'], 2, /key\.path=value/);
+test(fails, ['train', '--config', 'x.yaml', '--resum', 'latest'], 2, /unknown option '--resum'.*--resume/);
+test(fails, ['search', 'index'], 2, /missing required argument 'query'/);
+test(fails, ['search', 'index', 'a', '-k', '0'], 2, /whole number/);
+test(fails, ['embed', 'images', 'x', '--model', 'm', '--out', 'o', '--precision', 'int4'], 2, /int8/);
+test(fails, ['bench', 'encode'], 2, /--model DIR or --config FILE/);
+test(fails, ['train', '--config', 'nowhere.yaml'], 1, /nowhere\.yaml.*ERR_COTS_FILE/);
+test(fails, ['eval', '--model', 'nowhere', '--data', 'nowhere.jsonl'], 1, /nowhere/);
+test(fails, ['search', '/', 'a'], 1, /manifest\.json.*ERR_COTS_DATA/);
+test(fails, ['export', 'hf', 'a', '--out', 'b'], 1, /cots export.*ERR_COTS_NOT_IMPLEMENTED/);
+test(fails, ['inspect', 'attention', 'a.jpg', 'dog'], 1, /ERR_COTS_NOT_IMPLEMENTED/);
+test(
+  fails,
+  ['embed', 'videos', 'a', '--model', 'm', '--out', 'o'],
+  1,
+  /cots embed videos.*ERR_COTS_NOT_IMPLEMENTED/,
+);
+test(fails, ['bench', 'load'], 1, /ERR_COTS_NOT_IMPLEMENTED/);
+test(fails, ['data', 'check', 'x'], 1, /ERR_COTS_NOT_IMPLEMENTED/);
+test(fails, ['import', 'clip', 'x', '--out', 'y'], 1, /ERR_COTS_NOT_IMPLEMENTED/);
+test(fails, ['doctor', '--parity', 'x'], 1, /ERR_COTS_NOT_IMPLEMENTED/);
+
+test('--verbose adds the stack', async (t) => {
+  const { code, stderr } = await cots('search', '/', 'a', '--verbose');
+  t.is(code, 1);
+  t.regex(stderr, /\n +at /);
+});
+
+test('an unknown config key names the nearest', async (t) => {
+  const { code, stderr } = await cots('train', '--config', '/dev/null', 'train.batchsize=3');
+  t.is(code, 1);
+  t.regex(stderr, /`train\.batchsize`.*`train\.batchSize`/);
+});
+
+test("--version is the package's", async (t) => {
+  const { stdout } = await cots('--version');
+  t.regex(stdout, /^\d+\.\d+\.\d+\n$/);
+});
+
+test('data list counts by split; --json is one document', async (t) => {
+  const folder = await temporaryFolder(t);
+  const manifest = await makeShapes(folder, 12);
+  const plain = await cots('data', 'list', manifest);
+  t.regex(plain.stdout, /12 entries/);
+  t.regex(plain.stdout, /train +- +12 +12 +0 +24 +2-2 +0/);
+  const { stdout, code } = await cots('data', 'list', manifest, '--json');
+  t.is(code, 0);
+  t.like(JSON.parse(stdout), {
+    entries: 12,
+    kind: 'manifest',
+    groups: [{ split: 'train', images: 12, captions: 24, mismatched: 0 }],
+  });
+});
+
+test('train --dry-run prints the plan', async (t) => {
+  const folder = await temporaryFolder(t);
+  const config = path.join(folder, 'c.yaml');
+  await writeFile(config, 'train:\n  steps: 100\n  batchSize: 8\n');
+  const { stdout, code } = await cots(
+    'train',
+    '--config',
+    config,
+    '--dry-run',
+    '--json',
+    'loss.weights.cmvm=0',
+  );
+  t.is(code, 0);
+  const plan = JSON.parse(stdout) as {
+    steps: number;
+    losses: Record<string, boolean>;
+    flopsPerPair: { total: number; image: number };
+    memoryBytes: object;
+    parameters: object;
+  };
+  t.is(plan.steps, 100);
+  t.deepEqual(plan.losses, { instance: true, cmvm: false, cmlm: true, task: true });
+  t.true(Math.abs(plan.flopsPerPair.image - 110.97e9) < 0.02e9, String(plan.flopsPerPair.image));
+});

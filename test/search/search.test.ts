@@ -1,0 +1,218 @@
+/** From images to vectors to an index to rows found. */
+import { readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { asyncBufferFromFile, parquetReadObjects } from 'hyparquet';
+import { Cots, CotsError } from '../../lib/index.js';
+import { embedInto, readInput } from '../../lib/search/embed-input.js';
+import { buildIndex, loadIndex } from '../../lib/search/index-folder.js';
+import { readNpy } from '../../lib/search/npy.js';
+import { readEmbeddings } from '../../lib/search/read-embeddings.js';
+import { modelOfIndex, search } from '../../lib/search/search.js';
+import { makeShapes, temporaryFolder } from '../support/tiny.js';
+
+async function prepared(
+  t: ExecutionContext,
+): Promise<{ folder: string; manifest: string; model: Cots; modelPath: string }> {
+  const folder = await temporaryFolder(t);
+  const manifest = await makeShapes(folder, 12);
+  const model = await Cots.create({
+    image: { size: 16, patch: 8, width: 16, layers: 1, heads: 2 },
+    text: { width: 16, layers: 1, heads: 2, vocabSize: 200, maxPositions: 64 },
+    embedDim: 8,
+  });
+  t.teardown(() => model.dispose());
+  const modelPath = path.join(folder, 'model');
+  await model.save(modelPath);
+  return { folder, manifest, model, modelPath };
+}
+
+test("embeddings are clip-retrieval's layout: npy, parquet, rows aligned, our manifest", async (t) => {
+  const { folder, manifest, model, modelPath } = await prepared(t);
+  const out = path.join(folder, 'emb');
+  const summary = await embedInto(model, await readInput(manifest, 'image', null), {
+    modality: 'image',
+    out,
+    modelPath,
+  });
+  t.like(summary, { rows: 12, dimension: 8, partitions: 1, errors: [] });
+  t.deepEqual((await readdir(out)).sort(), ['img_emb', 'manifest.json', 'metadata']);
+  const npy = await readNpy(path.join(out, 'img_emb', 'img_emb_0.npy'));
+  t.deepEqual(
+    npy,
+    await model.embedImages(
+      Array.from({ length: 12 }, (_, i) => path.join(folder, 'images', `train-${i}.png`)),
+    ),
+  );
+  const rows = await parquetReadObjects({
+    file: await asyncBufferFromFile(path.join(out, 'metadata', 'metadata_0.parquet')),
+  });
+  t.deepEqual(rows[3], {
+    image_path: path.join(folder, 'images', 'train-3.png'),
+    caption: 'a yellow box on white at the top left',
+    id: 'train-3',
+  });
+  const { model: mark, ...rest } = JSON.parse(await readFile(path.join(out, 'manifest.json'), 'utf8')) as {
+    model: { path: string; hash: string };
+  };
+  t.regex(mark.hash, /^[0-9a-f]{64}$/);
+  t.is(mark.path, modelPath);
+  t.like(rest, { format: 'cots-embeddings', dimension: 8, dtype: 'float32', normalized: true });
+});
+
+test('texts of a manifest are a row a caption, of a text file a row a line', async (t) => {
+  const { folder, manifest } = await prepared(t);
+  const captions = await readInput(manifest, 'text', null);
+  t.is(captions.length, 24);
+  t.deepEqual(captions[1], {
+    id: 'train-0#1',
+    image: path.join(folder, 'images', 'train-0.png'),
+    caption: 'top left there is a red square, ground white',
+  });
+  await writeFile(path.join(folder, 'a.txt'), 'one\n\ntwo\n');
+  t.deepEqual(
+    (await readInput(path.join(folder, 'a.txt'), 'text', null)).map(({ caption }) => caption),
+    ['one', '', 'two'],
+  );
+});
+
+test('a bad image is left out and reported; rows stay aligned', async (t) => {
+  const { folder, manifest, model, modelPath } = await prepared(t);
+  await writeFile(path.join(folder, 'images', 'train-5.png'), 'no image');
+  const out = path.join(folder, 'emb');
+  const { rows, errors } = await embedInto(model, await readInput(manifest, 'image', null), {
+    modality: 'image',
+    out,
+    modelPath,
+  });
+  t.is(rows, 11);
+  t.deepEqual(
+    errors.map(({ id, code }) => [id, code]),
+    [['train-5', 'ERR_COTS_IMAGE']],
+  );
+  const { entries, vectors } = await readEmbeddings(out);
+  t.is(entries[5]?.id, 'train-6');
+  t.deepEqual(
+    vectors.data.subarray(40, 48),
+    (await model.embedImages([path.join(folder, 'images', 'train-6.png')])).data,
+  );
+});
+
+test('a second run skips finished partitions and makes a torn one again', async (t) => {
+  const { folder, manifest, model, modelPath } = await prepared(t);
+  const out = path.join(folder, 'emb');
+  const entries = await readInput(manifest, 'image', null);
+  const options = { modality: 'image' as const, out, modelPath };
+  await embedInto(model, entries, options);
+  t.is((await embedInto(model, entries, options)).skippedPartitions, 1);
+  await truncate(path.join(out, 'img_emb', 'img_emb_0.npy'), 200);
+  const again = await embedInto(model, entries, options);
+  t.is(again.skippedPartitions, 0);
+  t.is((await readEmbeddings(out)).vectors.shape[0], 12);
+});
+
+test('another model or another input into the same folder is refused', async (t) => {
+  const { folder, manifest, model, modelPath } = await prepared(t);
+  const out = path.join(folder, 'emb');
+  const entries = await readInput(manifest, 'image', null);
+  await embedInto(model, entries, { modality: 'image', out, modelPath });
+  await t.throwsAsync(() => embedInto(model, entries.slice(1), { modality: 'image', out, modelPath }), {
+    instanceOf: CotsError,
+    message: /same input/,
+  });
+  const other = await Cots.create({ ...model.config }, { seed: 5 });
+  t.teardown(() => other.dispose());
+  await other.save(path.join(folder, 'other'));
+  await t.throwsAsync(
+    () => embedInto(other, entries, { modality: 'image', out, modelPath: path.join(folder, 'other') }),
+    { instanceOf: CotsError, message: /another hash/ },
+  );
+});
+
+test('an index holds vectors.bin, ids.jsonl and manifest.json, and finds an image by itself', async (t) => {
+  const { folder, manifest, model, modelPath } = await prepared(t);
+  const out = path.join(folder, 'emb');
+  await embedInto(model, await readInput(manifest, 'image', null), { modality: 'image', out, modelPath });
+  const indexFolder = path.join(folder, 'index');
+  t.like(await buildIndex(out, indexFolder), {
+    format: 'cots-index',
+    rows: 12,
+    dimension: 8,
+    dtype: 'float32',
+    modality: 'image',
+  });
+  t.deepEqual((await readdir(indexFolder)).sort(), ['ids.jsonl', 'manifest.json', 'vectors.bin']);
+  t.is((await readFile(path.join(indexFolder, 'vectors.bin'))).length, 12 * 8 * 4);
+  const index = await loadIndex(indexFolder);
+  t.is(await modelOfIndex(index, undefined), modelPath);
+  const file = path.join(folder, 'images', 'train-7.png');
+  const hits = await search(model, index, { image: file }, 3);
+  t.is(hits.length, 3);
+  t.like(hits[0], { rank: 1, id: 'train-7', image: file });
+  t.true(Math.abs((hits[0]?.score ?? 0) - 1) < 1e-5);
+  t.deepEqual(
+    hits.map(({ rank }) => rank),
+    [1, 2, 3],
+  );
+  t.true((hits[0]?.score ?? 0) >= (hits[1]?.score ?? 2));
+  t.deepEqual(
+    await search(model, await loadIndex(out), { image: file }, 3),
+    hits,
+    'a folder of embeddings searches the same',
+  );
+  t.is((await search(model, index, { text: 'a red box' }, 50)).length, 12);
+});
+
+test('a model of another hash is refused, the right one under another path is taken', async (t) => {
+  const { folder, manifest, model, modelPath } = await prepared(t);
+  const out = path.join(folder, 'emb');
+  await embedInto(model, await readInput(manifest, 'image', null), { modality: 'image', out, modelPath });
+  const index = await loadIndex(out);
+  await model.save(path.join(folder, 'moved'));
+  t.is(await modelOfIndex(index, path.join(folder, 'moved')), path.join(folder, 'moved'));
+  const other = await Cots.create({ ...model.config }, { seed: 5 });
+  t.teardown(() => other.dispose());
+  await other.save(modelPath);
+  await t.throwsAsync(() => modelOfIndex(index, undefined), {
+    instanceOf: CotsError,
+    message: /made the index.*--model/,
+  });
+  await rm(modelPath, { recursive: true });
+  await t.throwsAsync(() => modelOfIndex(index, undefined), {
+    instanceOf: CotsError,
+    message: /name the model with --model/,
+  });
+});
+
+test('what is no index, an index cut short, and an unfinished folder are refused', async (t) => {
+  const { folder, manifest, model, modelPath } = await prepared(t);
+  await t.throwsAsync(() => loadIndex(folder), { instanceOf: CotsError, message: /no manifest\.json/ });
+  const out = path.join(folder, 'emb');
+  const entries = await readInput(manifest, 'image', null);
+  await embedInto(model, entries, { modality: 'image', out, modelPath });
+  await buildIndex(out, path.join(folder, 'index'));
+  await truncate(path.join(folder, 'index', 'vectors.bin'), 100);
+  await t.throwsAsync(() => loadIndex(path.join(folder, 'index')), {
+    instanceOf: CotsError,
+    message: /384 bytes.*got 100/,
+  });
+  await t.throwsAsync(() => buildIndex(out, folder), {
+    instanceOf: CotsError,
+    message: /new folder or an index/,
+  });
+  const half = path.join(folder, 'half');
+  await t.throwsAsync(
+    () =>
+      embedInto(model, entries, {
+        modality: 'image',
+        out: half,
+        modelPath,
+        signal: AbortSignal.abort(new Error('stop')),
+      }),
+    { message: 'stop' },
+  );
+  await t.throwsAsync(() => buildIndex(half, path.join(folder, 'index2')), {
+    instanceOf: CotsError,
+    message: /unfinished run/,
+  });
+});
