@@ -73,6 +73,7 @@ export interface NativeTrainConfig {
 	seed: number;
 	accumulate: number;
 	maxNonFinite: number;
+	weightInit: 'fixed' | 'fan_in';
 	imageMean: [number, number, number];
 	imageStd: [number, number, number];
 }
@@ -297,6 +298,9 @@ export function binding(): NativeBinding {
 			throw new CotsError('ERR_COTS_INSTALL', `Expected the native addon at ${file}, found no file. Run \`npm run setup\` in the package's folder, or \`npx cots doctor\` to see what is missing.`);
 		}
 
+		// OpenMP's threads spin at the end of every kernel by default. As soon as another thread wants the core (the loader does),
+		// a step then takes many times as long; sleeping costs next to nothing. libgomp reads this when the addon is loaded.
+		process.env['OMP_WAIT_POLICY'] ??= 'passive';
 		try {
 			loaded = createRequire(import.meta.url)(file) as NativeBinding;
 		} catch (error) {

@@ -15,8 +15,15 @@ if (chosen.length === 0 || (only === undefined && args.length > 0)) {
   process.exit(2);
 }
 
+// What each group needs of set-up; the whole suite needs all of it.
+const kNeeds = {
+  lint: ['packages', 'typescript'],
+  types: ['packages', 'typescript'],
+  native: ['packages', 'native'],
+};
+
 try {
-  await setUp();
+  await setUp(kNeeds[only]);
   finish(await runStages(chosen, args.slice(2)));
 } catch (error) {
   if (!(error instanceof SetupError)) throw error;

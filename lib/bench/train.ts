@@ -86,8 +86,7 @@ async function measure(
   const rows: { load: number; total: number; metrics: NativeStepMetrics }[] = [];
   for (let step = 0; step <= steps; step++) {
     const start = performance.now();
-    const { batch } = await source.peek();
-    source.take();
+    const { batch } = await source.next();
     const load = performance.now() - start;
     const metrics = await native.step({ batch, cancel: null });
     if (step > 0) rows.push({ load, total: performance.now() - start, metrics });

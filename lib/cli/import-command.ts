@@ -48,10 +48,10 @@ export function importCommand(): Command {
           ...(imageSize === undefined ? {} : { imageSize }),
           ...(textMaxLength === undefined ? {} : { textMaxLength }),
         };
-        const { config, unused } = await importHuggingFace(request);
-        printResult(json === undefined ? {} : { json }, { out, config, unused }, [
+        const { config, missing, unused } = await importHuggingFace(request);
+        printResult(json === undefined ? {} : { json }, { out, config, missing, unused }, [
           `${out}: image tower ${config.image.layers} x ${config.image.width} at ${config.image.size} pixels, text tower ${config.text.layers} x ${config.text.width}`,
-          `left out: ${unused.length === 0 ? 'nothing' : unused.join(', ')}`,
+          `new: ${missing.length === 0 ? 'nothing' : missing.join(', ')}; left out: ${unused.length === 0 ? 'nothing' : unused.join(', ')}`,
         ]);
       }),
   );

@@ -1,23 +1,27 @@
 #!/usr/bin/env node
-/** The command line: one binary, a file a command. */
+/** The command line: one binary, a file a command. Only the file of the command that is called is loaded. */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { Command } from 'commander';
 import { packageRoot } from '../binding.js';
-import { benchCommand } from './bench-command.js';
 import { addMissing, usageLine } from './command.js';
-import { dataCommand } from './data-command.js';
-import { doctorCommand } from './doctor-command.js';
-import { embedCommand } from './embed-command.js';
-import { evalCommand } from './eval-command.js';
-import { importCommand } from './import-command.js';
-import { indexCommand } from './index-command.js';
 import { reportFailure } from './output.js';
-import { searchCommand } from './search-command.js';
-import { trainCommand } from './train-command.js';
-import { trainTokenizerCommand } from './train-tokenizer-command.js';
 
-function program(): Command {
+const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  doctor: async () => (await import('./doctor-command.js')).doctorCommand(),
+  train: async () => (await import('./train-command.js')).trainCommand(),
+  'train-tokenizer': async () => (await import('./train-tokenizer-command.js')).trainTokenizerCommand(),
+  eval: async () => (await import('./eval-command.js')).evalCommand(),
+  embed: async () => (await import('./embed-command.js')).embedCommand(),
+  index: async () => (await import('./index-command.js')).indexCommand(),
+  search: async () => (await import('./search-command.js')).searchCommand(),
+  data: async () => (await import('./data-command.js')).dataCommand(),
+  import: async () => (await import('./import-command.js')).importCommand(),
+  bench: async () => (await import('./bench-command.js')).benchCommand(),
+};
+
+/** All commands, or the one named first. */
+async function program(first: string | undefined): Promise<Command> {
   const { version } = JSON.parse(readFileSync(path.join(packageRoot(), 'package.json'), 'utf8')) as {
     version: string;
   };
@@ -29,19 +33,8 @@ function program(): Command {
       'after',
       "\nExample:\n  $ cots train --config configs/demo.yaml\n  $ cots search runs/demo/index 'a red bus'",
     );
-  const commands = [
-    doctorCommand(),
-    trainCommand(),
-    trainTokenizerCommand(),
-    evalCommand(),
-    embedCommand(),
-    indexCommand(),
-    searchCommand(),
-    dataCommand(),
-    importCommand(),
-    benchCommand(),
-  ];
-  for (const command of commands) cots.addCommand(command);
+  const called = first !== undefined && Object.hasOwn(commands, first) ? [first] : Object.keys(commands);
+  for (const name of called) cots.addCommand(await (commands[name] as () => Promise<Command>)());
   addMissing(cots, ['export', 'inspect']);
   for (const command of everyCommand(cots)) command.exitOverride();
   return cots;
@@ -58,7 +51,8 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 });
 
 try {
-  await program().parseAsync();
+  const cots = await program(process.argv[2]);
+  await cots.parseAsync();
 } catch (error) {
   process.exitCode = reportFailure(error, process.argv.includes('--verbose'));
 }

@@ -73,6 +73,7 @@ export function nativeTrainConfig(
     seed: train.seed,
     accumulate: train.accumulate,
     maxNonFinite: guard.maxNonFinite,
+    weightInit: train.weightInit,
     imageMean: data.imageNorm.mean,
     imageStd: data.imageNorm.std,
   };

@@ -16,6 +16,8 @@ export interface ParameterCounts {
 
 /** Estimated peak bytes of a training process by owner. */
 export interface MemoryEstimate {
+  /** Node, libtorch and the addon themselves. */
+  readonly runtime: number;
   readonly weights: number;
   readonly gradients: number;
   readonly optimizer: number;
@@ -39,6 +41,12 @@ interface Trunk {
 }
 
 const bytesPerFloat = 4;
+
+/** Resident bytes of a process that has loaded the addon and made a small trainer (measured on Linux x64). */
+const runtimeBytes = 250 * 2 ** 20;
+
+/** What the allocator and short-lived tensors add to the states that backward keeps (measured at the demo's size). */
+const activationOverhead = 1.1;
 
 /** Rows of logits that the chunked cross-entropy holds at once (SPEC 3.4). */
 const crossEntropyRows = 4096;
@@ -79,13 +87,14 @@ export function parameterCounts(
   };
 }
 
-/** Peak bytes of a training process: weights and states exactly, activations and batches by estimate. */
+/** Peak bytes of a training process: weights, optimizer, queues exactly, the rest by estimate. */
 export function memoryEstimate(config: TrainConfig, imageTokenizer: NativeTokenizerConfig): MemoryEstimate {
   const { model, queue, data, loss } = config;
   const counts = parameterCounts(config, imageTokenizer.vocab);
   const dim = model.embedDim === 0 ? model.image.width : model.embedDim;
   const weights = bytesPerFloat * counts.trained;
   const parts = {
+    runtime: runtimeBytes,
     weights,
     gradients: weights,
     optimizer: 2 * weights,
@@ -123,7 +132,7 @@ function activationBytes({ model, token, train, loss, data }: TrainConfig, codes
   const cmlmRows =
     loss.weights.cmlm > 0 ? Math.min(crossEntropyRows, micro * data.textMaxLen * token.maskText.ratio) : 0;
   const logits = 2 * Math.max(cmvmRows * codes, cmlmRows * model.text.vocabSize);
-  return bytesPerFloat * (micro * (image + text) + logits);
+  return Math.round(activationOverhead * bytesPerFloat * (micro * (image + text) + logits));
 }
 
 function encoderParameters({ arch, hidden, blocks: count, vocab }: NativeTokenizerConfig): number {

@@ -115,6 +115,11 @@ export const runKeys = section({
   }),
   out: filePath('runs/cots', 'Folder of the run.'),
   init: optionalPath('Model folder to start from; null: random weights.'),
+  weightInit: choice(
+    ['fixed', 'fan_in'],
+    'fixed',
+    'Random weights: standard deviation 0.02 (BERT, ViT), or 1 / sqrt(fan-in), right for towers much narrower than 768.',
+  ),
 });
 
 export const checkpointKeys = section({

@@ -84,6 +84,7 @@ export class Loader {
   readonly #pending: Pending[] = [];
   readonly #queue: BatchQueue<LoadedBatch>;
   #cursor: Cursor;
+  #closed = false;
 
   constructor(parts: LoaderParts) {
     this.#parts = parts;
@@ -106,8 +107,9 @@ export class Loader {
     for (;;) yield await this.next(options);
   }
 
-  /** Makes no further batches ahead. Idempotent. */
+  /** Makes no further batches ahead and lists no further bad images. Idempotent. */
   close(): void {
+    this.#closed = true;
     this.#queue.stop();
   }
 
@@ -120,6 +122,7 @@ export class Loader {
       this.#cursor = after;
       const prepared = result instanceof Promise ? await result : result;
       if ('failure' in prepared) {
+        if (this.#closed) throw prepared.failure;
         const { id, image } = entries[draw.item] as ManifestEntry;
         bad.bad(draw.item, id, image ?? '', prepared.failure, draw.sample + 1);
         await bad.flush();

@@ -1,6 +1,6 @@
-/** The loader as the training loop uses it: one batch asked for ahead of the step in progress, kept when a run is aborted. */
+/** The loader as the training loop uses it: native batches with the manifest's ids. */
 import type { NativeBatch } from '../binding.js';
-import type { Loader, LoadedBatch as LoaderBatch } from '../data/loader.js';
+import type { Loader } from '../data/loader.js';
 import { nativeBatch } from '../data/loaders.js';
 import type { ManifestEntry } from '../data/manifest.js';
 import type { Cursor } from '../data/sampler.js';
@@ -17,38 +17,22 @@ export interface LoadedBatch {
 }
 
 export class BatchSource {
-  readonly #batches: AsyncGenerator<LoaderBatch, never, void>;
+  readonly #loader: Loader;
   readonly #entries: readonly ManifestEntry[];
-  #next: Promise<LoadedBatch> | undefined;
 
   constructor(loader: Loader, entries: readonly ManifestEntry[]) {
-    this.#batches = loader.batches();
+    this.#loader = loader;
     this.#entries = entries;
   }
 
-  /** The next batch; the same one again until `take()`. Rejects as the loader does. */
-  peek(): Promise<LoadedBatch> {
-    if (this.#next === undefined) {
-      this.#next = this.#load();
-      this.#next.catch(() => {});
-    }
-
-    return this.#next;
-  }
-
-  /** The batch is used: asks for the one after it. */
-  take(): void {
-    this.#next = undefined;
-    void this.peek();
+  /** The next batch; those after it are made meanwhile. Rejects `signal.reason` on abort, after which the batch is still the next one. */
+  async next(signal?: AbortSignal): Promise<LoadedBatch> {
+    const loaded = await this.#loader.next({ signal });
+    const ids = loaded.items.map((item) => (this.#entries[item] as ManifestEntry).id);
+    return { batch: nativeBatch(loaded), ids, cursor: loaded.cursor, badImages: loaded.badImages };
   }
 
   close(): void {
-    this.#batches.return(undefined as never).catch(() => {});
-  }
-
-  async #load(): Promise<LoadedBatch> {
-    const { value } = await this.#batches.next();
-    const ids = value.items.map((item) => (this.#entries[item] as ManifestEntry).id);
-    return { batch: nativeBatch(value), ids, cursor: value.cursor, badImages: value.badImages };
+    this.#loader.close();
   }
 }

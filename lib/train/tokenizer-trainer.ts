@@ -54,20 +54,17 @@ export async function* trainImageTokenizer(
     config: nativeTokenizerTrainConfig(config, total),
     threads: threadsOf(config),
   });
-  const batches = imageLoader(config, set).batches();
-  let pending = batches.next();
+  const loader = imageLoader(config, set);
   try {
     let last: NativeTokenizerMetrics | undefined;
     while ((last?.step ?? 0) < total && options.signal?.aborted !== true) {
       const start = performance.now();
-      const { value } = await pending;
-      pending = batches.next();
-      pending.catch(() => {});
+      const { views, size: count, samples } = await loader.next();
       last = await trainer.step({
-        images: value.views[0] as Uint8Array,
-        count: value.size,
+        images: views[0] as Uint8Array,
+        count,
         size,
-        samples: value.samples,
+        samples,
         cancel: null,
       });
       if (!Number.isFinite(last.loss))
@@ -75,11 +72,11 @@ export async function* trainImageTokenizer(
           'ERR_COTS_NON_FINITE',
           `Expected a finite loss, got ${last.loss} at step ${last.step}. Lower tokenizer.lr.`,
         );
-      yield { type: 'step', ...last, images_per_second: (value.size / (performance.now() - start)) * 1000 };
+      yield { type: 'step', ...last, images_per_second: (count / (performance.now() - start)) * 1000 };
     }
 
     if (last === undefined) return;
-    const health = await measure(trainer, (await pending).value, size, last);
+    const health = await measure(trainer, await loader.next(), size, last);
     const training = {
       steps: last.step,
       image_size: size,
@@ -97,7 +94,7 @@ export async function* trainImageTokenizer(
       health,
     };
   } finally {
-    await batches.return(undefined as never).catch(() => {});
+    loader.close();
     trainer.dispose();
   }
 }

@@ -45,9 +45,8 @@ async function* steps(
   let badImages = 0;
   while (recorder.step < run.totalSteps && !isAborted(signal)) {
     const start = performance.now();
-    const loaded = await unlessAborted(run.loader.peek(), signal);
+    const loaded = await nextBatch(run, signal);
     if (loaded === undefined) break;
-    run.loader.take();
     const native = await calls.run(undefined, () => run.native.step({ batch: loaded.batch, cancel: null }));
     const metrics = await recorder.addStep(native, loaded, (performance.now() - start) / 1000);
     yield { type: 'step', ...metrics };
@@ -95,8 +94,7 @@ async function prefill(
   const loader = run.openLoader();
   try {
     for (let count = 0; count < batches && !isAborted(signal); count++) {
-      const { batch } = await loader.peek();
-      loader.take();
+      const { batch } = await loader.next();
       await calls.run(undefined, () => run.native.prefill({ batch, cancel: null }));
     }
   } finally {
@@ -153,19 +151,15 @@ function warning(code: string, message: string): TrainEvent {
   return { type: 'warning', code, message };
 }
 
-/** The batch, or undefined as soon as the signal aborts; the batch itself is not lost. */
-async function unlessAborted(
-  batch: Promise<LoadedBatch>,
+/** The next batch, or undefined when the signal aborts first; the batch itself is not lost. */
+async function nextBatch(
+  run: PreparedRun,
   signal: AbortSignal | undefined,
 ): Promise<LoadedBatch | undefined> {
-  let stop: () => void = () => {};
-  const aborted = new Promise<undefined>((resolve) => {
-    stop = () => resolve(undefined);
-    signal?.addEventListener('abort', stop, { once: true });
-  });
   try {
-    return await Promise.race([batch, aborted]);
-  } finally {
-    signal?.removeEventListener('abort', stop);
+    return await run.loader.next(signal);
+  } catch (error) {
+    if (isAborted(signal) && error === signal?.reason) return undefined;
+    throw error;
   }
 }

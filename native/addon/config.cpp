@@ -195,6 +195,7 @@ TrainConfig read_train_config(const Napi::Object& o) {
   c.seed = integer(o, "seed");
   c.accumulate = count(o, "accumulate", 1);
   c.max_non_finite = count(o, "maxNonFinite", 1);
+  c.weight_init = one_of<WeightInit>(o, "weightInit", {{"fixed", WeightInit::kFixed}, {"fan_in", WeightInit::kFanIn}});
   numbers3(o, "imageMean", c.image_mean);
   numbers3(o, "imageStd", c.image_std);
   return c;
@@ -229,7 +230,7 @@ Napi::Object write_model_config(Napi::Env env, const ModelConfig& c) {
 Napi::Object write_train_config(Napi::Env env, const TrainConfig& c) {
   return Writer(env)("model", write_model_config(env, c.model))("token", write_token(env, c.token))("queue", write_queue(env, c.queue))(
       "loss", write_loss(env, c.loss))("filter", write_filter(env, c.filter))("optimizer", write_optimizer(env, c.optimizer))(
-      "emaM", c.ema_m)("seed", c.seed)("accumulate", c.accumulate)("maxNonFinite", c.max_non_finite)(
+      "emaM", c.ema_m)("seed", c.seed)("accumulate", c.accumulate)("maxNonFinite", c.max_non_finite)("weightInit", c.weight_init == WeightInit::kFixed ? "fixed" : "fan_in")(
       "imageMean", write_numbers3(env, c.image_mean))("imageStd", write_numbers3(env, c.image_std));
 }
 

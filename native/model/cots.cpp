@@ -120,8 +120,8 @@ Tensor MaskedHeads::fuse(const Tensor& h_Md, const Tensor& g_Md, const Linear& j
 
 // -------------------------------------------------------------------------------------------------- the whole network
 
-Cots::Cots(const ModelConfig& model, const TokenConfig& token, double tau, int64_t seed)
-    : parameters_(seed),
+Cots::Cots(const ModelConfig& model, const TokenConfig& token, double tau, int64_t seed, WeightInit weights)
+    : parameters_(seed, weights),
       towers_(model, Scope(parameters_, "visual"), Scope(parameters_, "text")),
       tower_count_(parameters_.count()),
       heads_(model, token, Scope(parameters_, ""), towers_.text().word_embedding()),

@@ -78,7 +78,8 @@ class MaskedHeads {
 /// prefix that the momentum encoder mirrors), cmvm.*, cmlm.*, loss.logit_scale.
 class Cots {
  public:
-  Cots(const ModelConfig& model, const TokenConfig& token, double tau, int64_t seed);
+  Cots(const ModelConfig& model, const TokenConfig& token, double tau, int64_t seed,
+       WeightInit weights = WeightInit::kFixed);
 
   Parameters& parameters() { return parameters_; }
   const Parameters& parameters() const { return parameters_; }

@@ -17,6 +17,8 @@ uint64_t hash(std::string_view text) {
   return h;
 }
 
+constexpr double kFixedStd = 0.02;
+
 /// Normal draws mapped to the normal distribution cut at two standard deviations:
 /// x = Phi^-1(Phi(-2) + Phi(z) (Phi(2) - Phi(-2))), which in erf is the line below.
 Tensor truncate(const Tensor& normal) {
@@ -24,7 +26,15 @@ Tensor truncate(const Tensor& normal) {
   return at::erfinv(at::erf(normal / sqrt2) * std::erf(sqrt2)) * sqrt2;
 }
 
-Tensor initial_value(int64_t key, at::IntArrayRef shape, const Init& init) {
+/// Standard deviation of a weight matrix [out, in...].
+double weight_std(at::IntArrayRef shape, double gain, WeightInit rule) {
+  if (rule == WeightInit::kFixed) return kFixedStd;
+  const int64_t fan_in = c10::multiply_integers(shape.slice(1));
+  return gain / std::sqrt(static_cast<double>(fan_in));
+}
+
+Tensor initial_value(int64_t key, at::IntArrayRef shape, Init init, WeightInit rule) {
+  if (init.kind == Init::Kind::kWeight) init = Init::truncated_normal(weight_std(shape, init.value, rule));
   switch (init.kind) {
     case Init::Kind::kZeros:
       return at::zeros(shape);
@@ -34,6 +44,7 @@ Tensor initial_value(int64_t key, at::IntArrayRef shape, const Init& init) {
       return at::full(shape, init.value, at::kFloat);
     case Init::Kind::kNormal:
       return (ops::keyed_normal(key, c10::multiply_integers(shape)) * init.value).view(shape);
+    case Init::Kind::kWeight:   // resolved above
     case Init::Kind::kTruncatedNormal:
       return (truncate(ops::keyed_normal(key, c10::multiply_integers(shape))) * init.value).view(shape);
   }
@@ -46,7 +57,7 @@ Tensor Parameters::add(const std::string& name, at::IntArrayRef shape, Init init
   TORCH_INTERNAL_ASSERT(!flat_.defined(), "parameter ", name, " is added after flatten()");
   TORCH_INTERNAL_ASSERT(find(name) == nullptr, "parameter ", name, " is added twice");
   const Tensor value =
-      seed_ ? initial_value(static_cast<int64_t>(ops::mix(static_cast<uint64_t>(*seed_), hash(name))), shape, init)
+      seed_ ? initial_value(static_cast<int64_t>(ops::mix(static_cast<uint64_t>(*seed_), hash(name))), shape, init, weights_)
             : at::zeros(shape);
   parameters_.push_back({name, value, decay && shape.size() >= 2});
   return value;

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
+
 #include <limits>
 
 #include "ops/keyed_random.h"
@@ -33,6 +35,7 @@ Text::Text(const TextConfig& config, const Scope& scope)
                                .feed_forward = static_cast<int64_t>(static_cast<double>(config.width) * config.mlp_ratio),
                                .layer_norm_eps = config.layer_norm_eps,
                                .order = NormOrder::kPost,
+                               .branch_gain = 1 / std::sqrt(2.0 * static_cast<double>(config.layers)),
                                .dropout = config.dropout,
                                .site = kTextBlockSite + n * kSitesPerBlock};
     blocks_.emplace_back(block, scope.child("blocks." + std::to_string(n)));

@@ -9,8 +9,6 @@
 namespace cots {
 namespace {
 
-constexpr double kWeightStd = 0.02;   // BERT, BEiT and timm's ViT alike
-
 /// Identity that reads the cancel flag on the way forward and on the way back.
 struct CancelPoint : torch::autograd::Function<CancelPoint> {
   static Tensor forward(torch::autograd::AutogradContext*, const Tensor& x) {
@@ -26,8 +24,8 @@ struct CancelPoint : torch::autograd::Function<CancelPoint> {
 
 }  // namespace
 
-Linear::Linear(const Scope& scope, const std::string& name, int64_t in, int64_t out)
-    : weight(scope.add(name + ".weight", {out, in}, Init::truncated_normal(kWeightStd), true)),
+Linear::Linear(const Scope& scope, const std::string& name, int64_t in, int64_t out, double gain)
+    : weight(scope.add(name + ".weight", {out, in}, Init::weight(gain), true)),
       bias(scope.add(name + ".bias", {out}, Init::zeros(), false)) {}
 
 Tensor Linear::operator()(const Tensor& x) const { return at::linear(x, weight, bias); }
@@ -46,9 +44,9 @@ Block::Block(const BlockConfig& config, const Scope& scope)
       ln1_(scope, "ln1", config.width, config.layer_norm_eps),
       ln2_(scope, "ln2", config.width, config.layer_norm_eps),
       qkv_(scope, "qkv", config.width, 3 * config.width),
-      proj_(scope, "proj", config.width, config.width),
+      proj_(scope, "proj", config.width, config.width, config.branch_gain),
       fc1_(scope, "fc1", config.width, config.feed_forward),
-      fc2_(scope, "fc2", config.feed_forward, config.width) {
+      fc2_(scope, "fc2", config.feed_forward, config.width, config.branch_gain) {
   TORCH_CHECK(config.width % config.heads == 0, "Expected a width that is a multiple of the number of heads, got width ",
               config.width, " and ", config.heads, " heads.");
 }

@@ -14,7 +14,7 @@ namespace cots {
 struct Linear {
   Tensor weight, bias;   // [out, in], [out]
   Linear() = default;
-  Linear(const Scope& scope, const std::string& name, int64_t in, int64_t out);
+  Linear(const Scope& scope, const std::string& name, int64_t in, int64_t out, double gain = 1);
   Tensor operator()(const Tensor& x) const;
 };
 
@@ -42,6 +42,7 @@ struct BlockConfig {
   int64_t width, heads, feed_forward;
   double layer_norm_eps;
   NormOrder order;
+  double branch_gain = 1; // of the initial weights that end a residual branch, by the fan-in rule
   double dropout = 0;     // hidden dropout after the attention projection and after the MLP
   double drop_path = 0;   // whole residual branch, a row at a time
   int64_t site = 0;       // first random site of this block; it uses site .. site + 3

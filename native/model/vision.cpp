@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
+
 namespace cots {
 namespace {
 
@@ -16,7 +18,7 @@ Vision::Vision(const VisionConfig& config, const Scope& scope)
       pos_embed_(scope.add("pos_embed", {1, 1 + config.patches(), config.width}, Init::truncated_normal(kTokenStd),
                            false)),
       patch_weight_(scope.add("patch.weight", {config.width, 3, config.patch, config.patch},
-                              Init::truncated_normal(kTokenStd), true)),
+                              Init::weight(), true)),
       patch_bias_(scope.add("patch.bias", {config.width}, Init::zeros(), false)) {
   TORCH_CHECK(config.size % config.patch == 0, "Expected an image size that is a multiple of the patch (", config.patch,
               " pixels), got ", config.size, ".");
@@ -27,6 +29,7 @@ Vision::Vision(const VisionConfig& config, const Scope& scope)
                                .feed_forward = static_cast<int64_t>(static_cast<double>(config.width) * config.mlp_ratio),
                                .layer_norm_eps = config.layer_norm_eps,
                                .order = NormOrder::kPre,
+                               .branch_gain = 1 / std::sqrt(2.0 * static_cast<double>(config.layers)),
                                .drop_path = config.drop_path * depth,
                                .site = kVisionBlockSite + n * kSitesPerBlock};
     blocks_.emplace_back(block, scope.child("blocks." + std::to_string(n)));

@@ -73,12 +73,14 @@ void Trainer::initialize_from(const std::string& file) {
     const auto first = tensors.lower_bound(prefix);
     return first != tensors.end() && has_prefix(first->first, prefix);
   };
-  const bool visual = holds("visual."), text = holds("text.");
+  const bool visual = holds("visual."), text = holds("text."), cmvm = holds("cmvm."), cmlm = holds("cmlm.");
   if (!visual && !text)
     throw Failure("ERR_COTS_CHECKPOINT", "Expected " + file + " to hold visual.* or text.* tensors, found neither. Import foreign weights with "
                                                               "`cots import` first.");
   copy_weights(model_.parameters(), tensors, file, [&](const std::string& name) -> std::string {
-    if (!(visual && has_prefix(name, "visual.")) && !(text && has_prefix(name, "text."))) return "";
+    const bool given = (visual && has_prefix(name, "visual.")) || (text && has_prefix(name, "text.")) ||
+                       (cmvm && has_prefix(name, "cmvm.")) || (cmlm && has_prefix(name, "cmlm."));
+    if (!given) return "";
     // Towers of others have neither a mask token nor a projection into this space: those stay random.
     const bool ours = name == "visual.mask_token" || has_prefix(name, "visual.proj.") || has_prefix(name, "text.proj.");
     return ours && !tensors.contains(name) ? "" : name;

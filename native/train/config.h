@@ -6,6 +6,7 @@
 #include <string>
 
 #include "model/config.h"
+#include "model/parameters.h"
 
 namespace cots {
 
@@ -56,6 +57,7 @@ struct TrainConfig {
   double ema_m = 0.99;
   int64_t seed = 0;
   int64_t accumulate = 1;              // micro-batches that one step's batch is cut into
+  WeightInit weight_init = WeightInit::kFixed;
   int64_t max_non_finite = 10;         // steps in a row before the run stops
   double image_mean[3] = {0.5, 0.5, 0.5}, image_std[3] = {0.5, 0.5, 0.5};
 };

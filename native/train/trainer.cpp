@@ -77,7 +77,7 @@ double count(const Tensor& mask_BN, const Tensor& rows_b) {
 Trainer::Trainer(const TrainConfig& config, std::shared_ptr<const ImageTokenizer> tokenizer)
     : config_((check_config(config, tokenizer != nullptr), config)),
       tokenizer_(std::move(tokenizer)),
-      model_(config.model, config.token, config.loss.tau, config.seed),
+      model_(config.model, config.token, config.loss.tau, config.seed, config.weight_init),
       momentum_(model_, config.model),
       queue_(config.queue.size, embedding_width(config.model)),
       optimizer_(model_.parameters(), config.optimizer) {

@@ -62,7 +62,9 @@ test('within a stream: uniform, and below() without bias', (t) => {
 
   for (const count of counts) t.true(Math.abs(count - 10_000) < 400, `${counts}`);
   t.is(new KeyedRandom(1, sites.jitter, 5).below(1), 0);
-  const low = Array.from({ length: 6000 }, () => random.below(3 * 2 ** 30)).filter((value) => value < 2 ** 30).length;
+  const low = Array.from({ length: 6000 }, () => random.below(3 * 2 ** 30)).filter(
+    (value) => value < 2 ** 30,
+  ).length;
   t.true(Math.abs(low - 2000) < 200, `${low}`);
 });
 

@@ -25,6 +25,7 @@ const config: NativeTrainConfig = {
 	seed: 0,
 	accumulate: 1,
 	maxNonFinite: 10,
+	weightInit: 'fixed',
 	imageMean: [0.5, 0.5, 0.5],
 	imageStd: [0.5, 0.5, 0.5],
 };

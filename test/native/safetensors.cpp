@@ -67,7 +67,7 @@ TEST_CASE("safetensors: every type and shape comes back bit for bit") {
   for (const auto& [name, tensor] : tensors) {
     INFO(name);
     const Tensor& found = read.at(name);
-    CHECK(found.scalar_type() == tensor.scalar_type());
+    CHECK((found.scalar_type() == tensor.scalar_type()));
     CHECK(found.sizes() == tensor.sizes());
     CHECK(at::equal(found, tensor));
   }

@@ -309,7 +309,7 @@ TEST_CASE("train: batches of wrong shapes, ids and lengths are refused before an
     CHECK_THROWS_AS(trainer.step(batch), c10::Error);
   };
   refused([](cots::Batch& b) { b.image_BSS3 = b.image_BSS3.narrow(1, 0, 16); });
-  refused([](cots::Batch& b) { b.token_view_BVV3 = {}; });
+  refused([](cots::Batch& b) { b.token_view_BVV3 = at::Tensor(); });
   refused([](cots::Batch& b) { b.ids_BL = b.ids_BL.clone().fill_(50); });
   refused([](cots::Batch& b) { b.ids_BL = b.ids_BL.clone().fill_(-1); });
   refused([](cots::Batch& b) { b.lengths_B = b.lengths_B.clone().fill_(11); });

@@ -70,7 +70,7 @@ def hugging_face():
     bert.save_pretrained(HERE / "hf-bert")
     (HERE / "hf-bert" / "vocab.txt").write_text("\n".join(VOCAB) + "\n", encoding="utf-8")
 
-    tokenizer = BertTokenizerFast(vocab_file=str(HERE / "hf-bert" / "vocab.txt"), do_lower_case=True)
+    tokenizer = BertTokenizerFast(vocab=str(HERE / "hf-bert" / "vocab.txt"), do_lower_case=True)
     tokens = tokenizer(TEXTS, padding=True, truncation=True, max_length=40, return_tensors="pt")
     images, large = random_images(3, 32, 2), random_images(2, 48, 3)
     with torch.no_grad():

@@ -9,6 +9,7 @@ import { buildIndex, loadIndex } from '../../lib/search/index-folder.js';
 import { readNpy } from '../../lib/search/npy.js';
 import { readEmbeddings } from '../../lib/search/read-embeddings.js';
 import { modelOfIndex, search } from '../../lib/search/search.js';
+import { maxDifference } from '../support/fixtures.js';
 import { makeShapes, temporaryFolder } from '../support/tiny.js';
 
 async function prepared(
@@ -92,10 +93,8 @@ test('a bad image is left out and reported; rows stay aligned', async (t) => {
   );
   const { entries, vectors } = await readEmbeddings(out);
   t.is(entries[5]?.id, 'train-6');
-  t.deepEqual(
-    vectors.data.subarray(40, 48),
-    (await model.embedImages([path.join(folder, 'images', 'train-6.png')])).data,
-  );
+  const alone = await model.embedImages([path.join(folder, 'images', 'train-6.png')]);
+  t.true(maxDifference(vectors.data.subarray(40, 48), alone.data) < 1e-6);
 });
 
 test('a second run skips finished partitions and makes a torn one again', async (t) => {

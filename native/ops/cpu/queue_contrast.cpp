@@ -1,7 +1,8 @@
 // Two sweeps over tiles of the queue (SPEC 3.5): the first keeps an online softmax of each row and direction, the second
 // forms the logits again and turns them into gradients at once. No [B, n] matrix: memory is a pair of logit tiles a thread
 // and a [B, D] gradient a chunk of columns.
-// Chunks depend on the shapes alone and their results are added in order, so the thread count does not change the result.
+// Chunks depend on the shapes alone and their results are added in order, so a run repeats bit for bit on one machine and
+// thread count (MKL's own sums change with the thread count).
 // Legend: B pairs with a weight, n queue entries, D embedding, R rows and T columns of a tile, C chunks of columns;
 // a: image to text, b: text to image.
 #include "ops/queue_contrast.h"
@@ -180,10 +181,12 @@ RowResult finish_row(const RowState& state, double a0, double b0, int64_t positi
   const auto f = [](double x) { return static_cast<float>(x); };
   result.gradient = {f(state.a.m),
                      f(state.b.m),
-                     f(instance * p + task * task_p * (1 - slope * a.expectation)),
+                     f(a.expectation),
+                     f(b.expectation),
+                     f(instance * p + task * task_p),
                      f(task * task_p * slope),
                      f(task * task_q),
-                     f(instance * q + task * task_q * (1 + slope * b.expectation)),
+                     f(instance * q + task * task_q),
                      f(task * task_q * slope),
                      f(task * task_p)};
   return result;
@@ -267,49 +270,64 @@ void check_ids(const OptionalTensor& id, const char* name, int64_t count) {
               "queue_contrast: a duplicate policy needs ", name, " as int64 [", count, "]");
 }
 
+void check_tensors(const Problem& p, const Tensor& weights_B) {
+  TORCH_CHECK(p.image_BD.dim() == 2 && p.image_queue_nD.dim() == 2,
+              "queue_contrast: expected image [B, D] and queue [n, D], got ", p.image_BD.sizes(), " and ",
+              p.image_queue_nD.sizes());
+  const int64_t B = p.rows(), D = p.width(), n = p.columns();
+  check_matrix(p.image_BD, "image", B, D);
+  check_matrix(p.text_BD, "text", B, D);
+  check_matrix(p.image_key_BD, "image_key", B, D);
+  check_matrix(p.text_key_BD, "text_key", B, D);
+  check_matrix(p.image_queue_nD, "image_queue", n, D);
+  check_matrix(p.text_queue_nD, "text_queue", n, D);
+  TORCH_CHECK(weights_B.dim() == 1 && weights_B.size(0) == B, "queue_contrast: expected weights [", B, "], got ",
+              weights_B.sizes());
+}
+
+/// Keeps the rows active_A. Rows of weight 0 are selected away, not multiplied: they may hold NaN.
+void select_rows(Problem& p, const Tensor& weights_B, const Tensor& active_A) {
+  const bool all = active_A.size(0) == weights_B.size(0);
+  const auto rows = [&](const Tensor& x) { return all ? x.contiguous() : x.index_select(0, active_A); };
+  for (Tensor* x : {&p.image_BD, &p.text_BD, &p.image_key_BD, &p.text_key_BD}) *x = rows(*x);
+  for (Tensor* x : {&p.image_queue_nD, &p.text_queue_nD}) *x = x->contiguous();
+  const Tensor share_A = rows(weights_B).to(at::kDouble) / p.options.normalizer;
+  const double* share = share_A.const_data_ptr<double>();
+  p.share_B.assign(share, share + share_A.size(0));
+}
+
+Tensor losses_of(const Problem& p, const std::vector<RowResult>& result_B) {
+  double i2t = 0, t2i = 0, task = 0;
+  for (const RowResult& row : result_B) i2t += row.image_to_text, t2i += row.text_to_image, task += row.task;
+  const double total = p.options.instance_weight * (i2t + t2i) + p.options.task_weight * task;
+  return at::tensor({total, i2t, t2i, task}, p.image_BD.options());
+}
+
 std::tuple<Tensor, Tensor, Tensor, Tensor> queue_contrast_cpu(
     const Tensor& image_BD, const Tensor& text_BD, const Tensor& image_key_BD, const Tensor& text_key_BD,
     const Tensor& image_queue_nD, const Tensor& text_queue_nD, const Tensor& weights_B, const Tensor& log_scale,
     const OptionalTensor& id_B, const OptionalTensor& queue_id_n, double normalizer, double instance_weight,
     double task_weight, bool include_positive, bool stopgrad_target, int64_t duplicate_policy,
     int64_t batch_key_column) {
-  TORCH_CHECK(image_BD.dim() == 2 && image_queue_nD.dim() == 2, "queue_contrast: expected image [B, D] and queue [n, D], got ",
-              image_BD.sizes(), " and ", image_queue_nD.sizes());
-  const int64_t B = image_BD.size(0), D = image_BD.size(1), n = image_queue_nD.size(0);
-  check_matrix(image_BD, "image", B, D);
-  check_matrix(text_BD, "text", B, D);
-  check_matrix(image_key_BD, "image_key", B, D);
-  check_matrix(text_key_BD, "text_key", B, D);
-  check_matrix(image_queue_nD, "image_queue", n, D);
-  check_matrix(text_queue_nD, "text_queue", n, D);
-  TORCH_CHECK(weights_B.dim() == 1 && weights_B.size(0) == B, "queue_contrast: expected weights [", B, "], got ",
-              weights_B.sizes());
   TORCH_CHECK(normalizer > 0, "queue_contrast: expected a normalizer > 0, got ", normalizer);
-  if (duplicate_policy != 0) check_ids(id_B, "id", B), check_ids(queue_id_n, "queue_id", n);
-
-  // Rows of weight 0 are selected away, not multiplied: they may hold NaN.
-  const Tensor active_A = weights_B.nonzero().squeeze(1);
-  const bool all = active_A.size(0) == B;
-  const auto rows = [&](const Tensor& x) { return all ? x.contiguous() : x.index_select(0, active_A); };
-  const Tensor share_A = rows(weights_B).to(at::kDouble) / normalizer;
-  const double* share = share_A.const_data_ptr<double>();
-  Problem p{rows(image_BD), rows(text_BD), rows(image_key_BD), rows(text_key_BD), image_queue_nD.contiguous(),
-            text_queue_nD.contiguous(), std::vector<double>(share, share + share_A.size(0)),
+  Problem p{image_BD, text_BD, image_key_BD, text_key_BD, image_queue_nD, text_queue_nD, {},
             std::exp(log_scale.item<double>()), {}, {},
             {normalizer, instance_weight, task_weight, include_positive, stopgrad_target}};
+  check_tensors(p, weights_B);
+  const int64_t B = p.rows(), n = p.columns();
+  if (duplicate_policy != 0) check_ids(id_B, "id", B), check_ids(queue_id_n, "queue_id", n);
+  const Tensor active_A = weights_B.nonzero().squeeze(1);
+  select_rows(p, weights_B, active_A);
   std::tie(p.masked, p.matched) = column_lists(active_A, n, id_B, queue_id_n, duplicate_policy, batch_key_column);
 
   const std::vector<RowResult> result_B = finish_rows(p, softmax_sweep(p));
   Gradients g = gradient_sweep(p, result_B);
   const double grad_log_scale = add_positives(p, result_B, g);
-  double i2t = 0, t2i = 0, task = 0;
-  for (const RowResult& row : result_B) i2t += row.image_to_text, t2i += row.text_to_image, task += row.task;
-  const double total = instance_weight * (i2t + t2i) + task_weight * task;
 
   const auto all_rows = [&](const Tensor& x) {
-    return all ? x : at::zeros({B, D}, x.options()).index_copy_(0, active_A, x);
+    return p.rows() == B ? x : at::zeros(image_BD.sizes(), x.options()).index_copy_(0, active_A, x);
   };
-  return {at::tensor({total, i2t, t2i, task}, image_BD.options()), all_rows(g.image_BD), all_rows(g.text_BD),
+  return {losses_of(p, result_B), all_rows(g.image_BD), all_rows(g.text_BD),
           at::scalar_tensor(grad_log_scale, image_BD.options())};
 }
 

@@ -25,9 +25,9 @@ struct OnlineSoftmax {
 };
 
 /// Gradient of one row in terms of e_a = e^(a - m_a), e_b = e^(b - m_b):
-/// G_a = e_a (a_one + a_d d) - a_other e_b, G_b = e_b (b_one - b_d d) - b_other e_a.
+/// G_a = e_a (a_one + a_d (d - mean_a)) - a_other e_b, G_b = e_b (b_one - b_d (d - mean_b)) - b_other e_a.
 struct RowGradient {
-  float m_a, m_b;
+  float m_a, m_b, mean_a, mean_b;   // mean: E[d] under p and q; taken off before anything is multiplied, d being large
   float a_one, a_d, a_other;
   float b_one, b_d, b_other;
 };
@@ -64,8 +64,8 @@ COTS_INLINE void row_gradient_body(float* a, float* b, int64_t T, const RowGradi
   const int64_t whole = T / kLanes * kLanes, rest = T - whole;
   const auto gradient = [&](Floats& x, Floats& y) __attribute__((always_inline)) {
     const Floats d = x - y, e_a = exponential(x - g.m_a), e_b = exponential(y - g.m_b);
-    x = e_a * (g.a_one + g.a_d * d) - g.a_other * e_b;
-    y = e_b * (g.b_one - g.b_d * d) - g.b_other * e_a;
+    x = e_a * (g.a_one + g.a_d * (d - g.mean_a)) - g.a_other * e_b;
+    y = e_b * (g.b_one - g.b_d * (d - g.mean_b)) - g.b_other * e_a;
   };
   for (int64_t j = 0; j < whole; j += kLanes) {
     Floats x = load(a + j), y = load(b + j);
