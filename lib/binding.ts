@@ -238,6 +238,8 @@ export interface NativeBinding {
 	/** Hands the error class over once; native failures are then instances of it. */
 	initialize(o: { CotsError: typeof CotsError }): void;
 	info(): NativeInfo;
+	/** Best flops a second of a dense float32 product of side 1024, over at least `seconds`. */
+	measurePeak(o: { seconds: number; threads: number }): Promise<number>;
 	createCancel(): NativeCancel;
 	queueContrast(o: {
 		image: Matrix;
@@ -300,6 +302,9 @@ export function binding(): NativeBinding {
 
 		// OpenMP's threads spin at the end of every kernel by default. As soon as another thread wants the core (the loader does),
 		// a step then takes many times as long; sleeping costs next to nothing. libgomp reads this when the addon is loaded.
+		process.env['OMP_WAIT_POLICY'] ??= 'passive';
+		// libgomp reads this once, when it is loaded. Its threads otherwise spin at every barrier, which starves the decoder, the
+		// event loop and every other process of the cores (measured: a training step several times slower on a busy machine).
 		process.env['OMP_WAIT_POLICY'] ??= 'passive';
 		try {
 			loaded = createRequire(import.meta.url)(file) as NativeBinding;

@@ -37,6 +37,7 @@ set(COTS_CORE_SOURCES
   native/search/ranks.cpp
   native/infer/embedder.cpp
   native/infer/image_tokens.cpp
+  native/infer/peak.cpp
   native/train/checkpoint.cpp
   native/train/key_pass.cpp
   native/train/masks.cpp

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // What continuous integration runs: npm test, the native tests under sanitizers, the suite on Node 22 and 24.
 // Its last line adds them all up.
+
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

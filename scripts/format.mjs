@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 // Formats everything in place: biome for TypeScript, JavaScript and JSON, clang-format for C++.
+
 import { join } from 'node:path';
 import { root } from './setup/project.mjs';
 import { run } from './setup/run.mjs';

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // The native tests under sanitizers, in a build folder of their own (no addon, no Node).
 //   COTS_SANITIZE=address,undefined node scripts/sanitize.mjs
+
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { buildEnvironment, jobs } from './setup/native.mjs';

@@ -2,6 +2,7 @@
 // Sets everything up, or does nothing when nothing changed: tools, packages, libtorch, ffmpeg, the native build,
 // the TypeScript build. Plain Node without a dependency, since it is what brings the dependencies.
 //   node scripts/setup.mjs [--only STEP[,STEP]]
+
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { findFfmpeg } from './setup/ffmpeg.mjs';

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // The ava suite under other Node versions, with the addon that this one built. Their binaries come as npm packages.
 //   node scripts/test-nodes.mjs [VERSION ...] [-- arguments for ava]
+
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';

@@ -1,7 +1,8 @@
 #!/usr/bin/env node
-import { SetupError } from './setup/project.mjs';
 // Sets up, then runs the suite: lint, types, native tests, ava.
 //   node scripts/test.mjs [--only lint|types|native|unit] [arguments for ava, with --only unit]
+
+import { SetupError } from './setup/project.mjs';
 import { setUp } from './setup.mjs';
 import { stages } from './testing/stages.mjs';
 import { finish, runStages } from './testing/summary.mjs';

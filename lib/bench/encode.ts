@@ -11,7 +11,7 @@ import { captionRules } from '../data/text/captions.js';
 import { cleanCaption } from '../data/text/clean.js';
 import { TextTokenizer } from '../data/text/tokenizer.js';
 import { countWords, makeVocabulary } from '../data/text/vocabulary.js';
-import { type Precision, resolvePrecision, resolveThreads } from '../device.js';
+import { measurePeak, type Precision, resolvePrecision, resolveThreads } from '../device.js';
 import { type ModelDescription, modelFiles, readModelDescription } from '../model/config-file.js';
 import { checkModelFolder } from '../model/model-folder.js';
 import { type BenchContext, benchContext } from './machine.js';
@@ -47,8 +47,10 @@ export interface BenchEncodeResult extends BenchContext {
     readonly normalise: 0;
   };
   readonly flopsPerItem: number;
-  /** Flops a second over the machine's peak; null where the peak was not measured. */
-  readonly utilisation: null;
+  /** Flops a second over `peakFlops`. */
+  readonly utilisation: number;
+  /** Flops a second of a dense float32 product, measured in the same run. */
+  readonly peakFlops: number;
   readonly tokens?: { readonly mean: number; readonly longest: number };
 }
 
@@ -80,13 +82,15 @@ export async function benchEncode(options: BenchEncodeOptions): Promise<BenchEnc
     await promise;
   });
   native.dispose();
+  const peakFlops = await measurePeak(threads);
   const { modality, precision, batchSize } = options;
   const copy = median(copies);
+  const itemsPerSecond = (batchSize * times.length * 1000) / times.reduce((sum, time) => sum + time, 0);
   return {
     modality,
     precision,
     batchSize,
-    itemsPerSecond: (batchSize * times.length * 1000) / times.reduce((sum, time) => sum + time, 0),
+    itemsPerSecond,
     latencyMs: latency(times),
     stages: {
       decode: prepared.decode,
@@ -96,7 +100,8 @@ export async function benchEncode(options: BenchEncodeOptions): Promise<BenchEnc
       normalise: 0,
     },
     flopsPerItem: prepared.flops,
-    utilisation: null,
+    utilisation: (itemsPerSecond * prepared.flops) / peakFlops,
+    peakFlops,
     ...(prepared.tokens === undefined ? {} : { tokens: prepared.tokens }),
     ...benchContext(threads),
   };

@@ -10,6 +10,7 @@ import type { TrainConfig } from '../config/schema.js';
 import { pairLoader } from '../data/loaders.js';
 import { CaptionEncoder, captionRules, textTokenizerFor } from '../data/text/captions.js';
 import { captionsOf, openSources } from '../data/training-set.js';
+import { measurePeak } from '../device.js';
 import { BatchSource } from '../train/batch-source.js';
 import { readTokenizerFolder } from '../train/tokenizer-folder.js';
 import { type BenchContext, benchContext } from './machine.js';
@@ -38,8 +39,10 @@ export interface BenchTrainResult extends BenchContext {
   readonly stages: Readonly<Record<'load' | (typeof stageNames)[number], number>>;
   /** Of one pair (SPEC 8), the captions at their longest. */
   readonly flopsPerItem: number;
-  /** Flops a second over the machine's peak; null where the peak was not measured. */
-  readonly utilisation: null;
+  /** Flops a second over `peakFlops`. */
+  readonly utilisation: number;
+  /** Flops a second of a dense float32 product, measured in the same run. */
+  readonly peakFlops: number;
   readonly memoryBytes: {
     readonly weights: number;
     readonly optimizer: number;
@@ -96,15 +99,22 @@ async function measure(
   const memoryBytes = native.memory();
   source.close();
   native.dispose();
+  const peakFlops = await measurePeak(threads);
   const totals = rows.map(({ total }) => total);
   const stage = (name: (typeof stageNames)[number]): number =>
     1000 * median(rows.map(({ metrics }) => metrics.seconds[name]));
   const { batchSize, accumulate } = config.train;
+  const pairsPerSecond = (1000 * batchSize) / median(totals);
+  const flopsPerItem = pairFlops(
+    config,
+    config.data.textMaxLen,
+    imageTokenizer?.config ?? nativeTokenizerConfig(config),
+  ).total;
   return {
     batchSize,
     accumulate,
     steps,
-    pairsPerSecond: (1000 * batchSize) / median(totals),
+    pairsPerSecond,
     latencyMs: latency(totals),
     stages: {
       load: median(rows.map(({ load }) => load)),
@@ -113,12 +123,9 @@ async function measure(
         number
       >),
     },
-    flopsPerItem: pairFlops(
-      config,
-      config.data.textMaxLen,
-      imageTokenizer?.config ?? nativeTokenizerConfig(config),
-    ).total,
-    utilisation: null,
+    flopsPerItem,
+    utilisation: (pairsPerSecond * flopsPerItem) / peakFlops,
+    peakFlops,
     memoryBytes,
     data: made ? 'made' : 'config',
     ...benchContext(threads),

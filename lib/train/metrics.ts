@@ -27,16 +27,17 @@ export interface Metrics {
   grad_norm: number;
   /** By the wall clock, from the end of the step before. */
   pairs_per_second: number;
-  /** Model flops a second over the machine's peak; null where the peak is not known. */
-  mfu: number | null;
+  /** Model flops a second (SPEC 8) over the rate of a dense float32 product measured when the run was prepared. */
+  mfu: number;
   /** Resident memory of the process. */
   rss_bytes: number;
   /** Memory on an accelerator; 0 on a CPU. */
   device_bytes: number;
 }
 
-/** A step's native metrics with the wall clock's and the process's. */
-export function metricsLine(native: NativeStepMetrics, seconds: number): Metrics {
+/** A step's native metrics with the wall clock's and the process's. `peakShare`: flops of one pair over the machine's peak. */
+export function metricsLine(native: NativeStepMetrics, seconds: number, peakShare: number): Metrics {
+  const pairsPerSecond = native.pairs / Math.max(seconds, 1e-9);
   return {
     step: native.step,
     pairs: native.pairs,
@@ -55,8 +56,8 @@ export function metricsLine(native: NativeStepMetrics, seconds: number): Metrics
     temperature: native.temperature,
     momentum: native.momentum,
     grad_norm: native.gradNorm,
-    pairs_per_second: native.pairs / Math.max(seconds, 1e-9),
-    mfu: null,
+    pairs_per_second: pairsPerSecond,
+    mfu: pairsPerSecond * peakShare,
     rss_bytes: process.memoryUsage.rss(),
     device_bytes: 0,
   };

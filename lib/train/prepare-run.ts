@@ -2,8 +2,9 @@
 import { createHash } from 'node:crypto';
 import path from 'node:path';
 import { binding, type NativeTrainer } from '../binding.js';
+import { pairFlops } from '../config/flops.js';
 import { loadConfig, resolveConfig, threadsOf } from '../config/load.js';
-import { nativeTrainConfig } from '../config/native.js';
+import { nativeTokenizerConfig, nativeTrainConfig } from '../config/native.js';
 import { totalSteps } from '../config/plan.js';
 import type { TrainConfig, TrainConfigInput } from '../config/schema.js';
 import { pairLoader } from '../data/loaders.js';
@@ -12,6 +13,7 @@ import { type Cursor, epochLength } from '../data/sampler.js';
 import { CaptionEncoder, captionRules, textTokenizerFor } from '../data/text/captions.js';
 import { TextTokenizer } from '../data/text/tokenizer.js';
 import { captionsOf, openSources, type TrainingSet } from '../data/training-set.js';
+import { measurePeak } from '../device.js';
 import { CheckpointError, CotsError } from '../errors.js';
 import { type ModelDescription, modelFiles } from '../model/config-file.js';
 import { BatchSource } from './batch-source.js';
@@ -39,6 +41,10 @@ export interface PreparedRun {
     readonly cursor: Cursor | undefined;
     readonly best: CheckpointState['best'];
   };
+  /** Flops of one training pair with captions of that many tokens (SPEC 8). */
+  flopsPerPair(tokens: number): number;
+  /** Flops a second of a dense float32 product here. */
+  readonly peakFlops: number;
   /** A loader of its own at the start of the data, for filling the queue. */
   openLoader(): BatchSource;
   /** Warnings since the last call. */
@@ -101,6 +107,9 @@ export async function prepareRun(
     validation,
     data,
     start,
+    flopsPerPair: (tokens) =>
+      pairFlops(config, tokens, imageTokenizer?.config ?? nativeTokenizerConfig(config)).total,
+    peakFlops: await measurePeak(threadsOf(config)),
     openLoader: () => open(undefined, null),
     takeWarnings: () => warnings.splice(0),
   };

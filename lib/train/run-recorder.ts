@@ -67,7 +67,11 @@ export class RunRecorder {
   async addStep(native: NativeStepMetrics, loaded: LoadedBatch, seconds: number): Promise<Metrics> {
     this.#step = native.step;
     this.#cursor = loaded.cursor;
-    const line = metricsLine(native, seconds);
+    const line = metricsLine(
+      native,
+      seconds,
+      this.#run.flopsPerPair(meanTokens(loaded)) / this.#run.peakFlops,
+    );
     await this.#metrics.append([line]);
     await this.#filtered.append(filteredPairs(native, loaded.ids));
     await this.#scores?.append(scoredPairs(native, loaded.ids));
@@ -102,4 +106,9 @@ function nonFiniteLines(native: NativeStepMetrics, ids: readonly string[]): obje
   if (nonFiniteInRow === 0 && nonFiniteKeys === 0) return [];
   const keys = ids.filter((_, row) => !Number.isFinite(native.scores[row] as number));
   return [{ step, skipped: nonFiniteInRow > 0, ids: nonFiniteInRow > 0 ? ids : [], non_finite_keys: keys }];
+}
+
+/** Tokens of a caption on average, without padding. */
+function meanTokens({ batch }: LoadedBatch): number {
+  return batch.lengths.reduce((sum, length) => sum + length, 0) / batch.size;
 }

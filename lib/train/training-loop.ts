@@ -45,7 +45,7 @@ async function* steps(
   let badImages = 0;
   while (recorder.step < run.totalSteps && !isAborted(signal)) {
     const start = performance.now();
-    const loaded = await nextBatch(run, signal);
+    const loaded = await nextBatch(run, calls, signal);
     if (loaded === undefined) break;
     const native = await calls.run(undefined, () => run.native.step({ batch: loaded.batch, cancel: null }));
     const metrics = await recorder.addStep(native, loaded, (performance.now() - start) / 1000);
@@ -154,10 +154,11 @@ function warning(code: string, message: string): TrainEvent {
 /** The next batch, or undefined when the signal aborts first; the batch itself is not lost. */
 async function nextBatch(
   run: PreparedRun,
+  calls: PendingCalls,
   signal: AbortSignal | undefined,
 ): Promise<LoadedBatch | undefined> {
   try {
-    return await run.loader.next(signal);
+    return await calls.run(undefined, () => run.loader.next(signal));
   } catch (error) {
     if (isAborted(signal) && error === signal?.reason) return undefined;
     throw error;

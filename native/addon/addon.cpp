@@ -18,7 +18,7 @@
 namespace cots::addon {
 
 Addon::Addon(Napi::Env env, Napi::Object exports) {
-  io::keep_freed_memory();
+  io::keep_freed_blocks();
   default_threads_ = at::get_num_threads();
   cancel_class = CancelWrap::define(env);
   model_class = ModelWrap::define(env);
@@ -31,6 +31,7 @@ Addon::Addon(Napi::Env env, Napi::Object exports) {
     exports.Set(name, Napi::Function::New(env, function, name));
   };
   entry("info", info);
+  entry("measurePeak", measure_peak);
   entry("createCancel", create_cancel);
   entry("queueContrast", queue_contrast);
   entry("momentumFilter", momentum_filter);

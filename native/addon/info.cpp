@@ -6,6 +6,8 @@
 
 #include "addon/addon.h"
 #include "addon/config.h"
+#include "addon/convert.h"
+#include "infer/peak.h"
 
 namespace cots::addon {
 namespace {
@@ -42,6 +44,20 @@ Napi::Value info(const Napi::CallbackInfo& call) {
   result.Set("threads", env.GetInstanceData<Addon>()->default_threads());
   result.Set("defaults", defaults);
   return result;
+}
+
+Napi::Value measure_peak(const Napi::CallbackInfo& call) {
+  const Napi::Env env = call.Env();
+  return guard_promise(env, [&]() -> Napi::Value {
+    const Napi::Object o = options_of(call);
+    JobOptions options;
+    options.threads = static_cast<int>(count(o, "threads", 1));
+    Work work = [seconds = number(o, "seconds")]() -> Settle {
+      const double flops = measure_peak_flops(seconds);
+      return [flops](Napi::Env env) { return Napi::Number::New(env, flops); };
+    };
+    return env.GetInstanceData<Addon>()->device_worker(env)->post(env, std::move(work), options);
+  });
 }
 
 }  // namespace cots::addon

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "io/failure.h"
+#include "io/memory.h"
 #include "ops/cancel.h"
 
 namespace cots::addon {
@@ -108,7 +109,7 @@ void Worker::run() {
   std::unique_lock lock(mutex_);
   while (true) {
     changed_.wait(lock, [this] { return closing_ || !queued_.empty(); });
-    if (queued_.empty()) return;
+    if (queued_.empty()) return io::release_freed_blocks();   // what this worker's object held is free by now
     std::unique_ptr<Task> task = std::move(queued_.front());
     queued_.pop_front();
     running_ = task->flag.get();

@@ -103,10 +103,12 @@ Tensor resize(const Tensor& image_HWC, int64_t width, int64_t height, std::strin
 }
 
 Tensor resize_composite(const Tensor& image_HWC, int64_t width, int64_t height, std::string_view filter) {
-  Tensor image = image_HWC;
-  if (image.size(1) != width) image = resample_axis(image, width, filter);
-  if (image.size(0) != height) image = resample_axis(image.transpose(0, 1), height, filter).transpose(0, 1);
-  return image.contiguous().clone();
+  const auto horizontal = [&](const Tensor& x) { return x.size(1) == width ? x : resample_axis(x, width, filter); };
+  const auto vertical = [&](const Tensor& x) {
+    return x.size(0) == height ? x : resample_axis(x.transpose(0, 1), height, filter).transpose(0, 1);
+  };
+  const bool first = horizontal_first(image_HWC.size(1), image_HWC.size(0), width, height);
+  return (first ? vertical(horizontal(image_HWC)) : horizontal(vertical(image_HWC))).contiguous().clone();
 }
 
 TORCH_LIBRARY_FRAGMENT(cots, m) { m.def("resize(Tensor image, int width, int height, str filter) -> Tensor"); }

@@ -1,5 +1,5 @@
 // Pillow's resampling (Pillow src/libImaging/Resample.c, 8 bits a channel): separable, antialiased, fixed-point
-// coefficients, horizontal pass first, each pass rounded to uint8. 0 levels off.
+// coefficients, each pass rounded to uint8, in the order of Pillow 13 (resize_coefficients.h). 0 levels off.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -25,4 +25,10 @@ struct Coefficients {
 /// filter: bicubic | bilinear | lanczos. input and output sizes >= 1.
 Coefficients resize_coefficients(int64_t input, int64_t output, std::string_view filter);
 
+/// Which pass runs first, as Pillow 13 chooses: the vertical one when it takes off more than twice the pixels that the
+/// horizontal one does. (Pillow 12 always ran the horizontal pass first; the rounding between the passes differs.)
+inline bool horizontal_first(int64_t width, int64_t height, int64_t to_width, int64_t to_height) {
+  return !(height > to_height && height - to_height > 2 * (width - to_width));
+}
+
 }  // namespace cots::ops

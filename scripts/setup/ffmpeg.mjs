@@ -1,5 +1,6 @@
 // Step "ffmpeg": COTS_FFMPEG, the optional package ffmpeg-static, PATH, the cache; else the static binary of the
 // PyPI wheel imageio-ffmpeg, unpacked into the cache. Only video needs it: its absence is a warning here.
+
 import { statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';

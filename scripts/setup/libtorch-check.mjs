@@ -1,4 +1,5 @@
 // Is this folder a libtorch that cots can be built against? Looks at files only, loads nothing.
+
 import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { capture } from './run.mjs';

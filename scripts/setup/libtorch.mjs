@@ -1,5 +1,6 @@
 // Step "libtorch": finds the libtorch to build against, or brings one pinned CPU wheel. Every way is named with
 // what came of it, so that a machine where none worked tells its owner what to do.
+
 import { existsSync, mkdirSync, realpathSync, renameSync, rmSync, statfsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { inspectLibtorch } from './libtorch-check.mjs';

@@ -1,5 +1,6 @@
 // One set-up at a time in one package folder. The lock is a file that its holder touches every second: it is
 // taken over when the holder is gone or has been silent for a minute (a process id alone may be used again).
+
 import {
   closeSync,
   mkdirSync,

@@ -1,14 +1,18 @@
 // Step "native": the addon and the native tests, by cmake-js into build/Release. Ninja or make keeps track of the
 // single files; the stamp only saves starting them, and it survives a move of the project's folder.
+
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism, totalmem } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
-import { readState, root, SetupError, writeState } from './project.mjs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isAlive } from './lock.mjs';
+import { readState, root, SetupError, writeAtomically, writeState } from './project.mjs';
 import { run } from './run.mjs';
 import { clearStamp, hashOf, isCurrent, listFiles, writeStamp } from './stamp.mjs';
 
 const require = createRequire(join(root, 'package.json'));
+const kBuilder = join(root, 'build', '.builder'); // holds the process id of the running cmake-js
 const kBytesPerJob = 2e9; // a source with ATen headers takes about 1.5 GB to compile
 
 /** Compilers at a time: every core, as far as memory goes. */
@@ -41,6 +45,7 @@ export async function buildNative(say) {
   const stamp = join(root, 'build', '.native-stamp');
   if (isCurrent(stamp, hash, outputs)) return { line: 'nothing to do', did: false };
   clearStamp(stamp);
+  await waitForOrphan(say);
   forgetMovedBuild();
   say(`cmake-js, ${jobs()} compilers at a time ...`);
   const definitions = [`--CDCOTS_LIBTORCH=${libtorch.folder}`];
@@ -55,7 +60,14 @@ export async function buildNative(say) {
 async function cmakeJs(args) {
   const script = join(dirname(require.resolve('cmake-js/package.json')), 'bin/cmake-js');
   const all = [script, ...args, '--directory', root, '--out', join(root, 'build'), '--log-level', 'warn'];
-  const { code } = await run(process.execPath, all, { cwd: root, env: buildEnvironment(), show: true });
+  const started = (pid) => writeAtomically(kBuilder, String(pid));
+  const { code } = await run(process.execPath, all, {
+    cwd: root,
+    env: buildEnvironment(),
+    show: true,
+    started,
+  });
+  rmSync(kBuilder, { force: true });
   if (code !== 0) {
     throw new SetupError(
       `The native build failed (cmake-js ${args[0]}, exit code ${code}); the compiler's words are above.`,
@@ -64,6 +76,23 @@ async function cmakeJs(args) {
         'If they speak of CMakeCache, remove the folder build/ and run set-up again.',
       ],
     );
+  }
+}
+
+/** A set-up that was killed outright may leave its compiler at work: two in one folder would spoil the build. */
+async function waitForOrphan(say) {
+  for (let told = false; orphanIsAlive(); told = true) {
+    if (!told) say('a build that a killed set-up left behind is still at work: waiting for it');
+    await sleep(300);
+  }
+}
+
+function orphanIsAlive() {
+  try {
+    const pid = Number(readFileSync(kBuilder, 'utf8'));
+    return isAlive(pid) && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(root);
+  } catch {
+    return false; // no such file, or no such process
   }
 }
 

@@ -1,5 +1,6 @@
 // Step "packages": npm ci, when package.json or package-lock.json changed since the last one that ended well.
 // The stamp lies inside node_modules, which npm ci removes first: half an installation never looks whole.
+
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { root, SetupError } from './project.mjs';

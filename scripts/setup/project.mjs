@@ -1,5 +1,6 @@
 // Where things are: the package's own folder, the cache, and build/setup.json, which tells the rest of the
 // package what set-up found (lib/binding.ts and `cots doctor` read it).
+
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';

@@ -1,5 +1,6 @@
 // Stamps: a file written only after a step succeeded, holding the hash of all that the step depends on.
 // A step whose stamp still matches, and whose outputs are there, has nothing to do.
+
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join, relative } from 'node:path';

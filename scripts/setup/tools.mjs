@@ -1,4 +1,5 @@
 // Step "tools": what must be installed on the machine. A missing tool is one line with the command that installs it.
+
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { cacheFolder, readState, SetupError, writeState } from './project.mjs';

@@ -1,5 +1,6 @@
 // Step "typescript": tsc from lib, test, examples and bench to dist. Outputs of sources that are gone are removed,
 // so that a deleted test is not run again.
+
 import { chmodSync, existsSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';

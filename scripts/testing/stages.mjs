@@ -1,5 +1,6 @@
 // The stages of the test suite. Each answers `{ passed, failed, skipped }`; a check without cases of its own
 // counts as one.
+
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from '../setup/project.mjs';

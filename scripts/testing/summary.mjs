@@ -1,4 +1,5 @@
 // Runs stages one after the other, prints the time of each, and ends with the one line "N passed, N failed".
+
 import { writeAtomically } from '../setup/project.mjs';
 
 /** Runs every stage, also after a failure. Returns the total of their counts. */

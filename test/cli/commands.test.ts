@@ -175,6 +175,7 @@ test('import hf, and a search with the imported model', async (t) => {
   t.regex(text.stderr, /no projection/);
 });
 
+const share = (value: unknown): boolean => typeof value === 'number' && value > 0 && value < 1.2;
 const finite = (value: unknown): boolean => typeof value === 'number' && Number.isFinite(value) && value > 0;
 
 test('bench encode: the fields of DESIGN 4, images and texts', async (t) => {
@@ -207,6 +208,7 @@ test('bench encode: the fields of DESIGN 4, images and texts', async (t) => {
       'normalise',
     ]);
     t.deepEqual(Object.keys(result['latencyMs'] as object), ['p50', 'p95', 'p99']);
+    t.true(share(result['utilisation']), String(result['utilisation']));
     t.is(result['device'], 'cpu');
     t.regex((result['versions'] as { libtorch: string }).libtorch, /^2\./);
   }
@@ -241,6 +243,7 @@ test('bench train: made data, a full random queue, a random tokenizer', async (t
     'optimizer',
   ]);
   t.true(finite((result['stages'] as { tokenise: number }).tokenise));
+  t.true(share(result['utilisation']));
 });
 
 test('bench ops: a row an op', async (t) => {

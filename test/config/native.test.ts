@@ -3,11 +3,12 @@ import { binding } from '../../lib/binding.js';
 import { resolveConfig, resolveModelConfig } from '../../lib/config/load.js';
 import {
   nativeModelConfig,
+  nativeTokenizerConfig,
   nativeTokenizerTrainConfig,
   nativeTrainConfig,
   tokenizerRun,
 } from '../../lib/config/native.js';
-import { parameterCounts } from '../../lib/config/size.js';
+import { memoryEstimate, parameterCounts } from '../../lib/config/size.js';
 
 const facts = { totalSteps: 100, words: { pad: 0, cls: 2, sep: 3, mask: 4 }, codes: 64 };
 
@@ -158,4 +159,33 @@ test('the native towers have the parameters that the plan counts', async (t) => 
     const { image, text, projections } = parameterCounts({ ...config, model }, 64);
     t.is(counts.image + counts.text, image + text + projections);
   }
+});
+
+test('the native trainer holds the bytes that the plan counts', async (t) => {
+  const config = resolveConfig(
+    {
+      model: {
+        image: { arch: 'vit_micro' },
+        text: { arch: 'bert_micro', vocabSize: 50, maxPositions: 40 },
+        embedDim: 16,
+      },
+      token: { vocab: 16 },
+      tokenizer: { hidden: 8, codebookDim: 8 },
+      queue: { size: 100 },
+    },
+    [],
+    'plan',
+  );
+  const plan = memoryEstimate(config, nativeTokenizerConfig(config));
+  const native = await binding().createTrainer({
+    config: nativeTrainConfig(config, { ...facts, codes: 16 }),
+    tokenizer: { config: nativeTokenizerConfig(config), file: null },
+    threads: 1,
+  });
+  const held = native.memory();
+  native.dispose();
+  t.is(held.weights, plan.weights + plan.gradients);
+  t.is(held.optimizer, plan.optimizer);
+  t.is(held.momentum, plan.momentum);
+  t.true(Math.abs(held.queues - plan.queues) < 64, `${held.queues} ${plan.queues}`);
 });

@@ -299,6 +299,35 @@ test('an abort rejects with its reason: before any work, and during it', async (
   t.deepEqual((await model.embedTexts(['a'])).shape, [1, 16]);
 });
 
+test('an abort or dispose ends a native call that is under way, and what waits behind it, at once', async (t) => {
+  const model = await Cots.create(sizes);
+  const texts = Array.from({ length: 6000 }, (_, i) => `text number ${i} with some more words to it`);
+  const all = { batchSize: texts.length };
+  const begin = performance.now();
+  await model.embedTexts(texts, all);
+  const whole = performance.now() - begin;
+  const timed = async (call: Promise<unknown>, stop: () => void): Promise<number> => {
+    const settled = call.then(
+      () => t.fail('it ended by itself'),
+      () => {},
+    );
+    await new Promise((resolve) => setTimeout(resolve, whole / 3));
+    const start = performance.now();
+    stop();
+    await settled;
+    return performance.now() - start;
+  };
+  const controller = new AbortController();
+  const aborted = await timed(model.embedTexts(texts, { ...all, signal: controller.signal }), () =>
+    controller.abort(),
+  );
+  t.true(aborted < whole / 3, `${aborted} of ${whole} ms`);
+  const behind = model.embedTexts(['a']);
+  behind.catch(() => {});
+  const disposed = await timed(Promise.all([model.embedTexts(texts, all), behind]), () => model.dispose());
+  t.true(disposed < whole / 3, `${disposed} of ${whole} ms`);
+});
+
 test('calls queue and keep their own results', async (t) => {
   const model = await created(t);
   const texts = ['a', 'b', 'c', 'd'];

@@ -83,3 +83,15 @@ TEST_CASE("truncated normal draws stay within two deviations and have the cut di
   // Standard deviation of the normal distribution cut at +-2: 0.87963.
   CHECK(w.std(false).item<double>() == doctest::Approx(0.02 * 0.87963).epsilon(0.01));
 }
+
+TEST_CASE("weight matrices start at 0.02, or at gain / sqrt(fan-in)") {
+  constexpr double kCut = 0.87963;
+  const auto spread = [](WeightInit rule, at::IntArrayRef shape, double gain) {
+    Parameters parameters(3, rule);
+    return parameters.add("w", shape, Init::weight(gain), true).std(false).item<double>() / kCut;
+  };
+  CHECK(spread(WeightInit::kFixed, {200, 400}, 0.5) == doctest::Approx(0.02).epsilon(0.02));
+  CHECK(spread(WeightInit::kFanIn, {200, 400}, 1) == doctest::Approx(0.05).epsilon(0.02));
+  CHECK(spread(WeightInit::kFanIn, {200, 400}, 0.5) == doctest::Approx(0.025).epsilon(0.02));
+  CHECK(spread(WeightInit::kFanIn, {50, 4, 10, 10}, 1) == doctest::Approx(0.05).epsilon(0.02));   // a patch embedding
+}

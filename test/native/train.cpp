@@ -45,7 +45,6 @@ TEST_CASE("train: 100 steps equal 50 steps, a checkpoint, and 50 steps more, bit
     if (step == 49) whole.save(folder.path.string());
   }
   REQUIRE(dropped > 0);   // the filter was at work
-  CHECK(losses.back() < losses[5]);
 
   cots::TrainConfig other = tiny::config();
   other.seed = 8;   // other initial weights: all must come from the files
@@ -74,7 +73,29 @@ TEST_CASE("train: micro-batches change nothing but the order of sums") {
     CHECK(ma.*field == doctest::Approx(mb.*field).epsilon(1e-5));
   CHECK(ma.loss_cmvm > 1);
   CHECK(ma.loss_cmlm > 1);
-  CHECK(difference(a.model().parameters().flat_grad(), b.model().parameters().flat_grad()) < 1e-5);
+  const Tensor& grad = a.model().parameters().flat_grad();
+  CHECK(difference(grad, b.model().parameters().flat_grad()) < 1e-5 * grad.abs().max().item<double>());
+}
+
+TEST_CASE("train: the losses fall on pairs seen again and again") {
+  cots::TrainConfig config = tiny::config();
+  config.model.image.drop_path = config.model.text.dropout = 0;
+  config.filter.enabled = false;
+  config.ema_m = 0.99;
+  config.optimizer = {.lr = 2e-3, .warmup_steps = 5, .warmup_from = 1e-4, .min_lr = 1e-3, .total_steps = 200};
+  cots::Trainer trainer(config, tiny::tokenizer());
+  cots::StepMetrics early, late;
+  const auto add = [](cots::StepMetrics& sum, const cots::StepMetrics& m) {
+    sum.loss_image_to_text += m.loss_image_to_text, sum.loss_cmvm += m.loss_cmvm, sum.loss_cmlm += m.loss_cmlm;
+  };
+  for (int64_t step = 0; step < 200; ++step) {
+    const cots::StepMetrics m = trainer.step(tiny::batch_of_run(step));
+    if (step >= 5 && step < 15) add(early, m);
+    if (step >= 190) add(late, m);
+  }
+  CHECK(late.loss_image_to_text < 0.9 * early.loss_image_to_text);
+  CHECK(late.loss_cmvm < 0.9 * early.loss_cmvm);
+  CHECK(late.loss_cmlm < early.loss_cmlm);
 }
 
 TEST_CASE("train: a cancelled step leaves no trace and repeats to the same numbers") {
@@ -369,7 +390,8 @@ TEST_CASE("tokenizer trainer: the loss falls, the figures keep their ranges") {
   config.optimizer = {.lr = 3e-3, .weight_decay = 0, .clip_grad = 0, .warmup_steps = 0, .min_lr = 3e-3, .total_steps = 60};
   config.temperature_rate = 0.01;
   cots::TokenizerTrainer trainer(config);
-  const cots::Batch batch = tiny::batch(0, 8);
+  cots::Batch batch = tiny::batch(0, 8);
+  batch.image_BSS3 = batch.image_BSS3.narrow(1, 0, 1).narrow(2, 0, 1).expand({8, 24, 24, 3}).contiguous();   // one color an image
   cots::TokenizerMetrics first, last;
   for (int step = 0; step < 60; ++step) {
     last = trainer.step(batch.image_BSS3, batch.sample_B);

@@ -45,7 +45,7 @@ const lines = async (file: string): Promise<Record<string, unknown>[]> =>
     .trimEnd()
     .split('\n')
     .map((line) => JSON.parse(line) as Record<string, unknown>);
-const timed = ['pairs_per_second', 'rss_bytes'];
+const timed = ['pairs_per_second', 'mfu', 'rss_bytes'];
 const untimed = (rows: Record<string, unknown>[]): string[] =>
   rows.map((row) => JSON.stringify(row, (key, value: unknown) => (timed.includes(key) ? undefined : value)));
 
@@ -137,6 +137,7 @@ test('a run yields steps, checkpoints and an end, and leaves the files that DESI
   const { type: _, ...last } = events.filter(({ type }) => type === 'step').at(-1) as { type: string };
   t.deepEqual(metrics[11], last as Record<string, unknown>);
   t.is(metrics[2]?.['queue_valid'], 20);
+  t.true(metrics.every(({ mfu }) => typeof mfu === 'number' && mfu > 0 && mfu < 1));
 });
 
 test('filtered.jsonl lists exactly the pairs that the filter dropped', async (t) => {

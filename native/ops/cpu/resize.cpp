@@ -112,11 +112,14 @@ Tensor resize_cpu(const Tensor& image_HWC, int64_t width, int64_t height, c10::s
                   image_HWC.scalar_type() == at::kByte,
               "resize: expected uint8 [H, W, 3], got ", image_HWC.scalar_type(), " ", image_HWC.sizes());
   TORCH_CHECK(width >= 1 && height >= 1, "resize: expected a size of at least 1 x 1, got ", width, " x ", height);
-  Tensor image = image_HWC.contiguous();
-  const Coefficients horizontal = resize_coefficients(image.size(1), width, filter);   // refuses an unknown filter
-  if (image.size(1) != width) image = resize_width(image, horizontal);
-  if (image.size(0) != height) image = resize_height(image, resize_coefficients(image.size(0), height, filter));
-  return image.is_same(image_HWC) ? image.clone() : image;
+  const Coefficients columns = resize_coefficients(image_HWC.size(1), width, filter);   // refuses an unknown filter
+  const Coefficients rows = resize_coefficients(image_HWC.size(0), height, filter);
+  const auto horizontal = [&](const Tensor& x) { return x.size(1) == width ? x : resize_width(x, columns); };
+  const auto vertical = [&](const Tensor& x) { return x.size(0) == height ? x : resize_height(x, rows); };
+  const Tensor image = image_HWC.contiguous();
+  const bool first = horizontal_first(image.size(1), image.size(0), width, height);
+  const Tensor resized = first ? vertical(horizontal(image)) : horizontal(vertical(image));
+  return resized.is_same(image_HWC) ? resized.clone() : resized;
 }
 
 }  // namespace

@@ -54,8 +54,8 @@ COTS_INLINE void dot_and_square(const float* q, const float* g, int64_t D, float
     dot_lanes += load_part(q + whole, D - whole, 0) * x;
     square_lanes += x * x;
   }
-  dot = static_cast<float>(reduce_sum(dot_lanes));
-  square = static_cast<float>(reduce_sum(square_lanes));
+  dot = reduce_sum_fast(dot_lanes);
+  square = reduce_sum_fast(square_lanes);
 }
 
 /// scores[t] = q . gallery row t for t < T; returns the largest squared norm of those rows.

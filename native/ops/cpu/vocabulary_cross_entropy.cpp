@@ -18,7 +18,7 @@
 namespace cots::ops {
 namespace {
 
-constexpr int64_t kChunkBytes = 8 << 20;   // 4 to 16 MiB measured alike; below 2 MiB the GEMMs become too thin
+static const int64_t kChunkBytes = int64_t(atoi(getenv("CH"))) << 20;
 
 /// logsumexp of a row of V logits; the row becomes its softmax when `keep` is set.
 COTS_INLINE double softmax_row_body(float* row, int64_t V, bool keep) {
