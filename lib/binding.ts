@@ -10,310 +10,421 @@ export type Matrix = { data: Float32Array; shape: [rows: number, columns: number
 
 /** A flag shared with native jobs: cancel() ends the jobs that carry it between two layers or kernel blocks. */
 export interface NativeCancel {
-	cancel(): void;
+  cancel(): void;
 }
 
 export interface NativeInfo {
-	/** libtorch version, e.g. `2.13.0`. */
-	readonly libtorch: string;
-	readonly cuda: boolean;
-	/** What the processor reports, e.g. `AVX512`, and the features found: `avx2`, `avx512`, `avx512_vnni`, `avx512_bf16`, `amx_bf16`. */
-	readonly cpu: { capability: string; features: string[] };
-	/** Threads one native job uses by default. */
-	readonly threads: number;
-	/** The constants of native/model/config.h and native/train/config.h, in the shape of the config. */
-	readonly defaults: { model: NativeModelConfig; train: Record<string, unknown> };
+  /** libtorch version, e.g. `2.13.0`. */
+  readonly libtorch: string;
+  readonly cuda: boolean;
+  /** What the processor reports, e.g. `AVX512`, and the features found: `avx2`, `avx512`, `avx512_vnni`, `avx512_bf16`, `amx_bf16`. */
+  readonly cpu: { capability: string; features: string[] };
+  /** Threads one native job uses by default. */
+  readonly threads: number;
+  /** The constants of native/model/config.h and native/train/config.h, in the shape of the config. */
+  readonly defaults: { model: NativeModelConfig; train: Record<string, unknown> };
 }
 
 export interface NativeModelConfig {
-	image: { size: number; patch: number; width: number; layers: number; heads: number; mlpRatio: number; dropPath: number; layerNormEps: number };
-	text: { width: number; layers: number; heads: number; mlpRatio: number; vocabSize: number; maxPositions: number; dropout: number; layerNormEps: number };
-	pool: 'cls' | 'mean';
-	/** 0: no projection. */
-	embedDim: number;
+  image: {
+    size: number;
+    patch: number;
+    width: number;
+    layers: number;
+    heads: number;
+    mlpRatio: number;
+    dropPath: number;
+    layerNormEps: number;
+  };
+  text: {
+    width: number;
+    layers: number;
+    heads: number;
+    mlpRatio: number;
+    vocabSize: number;
+    maxPositions: number;
+    dropout: number;
+    layerNormEps: number;
+  };
+  pool: 'cls' | 'mean';
+  /** 0: no projection. */
+  embedDim: number;
 }
 
 export interface NativeTokenConfig {
-	maskImageRatio: number;
-	maskImageMode: 'block' | 'random';
-	maskImageExact: boolean;
-	maskTextRatio: number;
-	maskId: number;
-	clsId: number;
-	sepId: number;
-	padId: number;
-	passes: 'separate' | 'shared';
-	globalSource: 'hidden' | 'embed' | 'momentum';
-	fusion: 'add' | 'concat' | 'none';
-	headImage: 'mlp' | 'bare';
-	vocab: number;
+  maskImageRatio: number;
+  maskImageMode: 'block' | 'random';
+  maskImageExact: boolean;
+  maskTextRatio: number;
+  maskId: number;
+  clsId: number;
+  sepId: number;
+  padId: number;
+  passes: 'separate' | 'shared';
+  globalSource: 'hidden' | 'embed' | 'momentum';
+  fusion: 'add' | 'concat' | 'none';
+  headImage: 'mlp' | 'bare';
+  vocab: number;
 }
 
 /** Mirror of native/train/config.h. */
 export interface NativeTrainConfig {
-	model: NativeModelConfig;
-	token: NativeTokenConfig;
-	queue: { size: number; includeBatchKeys: boolean; randomInit: boolean; duplicates: 'keep' | 'mask_same_image' | 'multi_positive' };
-	loss: {
-		tau: number;
-		tauLearnable: boolean;
-		weightInstance: number;
-		weightCmvm: number;
-		weightCmlm: number;
-		weightTask: number;
-		instanceMean: boolean;
-		taskIncludePositive: boolean;
-		taskStopgradTarget: boolean;
-		taskHalf: boolean;
-		taskWarmupSteps: number;
-	};
-	filter: { enabled: boolean; k: number; applyTo: 'all' | 'contrast'; minValid: number; minKeepFraction: number };
-	optimizer: NativeOptimizerConfig;
-	emaM: number;
-	seed: number;
-	accumulate: number;
-	maxNonFinite: number;
-	weightInit: 'fixed' | 'fan_in';
-	imageMean: [number, number, number];
-	imageStd: [number, number, number];
+  model: NativeModelConfig;
+  token: NativeTokenConfig;
+  queue: {
+    size: number;
+    includeBatchKeys: boolean;
+    randomInit: boolean;
+    duplicates: 'keep' | 'mask_same_image' | 'multi_positive';
+  };
+  loss: {
+    tau: number;
+    tauLearnable: boolean;
+    weightInstance: number;
+    weightCmvm: number;
+    weightCmlm: number;
+    weightTask: number;
+    instanceMean: boolean;
+    taskIncludePositive: boolean;
+    taskStopgradTarget: boolean;
+    taskHalf: boolean;
+    taskWarmupSteps: number;
+  };
+  filter: {
+    enabled: boolean;
+    k: number;
+    applyTo: 'all' | 'contrast';
+    minValid: number;
+    minKeepFraction: number;
+  };
+  optimizer: NativeOptimizerConfig;
+  emaM: number;
+  seed: number;
+  accumulate: number;
+  maxNonFinite: number;
+  weightInit: 'fixed' | 'fan_in';
+  imageMean: [number, number, number];
+  imageStd: [number, number, number];
 }
 
 export interface NativeOptimizerConfig {
-	lr: number;
-	beta1: number;
-	beta2: number;
-	eps: number;
-	weightDecay: number;
-	clipGrad: number;
-	warmupSteps: number;
-	warmupFrom: number;
-	minLr: number;
-	totalSteps: number;
+  lr: number;
+  beta1: number;
+  beta2: number;
+  eps: number;
+  weightDecay: number;
+  clipGrad: number;
+  warmupSteps: number;
+  warmupFrom: number;
+  minLr: number;
+  totalSteps: number;
 }
 
 export interface NativeTokenizerConfig {
-	arch: 'openai' | 'small';
-	vocab: number;
-	hidden: number;
-	codebookDim: number;
-	blocks: number;
-	pixels: 'map_pixels' | 'mean_std_half';
+  arch: 'openai' | 'small';
+  vocab: number;
+  hidden: number;
+  codebookDim: number;
+  blocks: number;
+  pixels: 'map_pixels' | 'mean_std_half';
 }
 
 export interface NativeTokenizerTrainConfig {
-	tokenizer: NativeTokenizerConfig;
-	reconstruction: 'logit_laplace' | 'mse' | 'smooth_l1';
-	temperatureStart: number;
-	temperatureMin: number;
-	temperatureRate: number;
-	klWeight: number;
-	klWarmupSteps: number;
-	optimizer: NativeOptimizerConfig;
-	lrDecay: number;
-	seed: number;
+  tokenizer: NativeTokenizerConfig;
+  reconstruction: 'logit_laplace' | 'mse' | 'smooth_l1';
+  temperatureStart: number;
+  temperatureMin: number;
+  temperatureRate: number;
+  klWeight: number;
+  klWarmupSteps: number;
+  optimizer: NativeOptimizerConfig;
+  lrDecay: number;
+  seed: number;
 }
 
 /** Mirror of native/train/batch.h; B pairs, packed row-major. */
 export interface NativeBatch {
-	size: number;
-	/** uint8 [B, S, S, 3]. */
-	images: Uint8Array;
-	/** uint8 [B, V, V, 3], V = 8 * grid; null without CMVM. */
-	tokenViews: Uint8Array | null;
-	/** int32 [B, L], padded. */
-	ids: Int32Array;
-	/** int32 [B]. */
-	lengths: Int32Array;
-	/** Global sample index a pair, exact integers [B]. */
-	samples: Float64Array;
-	/** Image id a pair, exact integers [B]. */
-	imageIds: Float64Array;
-	/** Fixed draws for parity with other implementations (uint8 [B, P], int32 [B, L], uint8 [B, L]). */
-	overrides?: { imageMask: Uint8Array; maskedIds: Int32Array; textMask: Uint8Array };
+  size: number;
+  /** uint8 [B, S, S, 3]. */
+  images: Uint8Array;
+  /** uint8 [B, V, V, 3], V = 8 * grid; null without CMVM. */
+  tokenViews: Uint8Array | null;
+  /** int32 [B, L], padded. */
+  ids: Int32Array;
+  /** int32 [B]. */
+  lengths: Int32Array;
+  /** Global sample index a pair, exact integers [B]. */
+  samples: Float64Array;
+  /** Image id a pair, exact integers [B]. */
+  imageIds: Float64Array;
+  /** Fixed draws for parity with other implementations (uint8 [B, P], int32 [B, L], uint8 [B, L]). */
+  overrides?: { imageMask: Uint8Array; maskedIds: Int32Array; textMask: Uint8Array };
 }
 
 /** Mirror of native/train/metrics.h, camelCase. */
 export interface NativeStepMetrics {
-	step: number;
-	pairs: number;
-	loss: number;
-	lossImageToText: number;
-	lossTextToImage: number;
-	lossTask: number;
-	lossCmvm: number;
-	lossCmlm: number;
-	filterMean: number;
-	filterStd: number;
-	filterThreshold: number;
-	filterKept: number;
-	filterActive: boolean;
-	queueValid: number;
-	lr: number;
-	temperature: number;
-	momentum: number;
-	gradNorm: number;
-	skipped: boolean;
-	nonFiniteInRow: number;
-	nonFiniteKeys: number;
-	collapsedSteps: number;
-	scores: Float32Array;
-	kept: Uint8Array;
-	seconds: { tokenise: number; cleanPass: number; maskedPass: number; momentum: number; losses: number; backward: number; optimizer: number };
+  step: number;
+  pairs: number;
+  loss: number;
+  lossImageToText: number;
+  lossTextToImage: number;
+  lossTask: number;
+  lossCmvm: number;
+  lossCmlm: number;
+  filterMean: number;
+  filterStd: number;
+  filterThreshold: number;
+  filterKept: number;
+  filterActive: boolean;
+  queueValid: number;
+  lr: number;
+  temperature: number;
+  momentum: number;
+  gradNorm: number;
+  skipped: boolean;
+  nonFiniteInRow: number;
+  nonFiniteKeys: number;
+  collapsedSteps: number;
+  scores: Float32Array;
+  kept: Uint8Array;
+  seconds: {
+    tokenise: number;
+    cleanPass: number;
+    maskedPass: number;
+    momentum: number;
+    losses: number;
+    backward: number;
+    optimizer: number;
+  };
 }
 
 export interface NativeTokenizerMetrics {
-	step: number;
-	loss: number;
-	reconstruction: number;
-	kl: number;
-	temperature: number;
-	lr: number;
-	gradNorm: number;
-	perplexity: number;
-	deadCodes: number;
-	unigramEntropy: number;
+  step: number;
+  loss: number;
+  reconstruction: number;
+  kl: number;
+  temperature: number;
+  lr: number;
+  gradNorm: number;
+  perplexity: number;
+  deadCodes: number;
+  unigramEntropy: number;
 }
 
 /** Towers for embedding. All promises run in order on the worker that owns the model. */
 export interface NativeModel {
-	/** pixels uint8 [count, S, S, 3]; resolves to float32 [count, D]. */
-	embedImages(o: { pixels: Uint8Array; count: number; mean: [number, number, number]; std: [number, number, number]; cancel: NativeCancel | null }): Promise<Float32Array>;
-	/** ids int32 [count, L]; lengths int32 [count]. */
-	embedTexts(o: { ids: Int32Array; lengths: Int32Array; cancel: NativeCancel | null }): Promise<Float32Array>;
-	/** Writes model.safetensors. */
-	save(o: { file: string }): Promise<void>;
-	/** Number of scalars of each tower. */
-	parameterCounts(): { image: number; text: number };
-	dispose(): void;
+  /** pixels uint8 [count, S, S, 3]; resolves to float32 [count, D]. */
+  embedImages(o: {
+    pixels: Uint8Array;
+    count: number;
+    mean: [number, number, number];
+    std: [number, number, number];
+    cancel: NativeCancel | null;
+  }): Promise<Float32Array>;
+  /** ids int32 [count, L]; lengths int32 [count]. */
+  embedTexts(o: { ids: Int32Array; lengths: Int32Array; cancel: NativeCancel | null }): Promise<Float32Array>;
+  /** Writes model.safetensors. */
+  save(o: { file: string }): Promise<void>;
+  /** Number of scalars of each tower. */
+  parameterCounts(): { image: number; text: number };
+  dispose(): void;
 }
 
 export interface NativeTrainer {
-	/** Runs on the trainer's own thread; a second call before the first settled rejects ERR_COTS_BUSY. */
-	step(o: { batch: NativeBatch; cancel: NativeCancel | null }): Promise<NativeStepMetrics>;
-	prefill(o: { batch: NativeBatch; cancel: NativeCancel | null }): Promise<void>;
-	/** model.safetensors and state.safetensors into an existing directory. */
-	save(o: { directory: string }): Promise<void>;
-	restore(o: { directory: string }): Promise<void>;
-	initializeFrom(o: { file: string }): Promise<void>;
-	/** A copy of the online (or momentum) towers as they are now. */
-	snapshot(o: { momentum: boolean }): Promise<NativeModel>;
-	/** Bytes by owner. */
-	memory(): { weights: number; optimizer: number; momentum: number; queues: number };
-	dispose(): void;
+  /** Runs on the trainer's own thread; a second call before the first settled rejects ERR_COTS_BUSY. */
+  step(o: { batch: NativeBatch; cancel: NativeCancel | null }): Promise<NativeStepMetrics>;
+  prefill(o: { batch: NativeBatch; cancel: NativeCancel | null }): Promise<void>;
+  /** model.safetensors and state.safetensors into an existing directory. */
+  save(o: { directory: string }): Promise<void>;
+  restore(o: { directory: string }): Promise<void>;
+  initializeFrom(o: { file: string }): Promise<void>;
+  /** A copy of the online (or momentum) towers as they are now. */
+  snapshot(o: { momentum: boolean }): Promise<NativeModel>;
+  /** Bytes by owner. */
+  memory(): { weights: number; optimizer: number; momentum: number; queues: number };
+  dispose(): void;
 }
 
 export interface NativeTokenizerTrainer {
-	/** images uint8 [count, size, size, 3]. */
-	step(o: { images: Uint8Array; count: number; size: number; samples: Float64Array; cancel: NativeCancel | null }): Promise<NativeTokenizerMetrics>;
-	evaluate(o: { images: Uint8Array; count: number; size: number }): Promise<{ hard: number; soft: number }>;
-	/** Writes dvae.safetensors. */
-	save(o: { file: string }): Promise<void>;
-	dispose(): void;
+  /** images uint8 [count, size, size, 3]. */
+  step(o: {
+    images: Uint8Array;
+    count: number;
+    size: number;
+    samples: Float64Array;
+    cancel: NativeCancel | null;
+  }): Promise<NativeTokenizerMetrics>;
+  evaluate(o: { images: Uint8Array; count: number; size: number }): Promise<{ hard: number; soft: number }>;
+  /** Writes dvae.safetensors. */
+  save(o: { file: string }): Promise<void>;
+  dispose(): void;
 }
 
 export interface NativeTokenizer {
-	/** images uint8 [count, size, size, 3]; resolves to int32 [count, (size/8)^2]. */
-	tokens(o: { images: Uint8Array; count: number; size: number; cancel: NativeCancel | null }): Promise<Int32Array>;
-	/** Decodes the hard tokens back: uint8 [count, size, size, 3]. */
-	reconstruct(o: { images: Uint8Array; count: number; size: number; cancel: NativeCancel | null }): Promise<Uint8Array>;
-	dispose(): void;
+  /** images uint8 [count, size, size, 3]; resolves to int32 [count, (size/8)^2]. */
+  tokens(o: {
+    images: Uint8Array;
+    count: number;
+    size: number;
+    cancel: NativeCancel | null;
+  }): Promise<Int32Array>;
+  /** Decodes the hard tokens back: uint8 [count, size, size, 3]. */
+  reconstruct(o: {
+    images: Uint8Array;
+    count: number;
+    size: number;
+    cancel: NativeCancel | null;
+  }): Promise<Uint8Array>;
+  dispose(): void;
 }
 
 export interface NativeTransform {
-	left: number;
-	top: number;
-	width: number;
-	height: number;
-	flip: boolean;
-	/** null: no color jitter. */
-	jitter: { brightness: number; contrast: number; saturation: number; order: number } | null;
+  left: number;
+  top: number;
+  width: number;
+  height: number;
+  flip: boolean;
+  /** null: no color jitter. */
+  jitter: { brightness: number; contrast: number; saturation: number; order: number } | null;
 }
 
 export interface NativeDirectionRanks {
-	pessimistic: Int32Array;
-	optimistic: Int32Array;
+  pessimistic: Int32Array;
+  optimistic: Int32Array;
 }
 
 export interface NativeBinding {
-	/** Hands the error class over once; native failures are then instances of it. */
-	initialize(o: { CotsError: typeof CotsError }): void;
-	info(): NativeInfo;
-	/** Best flops a second of a dense float32 product of side 1024, over at least `seconds`. */
-	measurePeak(o: { seconds: number; threads: number }): Promise<number>;
-	createCancel(): NativeCancel;
-	queueContrast(o: {
-		image: Matrix;
-		text: Matrix;
-		imageKey: Matrix;
-		textKey: Matrix;
-		imageQueue: Matrix;
-		textQueue: Matrix;
-		weights: Float32Array;
-		temperature: number;
-		instanceWeight: number;
-		taskWeight: number;
-		includePositive: boolean;
-	}): Promise<{ loss: number; imageToText: number; textToImage: number; task: number; gradImage: Matrix; gradText: Matrix; gradLogScale: number }>;
-	momentumFilter(o: { scores: Float32Array; queueScores: Float32Array; deviations: number }): Promise<{ mean: number; std: number; threshold: number; keep: Uint8Array }>;
-	topK(o: { queries: Matrix; gallery: Matrix; k: number }): Promise<{ indices: Uint32Array; scores: Float32Array; shape: [number, number] }>;
-	resize(o: { data: Uint8Array; width: number; height: number; to: [number, number]; filter: 'bicubic' | 'bilinear' | 'lanczos' }): Promise<Uint8Array>;
-	retrievalRanks(o: { images: Matrix; texts: Matrix; imageOfText: Int32Array }): Promise<{ imageToText: NativeDirectionRanks; textToImage: NativeDirectionRanks }>;
-	/** One packed uint8 [n, size, size, 3] a view. Runs on the addon's transform thread, beside a training step. */
-	makeViews(o: {
-		images: { data: Uint8Array; width: number; height: number; transform: NativeTransform }[];
-		views: { size: number; filter: 'bicubic' | 'bilinear' | 'lanczos'; jitter: boolean }[];
-	}): Promise<Uint8Array[]>;
-	createModel(o: { config: NativeModelConfig; seed: number; threads: number }): Promise<NativeModel>;
-	loadModel(o: { config: NativeModelConfig; file: string; threads: number }): Promise<NativeModel>;
-	/** Converts Hugging Face ViT and BERT safetensors to model.safetensors (SPEC 6.1 to 6.3). */
-	importHuggingFace(o: { config: NativeModelConfig; imageFile: string; textFile: string; out: string }): Promise<{ missing: string[]; unused: string[] }>;
-	createTrainer(o: { config: NativeTrainConfig; tokenizer: { config: NativeTokenizerConfig; file: string | null } | null; threads: number }): Promise<NativeTrainer>;
-	createTokenizerTrainer(o: { config: NativeTokenizerTrainConfig; threads: number }): Promise<NativeTokenizerTrainer>;
-	/** file null: random weights. */
-	loadTokenizer(o: { config: NativeTokenizerConfig; file: string | null; threads: number }): Promise<NativeTokenizer>;
-	/** Shapes and dtypes of a safetensors file. */
-	readSafetensorsHeader(o: { file: string }): Promise<{ name: string; dtype: string; shape: number[] }[]>;
+  /** Hands the error class over once; native failures are then instances of it. */
+  initialize(o: { CotsError: typeof CotsError }): void;
+  info(): NativeInfo;
+  /** Best flops a second of a dense float32 product of side 1024, over at least `seconds`. */
+  measurePeak(o: { seconds: number; threads: number }): Promise<number>;
+  createCancel(): NativeCancel;
+  queueContrast(o: {
+    image: Matrix;
+    text: Matrix;
+    imageKey: Matrix;
+    textKey: Matrix;
+    imageQueue: Matrix;
+    textQueue: Matrix;
+    weights: Float32Array;
+    temperature: number;
+    instanceWeight: number;
+    taskWeight: number;
+    includePositive: boolean;
+  }): Promise<{
+    loss: number;
+    imageToText: number;
+    textToImage: number;
+    task: number;
+    gradImage: Matrix;
+    gradText: Matrix;
+    gradLogScale: number;
+  }>;
+  momentumFilter(o: {
+    scores: Float32Array;
+    queueScores: Float32Array;
+    deviations: number;
+  }): Promise<{ mean: number; std: number; threshold: number; keep: Uint8Array }>;
+  topK(o: {
+    queries: Matrix;
+    gallery: Matrix;
+    k: number;
+  }): Promise<{ indices: Uint32Array; scores: Float32Array; shape: [number, number] }>;
+  resize(o: {
+    data: Uint8Array;
+    width: number;
+    height: number;
+    to: [number, number];
+    filter: 'bicubic' | 'bilinear' | 'lanczos';
+  }): Promise<Uint8Array>;
+  retrievalRanks(o: {
+    images: Matrix;
+    texts: Matrix;
+    imageOfText: Int32Array;
+  }): Promise<{ imageToText: NativeDirectionRanks; textToImage: NativeDirectionRanks }>;
+  /** One packed uint8 [n, size, size, 3] a view. Runs on the addon's transform thread, beside a training step. */
+  makeViews(o: {
+    images: { data: Uint8Array; width: number; height: number; transform: NativeTransform }[];
+    views: { size: number; filter: 'bicubic' | 'bilinear' | 'lanczos'; jitter: boolean }[];
+  }): Promise<Uint8Array[]>;
+  createModel(o: { config: NativeModelConfig; seed: number; threads: number }): Promise<NativeModel>;
+  loadModel(o: { config: NativeModelConfig; file: string; threads: number }): Promise<NativeModel>;
+  /** Converts Hugging Face ViT and BERT safetensors to model.safetensors (SPEC 6.1 to 6.3). */
+  importHuggingFace(o: {
+    config: NativeModelConfig;
+    imageFile: string;
+    textFile: string;
+    out: string;
+  }): Promise<{ missing: string[]; unused: string[] }>;
+  createTrainer(o: {
+    config: NativeTrainConfig;
+    tokenizer: { config: NativeTokenizerConfig; file: string | null } | null;
+    threads: number;
+  }): Promise<NativeTrainer>;
+  createTokenizerTrainer(o: {
+    config: NativeTokenizerTrainConfig;
+    threads: number;
+  }): Promise<NativeTokenizerTrainer>;
+  /** file null: random weights. */
+  loadTokenizer(o: {
+    config: NativeTokenizerConfig;
+    file: string | null;
+    threads: number;
+  }): Promise<NativeTokenizer>;
+  /** Shapes and dtypes of a safetensors file. */
+  readSafetensorsHeader(o: { file: string }): Promise<{ name: string; dtype: string; shape: number[] }[]>;
 }
 
 /** The folder that holds package.json. */
 export function packageRoot(): string {
-	let folder = path.dirname(fileURLToPath(import.meta.url));
-	while (!existsSync(path.join(folder, 'package.json'))) {
-		const parent = path.dirname(folder);
-		if (parent === folder) {
-			throw new CotsError('ERR_COTS_INSTALL', `Expected a package.json above ${fileURLToPath(import.meta.url)}, found none. Reinstall the package.`);
-		}
+  let folder = path.dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(path.join(folder, 'package.json'))) {
+    const parent = path.dirname(folder);
+    if (parent === folder) {
+      throw new CotsError(
+        'ERR_COTS_INSTALL',
+        `Expected a package.json above ${fileURLToPath(import.meta.url)}, found none. Reinstall the package.`,
+      );
+    }
 
-		folder = parent;
-	}
+    folder = parent;
+  }
 
-	return folder;
+  return folder;
 }
 
 let loaded: NativeBinding | undefined;
 
 /** Loads the addon on first use. Throws `ERR_COTS_INSTALL` that says what failed and which command mends it. */
 export function binding(): NativeBinding {
-	if (loaded === undefined) {
-		const file = path.join(packageRoot(), 'build', 'Release', 'cots.node');
-		if (!existsSync(file)) {
-			throw new CotsError('ERR_COTS_INSTALL', `Expected the native addon at ${file}, found no file. Run \`npm run setup\` in the package's folder, or \`npx cots doctor\` to see what is missing.`);
-		}
+  if (loaded === undefined) {
+    const file = path.join(packageRoot(), 'build', 'Release', 'cots.node');
+    if (!existsSync(file)) {
+      throw new CotsError(
+        'ERR_COTS_INSTALL',
+        `Expected the native addon at ${file}, found no file. Run \`npm run setup\` in the package's folder, or \`npx cots doctor\` to see what is missing.`,
+      );
+    }
 
-		// OpenMP's threads spin at the end of every kernel by default. As soon as another thread wants the core (the loader does),
-		// a step then takes many times as long; sleeping costs next to nothing. libgomp reads this when the addon is loaded.
-		process.env['OMP_WAIT_POLICY'] ??= 'passive';
-		// libgomp reads this once, when it is loaded. Its threads otherwise spin at every barrier, which starves the decoder, the
-		// event loop and every other process of the cores (measured: a training step several times slower on a busy machine).
-		process.env['OMP_WAIT_POLICY'] ??= 'passive';
-		try {
-			loaded = createRequire(import.meta.url)(file) as NativeBinding;
-		} catch (error) {
-			throw new CotsError('ERR_COTS_INSTALL', `Expected the native addon ${file} to load, got: ${(error as Error).message}. Run \`npm run setup\` to build it against the libtorch of this machine.`, { cause: error });
-		}
+    // OpenMP's threads spin at the end of every kernel by default. As soon as another thread wants the core (the loader does),
+    // a step then takes many times as long; sleeping costs next to nothing. libgomp reads this when the addon is loaded.
+    process.env['OMP_WAIT_POLICY'] ??= 'passive';
+    // libgomp reads this once, when it is loaded. Its threads otherwise spin at every barrier, which starves the decoder, the
+    // event loop and every other process of the cores (measured: a training step several times slower on a busy machine).
+    process.env['OMP_WAIT_POLICY'] ??= 'passive';
+    try {
+      loaded = createRequire(import.meta.url)(file) as NativeBinding;
+    } catch (error) {
+      throw new CotsError(
+        'ERR_COTS_INSTALL',
+        `Expected the native addon ${file} to load, got: ${(error as Error).message}. Run \`npm run setup\` to build it against the libtorch of this machine.`,
+        { cause: error },
+      );
+    }
 
-		loaded.initialize({ CotsError });
-	}
+    loaded.initialize({ CotsError });
+  }
 
-	return loaded;
+  return loaded;
 }

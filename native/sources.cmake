@@ -94,5 +94,6 @@ set(COTS_NATIVE_TEST_SOURCES
   test/native/ranks.cpp
   test/native/safetensors.cpp
   test/native/towers.cpp
+  test/native/train-parts.cpp
   test/native/train.cpp
 )

@@ -2,7 +2,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { binding, type NativeStepMetrics } from '../binding.js';
+import { binding, type NativeStepMetrics, type NativeTrainer } from '../binding.js';
 import { pairFlops } from '../config/flops.js';
 import { threadsOf } from '../config/load.js';
 import { nativeTokenizerConfig, nativeTrainConfig } from '../config/native.js';
@@ -66,27 +66,64 @@ export async function benchTrain(
   }
 }
 
+interface Step {
+  /** Milliseconds the step waited for its batch. */
+  readonly load: number;
+  /** Milliseconds in all. */
+  readonly total: number;
+  readonly metrics: NativeStepMetrics;
+}
+
 async function measure(
   config: TrainConfig,
-  { steps, onStep }: { steps: number; onStep?: (done: number) => void },
+  options: { steps: number; onStep?: (done: number) => void },
   made: boolean,
 ): Promise<BenchTrainResult> {
   const set = await openSources(config.data.train, 'train');
   const tokenizer = await textTokenizerFor(config, captionsOf(set));
   const imageTokenizer = await imageTokenizerOf(config);
-  const codes = imageTokenizer?.config.vocab ?? config.token.vocab;
-  const facts = { totalSteps: steps + 1, words: tokenizer.special, codes };
+  const network = imageTokenizer?.config ?? nativeTokenizerConfig(config);
+  const facts = { totalSteps: options.steps + 1, words: tokenizer.special, codes: network.vocab };
   const threads = threadsOf(config);
   const native = await binding().createTrainer({
     config: nativeTrainConfig(config, facts),
     tokenizer: imageTokenizer,
     threads,
   });
-  const source = new BatchSource(
-    pairLoader(config, set, new CaptionEncoder(tokenizer, captionRules(config))),
-    set.entries,
-  );
-  const rows: { load: number; total: number; metrics: NativeStepMetrics }[] = [];
+  const captions = new CaptionEncoder(tokenizer, captionRules(config));
+  const source = new BatchSource(pairLoader(config, set, captions), set.entries);
+  const rows = await timeSteps(native, source, options);
+  const memoryBytes = native.memory();
+  source.close();
+  native.dispose();
+  const peakFlops = await measurePeak(threads);
+  const { batchSize, accumulate } = config.train;
+  const totals = rows.map(({ total }) => total);
+  const pairsPerSecond = (1000 * batchSize) / median(totals);
+  const flopsPerItem = pairFlops(config, config.data.textMaxLen, network).total;
+  return {
+    batchSize,
+    accumulate,
+    steps: options.steps,
+    pairsPerSecond,
+    latencyMs: latency(totals),
+    stages: stagesOf(rows),
+    flopsPerItem,
+    utilisation: (pairsPerSecond * flopsPerItem) / peakFlops,
+    peakFlops,
+    memoryBytes,
+    data: made ? 'made' : 'config',
+    ...benchContext(threads),
+  };
+}
+
+/** One step to warm up, then the measured ones. */
+async function timeSteps(
+  native: NativeTrainer,
+  source: BatchSource,
+  { steps, onStep }: { steps: number; onStep?: (done: number) => void },
+): Promise<Step[]> {
+  const rows: Step[] = [];
   for (let step = 0; step <= steps; step++) {
     const start = performance.now();
     const { batch } = await source.next();
@@ -96,39 +133,21 @@ async function measure(
     onStep?.(step);
   }
 
-  const memoryBytes = native.memory();
-  source.close();
-  native.dispose();
-  const peakFlops = await measurePeak(threads);
-  const totals = rows.map(({ total }) => total);
+  return rows;
+}
+
+function stagesOf(rows: readonly Step[]): BenchTrainResult['stages'] {
   const stage = (name: (typeof stageNames)[number]): number =>
     1000 * median(rows.map(({ metrics }) => metrics.seconds[name]));
-  const { batchSize, accumulate } = config.train;
-  const pairsPerSecond = (1000 * batchSize) / median(totals);
-  const flopsPerItem = pairFlops(
-    config,
-    config.data.textMaxLen,
-    imageTokenizer?.config ?? nativeTokenizerConfig(config),
-  ).total;
   return {
-    batchSize,
-    accumulate,
-    steps,
-    pairsPerSecond,
-    latencyMs: latency(totals),
-    stages: {
-      load: median(rows.map(({ load }) => load)),
-      ...(Object.fromEntries(stageNames.map((name) => [name, stage(name)])) as Record<
-        (typeof stageNames)[number],
-        number
-      >),
-    },
-    flopsPerItem,
-    utilisation: (pairsPerSecond * flopsPerItem) / peakFlops,
-    peakFlops,
-    memoryBytes,
-    data: made ? 'made' : 'config',
-    ...benchContext(threads),
+    load: median(rows.map(({ load }) => load)),
+    tokenise: stage('tokenise'),
+    cleanPass: stage('cleanPass'),
+    maskedPass: stage('maskedPass'),
+    momentum: stage('momentum'),
+    losses: stage('losses'),
+    backward: stage('backward'),
+    optimizer: stage('optimizer'),
   };
 }
 

@@ -1,10 +1,12 @@
 /** `cots train`: pre-training, or with `--dry-run` what it will cost. */
 import type { Command } from 'commander';
+import type { NativeTokenizerConfig } from '../binding.js';
 import { loadConfig } from '../config/load.js';
 import { planTraining, type TrainPlan } from '../config/plan.js';
 import type { TrainConfig } from '../config/schema.js';
 import { epochLength } from '../data/sampler.js';
 import { openSources } from '../data/training-set.js';
+import { kindOf } from '../model/files.js';
 import type { Metrics } from '../train/metrics.js';
 import { readTokenizerFolder } from '../train/tokenizer-folder.js';
 import { type TrainEvent, Trainer } from '../train/trainer.js';
@@ -109,13 +111,20 @@ function show(event: TrainEvent, progress: Progress): void {
   }
 }
 
+/** The image tokenizer's sizes; undefined, with a note, while it is still to be trained: the plan then takes the `tokenizer` keys. */
+async function plannedTokenizer(folder: string): Promise<NativeTokenizerConfig | undefined> {
+  if ((await kindOf(folder)) === 'directory') return (await readTokenizerFolder(folder)).config;
+  note(
+    `no image tokenizer at ${folder} yet: planned with the \`tokenizer\` keys; train it with \`cots train-tokenizer\``,
+  );
+  return undefined;
+}
+
 async function dryRun(config: TrainConfig, options: Options): Promise<void> {
   const set = config.data.train.length === 0 ? undefined : await openSources(config.data.train, 'train');
   const { tokenizer } = config.token;
   const imageTokenizer =
-    tokenizer === null || config.loss.weights.cmvm === 0
-      ? undefined
-      : (await readTokenizerFolder(tokenizer)).config;
+    tokenizer === null || config.loss.weights.cmvm === 0 ? undefined : await plannedTokenizer(tokenizer);
   const plan = planTraining(config, {
     pairs: set === undefined ? undefined : epochLength(set.entries.length, set.weights),
     imageTokenizer,

@@ -8,6 +8,7 @@ import type { CaptionRules } from '../data/text/captions.js';
 import { CheckpointError } from '../errors.js';
 import type { ResizeFilter } from '../ops.js';
 import { readJson } from './files.js';
+import { Fields } from './json-fields.js';
 
 /** How an image becomes the input of the vision tower. */
 export interface ImageRules {
@@ -36,11 +37,8 @@ export const modelFiles = {
 const resampleNumbers: Readonly<Record<ResizeFilter, number>> = { lanczos: 1, bilinear: 2, bicubic: 3 };
 
 /** The contents of the two files, as JSON text. */
-export function describeModel({ config, image, text }: ModelDescription): {
-  config: string;
-  preprocessor: string;
-} {
-  const { image: vision, text: language } = config;
+export function describeModel(description: ModelDescription): { config: string; preprocessor: string } {
+  const { config, text } = description;
   const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
   return {
     config: json({
@@ -49,51 +47,69 @@ export function describeModel({ config, image, text }: ModelDescription): {
       architectures: ['CotsModel'],
       projection_dim: config.embedDim,
       pool: config.pool,
-      vision_config: {
-        model_type: 'vit',
-        arch: vision.arch,
-        image_size: vision.size,
-        patch_size: vision.patch,
-        num_channels: 3,
-        hidden_size: vision.width,
-        num_hidden_layers: vision.layers,
-        num_attention_heads: vision.heads,
-        intermediate_size: Math.floor(vision.width * vision.mlpRatio),
-        mlp_ratio: vision.mlpRatio,
-        hidden_act: 'gelu',
-        layer_norm_eps: vision.layerNormEps,
-        drop_path_rate: vision.dropPath,
-      },
-      text_config: {
-        model_type: 'bert',
-        arch: language.arch,
-        vocab_size: language.vocabSize,
-        max_position_embeddings: language.maxPositions,
-        hidden_size: language.width,
-        num_hidden_layers: language.layers,
-        num_attention_heads: language.heads,
-        intermediate_size: Math.floor(language.width * language.mlpRatio),
-        mlp_ratio: language.mlpRatio,
-        hidden_act: 'gelu',
-        layer_norm_eps: language.layerNormEps,
-        hidden_dropout_prob: language.dropout,
-      },
+      vision_config: describeVision(config.image),
+      text_config: describeText(config.text),
       text_max_length: text.maxLength,
       text_clean: text.clean,
       text_max_words: text.maxWords,
     }),
-    preprocessor: json({
-      image_processor_type: 'ViTImageProcessor',
-      do_convert_rgb: true,
-      do_resize: true,
-      size: { height: vision.size, width: vision.size },
-      resample: resampleNumbers[image.filter],
-      do_rescale: true,
-      rescale_factor: 1 / 255,
-      do_normalize: true,
-      image_mean: image.mean,
-      image_std: image.std,
-    }),
+    preprocessor: json(describePreprocessing(description)),
+  };
+}
+
+function describeVision(image: ModelConfig['image']): object {
+  return {
+    model_type: 'vit',
+    arch: image.arch,
+    image_size: image.size,
+    patch_size: image.patch,
+    num_channels: 3,
+    ...describeTrunk(image),
+    drop_path_rate: image.dropPath,
+  };
+}
+
+function describeText(text: ModelConfig['text']): object {
+  return {
+    model_type: 'bert',
+    arch: text.arch,
+    vocab_size: text.vocabSize,
+    max_position_embeddings: text.maxPositions,
+    ...describeTrunk(text),
+    hidden_dropout_prob: text.dropout,
+  };
+}
+
+function describeTrunk({
+  width,
+  layers,
+  heads,
+  mlpRatio,
+  layerNormEps,
+}: ModelConfig['image'] | ModelConfig['text']): object {
+  return {
+    hidden_size: width,
+    num_hidden_layers: layers,
+    num_attention_heads: heads,
+    intermediate_size: Math.floor(width * mlpRatio),
+    mlp_ratio: mlpRatio,
+    hidden_act: 'gelu',
+    layer_norm_eps: layerNormEps,
+  };
+}
+
+function describePreprocessing({ config, image }: ModelDescription): object {
+  return {
+    image_processor_type: 'ViTImageProcessor',
+    do_convert_rgb: true,
+    do_resize: true,
+    size: { height: config.image.size, width: config.image.size },
+    resample: resampleNumbers[image.filter],
+    do_rescale: true,
+    rescale_factor: 1 / 255,
+    do_normalize: true,
+    image_mean: image.mean,
+    image_std: image.std,
   };
 }
 
@@ -107,9 +123,29 @@ export async function readModelDescription(directory: string): Promise<ModelDesc
     );
   }
 
+  const parsed = modelSchema.safeParse(modelSizes(file));
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    throw new CheckpointError(
+      `Expected ${configFile} to describe a model, got at ${issue?.path.join('.')}: ${issue?.message}. Restore the file from its source.`,
+    );
+  }
+
+  return {
+    config: parsed.data,
+    image: await readImageRules(path.join(directory, modelFiles.preprocessor)),
+    text: {
+      maxLength: file.number('text_max_length'),
+      clean: file.text('text_clean') === 'albef' ? 'albef' : 'none',
+      maxWords: file.number('text_max_words'),
+    },
+  };
+}
+
+function modelSizes(file: Fields): object {
   const vision = file.section('vision_config');
   const language = file.section('text_config');
-  const parsed = modelSchema.safeParse({
+  return {
     image: {
       arch: vision.value('arch') ?? 'custom',
       size: vision.number('image_size'),
@@ -126,22 +162,6 @@ export async function readModelDescription(directory: string): Promise<ModelDesc
     },
     pool: file.text('pool'),
     embedDim: file.number('projection_dim'),
-  });
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    throw new CheckpointError(
-      `Expected ${configFile} to describe a model, got at ${issue?.path.join('.')}: ${issue?.message}. Restore the file from its source.`,
-    );
-  }
-
-  return {
-    config: parsed.data,
-    image: await readImageRules(path.join(directory, modelFiles.preprocessor)),
-    text: {
-      maxLength: file.number('text_max_length'),
-      clean: file.text('text_clean') === 'albef' ? 'albef' : 'none',
-      maxWords: file.number('text_max_words'),
-    },
   };
 }
 
@@ -196,55 +216,4 @@ function filterOf(file: string, resample: number): ResizeFilter {
   }
 
   return filter;
-}
-
-/** Typed reads of a JSON object, with the file and key in every message. */
-export class Fields {
-  readonly #file: string;
-  readonly #value: Record<string, unknown>;
-
-  constructor(file: string, value: unknown) {
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      throw new CheckpointError(
-        `Expected ${file} to hold a JSON object, got ${JSON.stringify(value)?.slice(0, 60)}.`,
-      );
-    }
-
-    this.#file = file;
-    this.#value = value as Record<string, unknown>;
-  }
-
-  value(key: string): unknown {
-    return this.#value[key];
-  }
-
-  number(key: string): number {
-    const value = this.#value[key];
-    if (typeof value !== 'number') throw this.#wrong(key, 'a number');
-    return value;
-  }
-
-  text(key: string): string {
-    const value = this.#value[key];
-    if (typeof value !== 'string') throw this.#wrong(key, 'a text');
-    return value;
-  }
-
-  section(key: string): Fields {
-    if (typeof this.#value[key] !== 'object') throw this.#wrong(key, 'an object');
-    return new Fields(`"${key}" of ${this.#file}`, this.#value[key]);
-  }
-
-  channels(key: string): [number, number, number] {
-    const value = this.#value[key];
-    if (!Array.isArray(value) || value.length !== 3 || !value.every(Number.isFinite))
-      throw this.#wrong(key, 'three numbers');
-    return value as [number, number, number];
-  }
-
-  #wrong(key: string, rule: string): CheckpointError {
-    return new CheckpointError(
-      `Expected "${key}" in ${this.#file} to be ${rule}, got ${JSON.stringify(this.#value[key])}. Restore the file from its source.`,
-    );
-  }
 }

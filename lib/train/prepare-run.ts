@@ -76,22 +76,14 @@ export async function prepareRun(
   const data = fingerprint(set);
   for (const candidate of candidates) checkSameData(candidate, data);
   const tokenizer = await tokenizerOf(config, candidates[0], set);
-  const imageTokenizer =
-    config.loss.weights.cmvm > 0 && config.token.tokenizer !== null
-      ? await readTokenizerFolder(config.token.tokenizer)
-      : null;
+  const imageTokenizer = await imageTokenizerOf(config);
   const steps = totalSteps(config, epochLength(set.entries.length, set.weights)) as number;
-  const native = await createNative(config, tokenizer, imageTokenizer, steps);
-  const restored = await restore(native, candidates, imageTokenizer, warn);
-  if (restored === undefined) await initializeWeights(config, native);
   await folder.prepare();
+  const native = await createNative(config, tokenizer, imageTokenizer, steps);
+  const restored = await initialState(config, native, candidates, imageTokenizer, warn);
   await folder.writeConfig(config);
 
-  const start = {
-    step: restored?.step ?? 0,
-    cursor: restored?.cursor as Cursor | undefined,
-    best: restored?.best ?? null,
-  };
+  const start = startOf(restored);
   const captions = new CaptionEncoder(tokenizer, captionRules(config));
   const open = (cursor: Cursor | undefined, badFile: string | null): BatchSource =>
     new BatchSource(pairLoader(config, set, captions, { cursor, badFile }), set.entries);
@@ -184,6 +176,36 @@ function createNative(
     tokenizer: imageTokenizer === null ? null : { config: imageTokenizer.config, file: imageTokenizer.file },
     threads: threadsOf(config),
   });
+}
+
+async function imageTokenizerOf({ loss, token }: TrainConfig): Promise<TokenizerFolder | null> {
+  return loss.weights.cmvm > 0 && token.tokenizer !== null ? readTokenizerFolder(token.tokenizer) : null;
+}
+
+function startOf(restored: CheckpointState | undefined): PreparedRun['start'] {
+  return {
+    step: restored?.step ?? 0,
+    cursor: restored?.cursor as Cursor | undefined,
+    best: restored?.best ?? null,
+  };
+}
+
+/** Restores a checkpoint, or puts in the initial weights of a new run; the trainer is freed when that fails. */
+async function initialState(
+  config: TrainConfig,
+  native: NativeTrainer,
+  candidates: readonly Candidate[],
+  imageTokenizer: TokenizerFolder | null,
+  warn: Warn,
+): Promise<CheckpointState | undefined> {
+  try {
+    const restored = await restore(native, candidates, imageTokenizer, warn);
+    if (restored === undefined) await initializeWeights(config, native);
+    return restored;
+  } catch (error) {
+    native.dispose();
+    throw error;
+  }
 }
 
 /** Restores the first candidate that can be; the others before it are told as torn. */

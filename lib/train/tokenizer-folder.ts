@@ -4,8 +4,8 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { NativeTokenizerConfig } from '../binding.js';
 import { CheckpointError } from '../errors.js';
-import { Fields } from '../model/config-file.js';
 import { hashFile, kindOf, readJson, replaceFolder } from '../model/files.js';
+import { Fields } from '../model/json-fields.js';
 
 /** A trained image tokenizer on disk. */
 export interface TokenizerFolder {

@@ -59,20 +59,9 @@ export async function* trainImageTokenizer(
     let last: NativeTokenizerMetrics | undefined;
     while ((last?.step ?? 0) < total && options.signal?.aborted !== true) {
       const start = performance.now();
-      const { views, size: count, samples } = await loader.next();
-      last = await trainer.step({
-        images: views[0] as Uint8Array,
-        count,
-        size,
-        samples,
-        cancel: null,
-      });
-      if (!Number.isFinite(last.loss))
-        throw new CotsError(
-          'ERR_COTS_NON_FINITE',
-          `Expected a finite loss, got ${last.loss} at step ${last.step}. Lower tokenizer.lr.`,
-        );
-      yield { type: 'step', ...last, images_per_second: (count / (performance.now() - start)) * 1000 };
+      const batch = await loader.next();
+      last = await step(trainer, batch, size);
+      yield { type: 'step', ...last, images_per_second: (batch.size / (performance.now() - start)) * 1000 };
     }
 
     if (last === undefined) return;
@@ -97,6 +86,19 @@ export async function* trainImageTokenizer(
     loader.close();
     trainer.dispose();
   }
+}
+
+async function step(
+  trainer: NativeTokenizerTrainer,
+  { views, size: count, samples }: LoadedBatch,
+  size: number,
+): Promise<NativeTokenizerMetrics> {
+  const metrics = await trainer.step({ images: views[0] as Uint8Array, count, size, samples, cancel: null });
+  if (Number.isFinite(metrics.loss)) return metrics;
+  throw new CotsError(
+    'ERR_COTS_NON_FINITE',
+    `Expected a finite loss, got ${metrics.loss} at step ${metrics.step}. Lower tokenizer.lr.`,
+  );
 }
 
 async function measure(

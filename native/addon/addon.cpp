@@ -50,7 +50,8 @@ Addon::Addon(Napi::Env env, Napi::Object exports) {
 
 Napi::Value Addon::initialize(const Napi::CallbackInfo& info) {
   const Napi::Value error = options_of(info).Get("CotsError");
-  if (!error.IsFunction()) throw Napi::TypeError::New(info.Env(), "Expected CotsError to be a class.");
+  if (!error.IsFunction())
+    throw Napi::TypeError::New(info.Env(), "Expected CotsError to be a class.");
   error_class = Napi::Persistent(error.As<Napi::Function>());
   return info.Env().Undefined();
 }

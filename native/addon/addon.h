@@ -1,4 +1,5 @@
-// What the addon keeps per environment (main thread or worker_threads): constructors and workers. No process-wide JavaScript state.
+// What the addon keeps per environment (main thread or worker_threads): constructors and workers.
+// No process-wide JavaScript state.
 #pragma once
 
 #include <napi.h>
@@ -13,8 +14,9 @@ class Addon : public Napi::Addon<Addon> {
  public:
   Addon(Napi::Env env, Napi::Object exports);
 
-  Napi::FunctionReference error_class;   // CotsError, handed over by initialize()
-  Napi::FunctionReference cancel_class, model_class, trainer_class, tokenizer_class, tokenizer_trainer_class;
+  Napi::FunctionReference error_class;  // CotsError, handed over by initialize()
+  Napi::FunctionReference cancel_class, model_class, trainer_class, tokenizer_class,
+      tokenizer_trainer_class;
 
   /// The worker that models, tokenizers and ops of this environment share.
   const std::shared_ptr<Worker>& device_worker(Napi::Env env);

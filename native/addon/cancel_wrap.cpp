@@ -7,7 +7,8 @@
 namespace cots::addon {
 
 Napi::FunctionReference CancelWrap::define(Napi::Env env) {
-  return Napi::Persistent(DefineClass(env, "NativeCancel", {InstanceMethod("cancel", &CancelWrap::cancel)}));
+  return Napi::Persistent(
+      DefineClass(env, "NativeCancel", {InstanceMethod("cancel", &CancelWrap::cancel)}));
 }
 
 CancelWrap::CancelWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<CancelWrap>(info) {}
@@ -25,7 +26,9 @@ std::shared_ptr<CancelSource> cancel_of(const Napi::Object& options) {
   if (is_null(options, "cancel")) return nullptr;
   const Napi::Object value = object(options, "cancel");
   if (!value.InstanceOf(options.Env().GetInstanceData<Addon>()->cancel_class.Value()))
-    throw Failure("ERR_COTS_OPTION", "Expected native option \"cancel\" to be made by createCancel(), got another object.");
+    throw Failure(
+        "ERR_COTS_OPTION",
+        "Expected native option \"cancel\" to be made by createCancel(), got another object.");
   return CancelWrap::Unwrap(value)->source();
 }
 

@@ -41,11 +41,16 @@ TokenConfig read_token(const Napi::Object& o) {
   c.cls_id = count(o, "clsId");
   c.sep_id = count(o, "sepId");
   c.pad_id = count(o, "padId");
-  c.passes = one_of<Passes>(o, "passes", {{"separate", Passes::kSeparate}, {"shared", Passes::kShared}});
-  c.global_source = one_of<GlobalSource>(
-      o, "globalSource", {{"hidden", GlobalSource::kHidden}, {"embed", GlobalSource::kEmbed}, {"momentum", GlobalSource::kMomentum}});
-  c.fusion = one_of<Fusion>(o, "fusion", {{"add", Fusion::kAdd}, {"concat", Fusion::kConcat}, {"none", Fusion::kNone}});
-  c.head_image = one_of<ImageHead>(o, "headImage", {{"mlp", ImageHead::kMlp}, {"bare", ImageHead::kBare}});
+  c.passes =
+      one_of<Passes>(o, "passes", {{"separate", Passes::kSeparate}, {"shared", Passes::kShared}});
+  c.global_source = one_of<GlobalSource>(o, "globalSource",
+                                         {{"hidden", GlobalSource::kHidden},
+                                          {"embed", GlobalSource::kEmbed},
+                                          {"momentum", GlobalSource::kMomentum}});
+  c.fusion = one_of<Fusion>(
+      o, "fusion", {{"add", Fusion::kAdd}, {"concat", Fusion::kConcat}, {"none", Fusion::kNone}});
+  c.head_image =
+      one_of<ImageHead>(o, "headImage", {{"mlp", ImageHead::kMlp}, {"bare", ImageHead::kBare}});
   c.vocab = count(o, "vocab", 1);
   return c;
 }
@@ -82,7 +87,8 @@ FilterConfig read_filter(const Napi::Object& o) {
   FilterConfig c;
   c.enabled = boolean(o, "enabled");
   c.k = number(o, "k");
-  c.apply_to = one_of<FilterScope>(o, "applyTo", {{"all", FilterScope::kAll}, {"contrast", FilterScope::kContrast}});
+  c.apply_to = one_of<FilterScope>(
+      o, "applyTo", {{"all", FilterScope::kAll}, {"contrast", FilterScope::kContrast}});
   c.min_valid = integer(o, "minValid");
   c.min_keep_fraction = number(o, "minKeepFraction");
   return c;
@@ -116,7 +122,7 @@ class Writer {
     object_.Set(key, static_cast<double>(value));
     return *this;
   }
-  operator Napi::Object() const { return object_; }   // NOLINT: what it is for
+  operator Napi::Object() const { return object_; }  // NOLINT: what it is for
 
  private:
   Napi::Object object_;
@@ -125,34 +131,40 @@ class Writer {
 Napi::Object write_token(Napi::Env env, const TokenConfig& c) {
   const char* sources[] = {"hidden", "embed", "momentum"};
   const char* fusions[] = {"add", "concat", "none"};
-  return Writer(env)("maskImageRatio", c.mask_image_ratio)("maskImageMode", c.mask_image_block ? "block" : "random")(
-      "maskImageExact", c.mask_image_exact)("maskTextRatio", c.mask_text_ratio)("maskId", c.mask_id)("clsId", c.cls_id)("sepId", c.sep_id)(
-      "padId", c.pad_id)("passes", c.passes == Passes::kSeparate ? "separate" : "shared")(
-      "globalSource", sources[static_cast<int>(c.global_source)])("fusion", fusions[static_cast<int>(c.fusion)])(
+  return Writer(env)("maskImageRatio", c.mask_image_ratio)("maskImageMode",
+                                                           c.mask_image_block ? "block" : "random")(
+      "maskImageExact", c.mask_image_exact)("maskTextRatio", c.mask_text_ratio)(
+      "maskId", c.mask_id)("clsId", c.cls_id)("sepId", c.sep_id)("padId", c.pad_id)(
+      "passes", c.passes == Passes::kSeparate ? "separate" : "shared")(
+      "globalSource", sources[static_cast<int>(c.global_source)])(
+      "fusion", fusions[static_cast<int>(c.fusion)])(
       "headImage", c.head_image == ImageHead::kMlp ? "mlp" : "bare")("vocab", c.vocab);
 }
 
 Napi::Object write_loss(Napi::Env env, const LossConfig& c) {
-  return Writer(env)("tau", c.tau)("tauLearnable", c.tau_learnable)("weightInstance", c.weight_instance)("weightCmvm", c.weight_cmvm)(
+  return Writer(env)("tau", c.tau)("tauLearnable", c.tau_learnable)(
+      "weightInstance", c.weight_instance)("weightCmvm", c.weight_cmvm)(
       "weightCmlm", c.weight_cmlm)("weightTask", c.weight_task)("instanceMean", c.instance_mean)(
-      "taskIncludePositive", c.task_include_positive)("taskStopgradTarget", c.task_stopgrad_target)("taskHalf", c.task_half)(
-      "taskWarmupSteps", c.task_warmup_steps);
+      "taskIncludePositive", c.task_include_positive)("taskStopgradTarget", c.task_stopgrad_target)(
+      "taskHalf", c.task_half)("taskWarmupSteps", c.task_warmup_steps);
 }
 
 Napi::Object write_queue(Napi::Env env, const QueueConfig& c) {
   const char* policies[] = {"keep", "mask_same_image", "multi_positive"};
-  return Writer(env)("size", c.size)("includeBatchKeys", c.include_batch_keys)("randomInit", c.random_init)(
-      "duplicates", policies[static_cast<int>(c.duplicates)]);
+  return Writer(env)("size", c.size)("includeBatchKeys", c.include_batch_keys)(
+      "randomInit", c.random_init)("duplicates", policies[static_cast<int>(c.duplicates)]);
 }
 
 Napi::Object write_filter(Napi::Env env, const FilterConfig& c) {
-  return Writer(env)("enabled", c.enabled)("k", c.k)("applyTo", c.apply_to == FilterScope::kAll ? "all" : "contrast")(
-      "minValid", c.min_valid)("minKeepFraction", c.min_keep_fraction);
+  return Writer(env)("enabled", c.enabled)("k", c.k)(
+      "applyTo", c.apply_to == FilterScope::kAll ? "all" : "contrast")("minValid", c.min_valid)(
+      "minKeepFraction", c.min_keep_fraction);
 }
 
 Napi::Object write_optimizer(Napi::Env env, const OptimizerConfig& c) {
-  return Writer(env)("lr", c.lr)("beta1", c.beta1)("beta2", c.beta2)("eps", c.eps)("weightDecay", c.weight_decay)(
-      "clipGrad", c.clip_grad)("warmupSteps", c.warmup_steps)("warmupFrom", c.warmup_from)("minLr", c.min_lr)("totalSteps", c.total_steps);
+  return Writer(env)("lr", c.lr)("beta1", c.beta1)("beta2", c.beta2)("eps", c.eps)(
+      "weightDecay", c.weight_decay)("clipGrad", c.clip_grad)("warmupSteps", c.warmup_steps)(
+      "warmupFrom", c.warmup_from)("minLr", c.min_lr)("totalSteps", c.total_steps);
 }
 
 Napi::Array write_numbers3(Napi::Env env, const double (&values)[3]) {
@@ -174,12 +186,15 @@ ModelConfig read_model_config(const Napi::Object& o) {
 
 TokenizerConfig read_tokenizer_config(const Napi::Object& o) {
   TokenizerConfig c;
-  c.arch = one_of<TokenizerArch>(o, "arch", {{"openai", TokenizerArch::kOpenAi}, {"small", TokenizerArch::kSmall}});
+  c.arch = one_of<TokenizerArch>(
+      o, "arch", {{"openai", TokenizerArch::kOpenAi}, {"small", TokenizerArch::kSmall}});
   c.vocab = count(o, "vocab", 1);
   c.hidden = count(o, "hidden", 1);
   c.codebook_dim = count(o, "codebookDim", 1);
   c.blocks = count(o, "blocks");
-  c.pixels = one_of<PixelRule>(o, "pixels", {{"map_pixels", PixelRule::kMapPixels}, {"mean_std_half", PixelRule::kMeanStdHalf}});
+  c.pixels = one_of<PixelRule>(
+      o, "pixels",
+      {{"map_pixels", PixelRule::kMapPixels}, {"mean_std_half", PixelRule::kMeanStdHalf}});
   return c;
 }
 
@@ -195,7 +210,8 @@ TrainConfig read_train_config(const Napi::Object& o) {
   c.seed = integer(o, "seed");
   c.accumulate = count(o, "accumulate", 1);
   c.max_non_finite = count(o, "maxNonFinite", 1);
-  c.weight_init = one_of<WeightInit>(o, "weightInit", {{"fixed", WeightInit::kFixed}, {"fan_in", WeightInit::kFanIn}});
+  c.weight_init = one_of<WeightInit>(
+      o, "weightInit", {{"fixed", WeightInit::kFixed}, {"fan_in", WeightInit::kFanIn}});
   numbers3(o, "imageMean", c.image_mean);
   numbers3(o, "imageStd", c.image_std);
   return c;
@@ -204,9 +220,10 @@ TrainConfig read_train_config(const Napi::Object& o) {
 TokenizerTrainConfig read_tokenizer_train_config(const Napi::Object& o) {
   TokenizerTrainConfig c;
   c.tokenizer = read_tokenizer_config(object(o, "tokenizer"));
-  c.reconstruction = one_of<Reconstruction>(
-      o, "reconstruction",
-      {{"logit_laplace", Reconstruction::kLogitLaplace}, {"mse", Reconstruction::kMse}, {"smooth_l1", Reconstruction::kSmoothL1}});
+  c.reconstruction = one_of<Reconstruction>(o, "reconstruction",
+                                            {{"logit_laplace", Reconstruction::kLogitLaplace},
+                                             {"mse", Reconstruction::kMse},
+                                             {"smooth_l1", Reconstruction::kSmoothL1}});
   c.temperature_start = number(o, "temperatureStart");
   c.temperature_min = number(o, "temperatureMin");
   c.temperature_rate = number(o, "temperatureRate");
@@ -219,18 +236,25 @@ TokenizerTrainConfig read_tokenizer_train_config(const Napi::Object& o) {
 }
 
 Napi::Object write_model_config(Napi::Env env, const ModelConfig& c) {
-  const Napi::Object image = Writer(env)("size", c.image.size)("patch", c.image.patch)("width", c.image.width)("layers", c.image.layers)(
-      "heads", c.image.heads)("mlpRatio", c.image.mlp_ratio)("dropPath", c.image.drop_path)("layerNormEps", c.image.layer_norm_eps);
-  const Napi::Object text = Writer(env)("width", c.text.width)("layers", c.text.layers)("heads", c.text.heads)(
-      "mlpRatio", c.text.mlp_ratio)("vocabSize", c.text.vocab_size)("maxPositions", c.text.max_positions)("dropout", c.text.dropout)(
-      "layerNormEps", c.text.layer_norm_eps);
-  return Writer(env)("image", image)("text", text)("pool", c.pool == Pool::kCls ? "cls" : "mean")("embedDim", c.embed_dim);
+  const Napi::Object image =
+      Writer(env)("size", c.image.size)("patch", c.image.patch)("width", c.image.width)(
+          "layers", c.image.layers)("heads", c.image.heads)("mlpRatio", c.image.mlp_ratio)(
+          "dropPath", c.image.drop_path)("layerNormEps", c.image.layer_norm_eps);
+  const Napi::Object text = Writer(env)("width", c.text.width)("layers", c.text.layers)(
+      "heads", c.text.heads)("mlpRatio", c.text.mlp_ratio)("vocabSize", c.text.vocab_size)(
+      "maxPositions", c.text.max_positions)("dropout", c.text.dropout)("layerNormEps",
+                                                                       c.text.layer_norm_eps);
+  return Writer(env)("image", image)("text", text)("pool", c.pool == Pool::kCls ? "cls" : "mean")(
+      "embedDim", c.embed_dim);
 }
 
 Napi::Object write_train_config(Napi::Env env, const TrainConfig& c) {
-  return Writer(env)("model", write_model_config(env, c.model))("token", write_token(env, c.token))("queue", write_queue(env, c.queue))(
-      "loss", write_loss(env, c.loss))("filter", write_filter(env, c.filter))("optimizer", write_optimizer(env, c.optimizer))(
-      "emaM", c.ema_m)("seed", c.seed)("accumulate", c.accumulate)("maxNonFinite", c.max_non_finite)("weightInit", c.weight_init == WeightInit::kFixed ? "fixed" : "fan_in")(
+  return Writer(env)("model", write_model_config(env, c.model))("token", write_token(env, c.token))(
+      "queue", write_queue(env, c.queue))("loss", write_loss(env, c.loss))(
+      "filter", write_filter(env, c.filter))("optimizer", write_optimizer(env, c.optimizer))(
+      "emaM", c.ema_m)("seed", c.seed)("accumulate", c.accumulate)(
+      "maxNonFinite", c.max_non_finite)("weightInit",
+                                        c.weight_init == WeightInit::kFixed ? "fixed" : "fan_in")(
       "imageMean", write_numbers3(env, c.image_mean))("imageStd", write_numbers3(env, c.image_std));
 }
 

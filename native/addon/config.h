@@ -1,4 +1,5 @@
-// Config objects of lib/binding.ts to structs and back. Always complete: no defaults here (DESIGN 2.5).
+// Config objects of lib/binding.ts to structs and back. Always complete: no defaults here
+// (DESIGN 2.5).
 #pragma once
 
 #include <napi.h>

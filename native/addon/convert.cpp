@@ -10,27 +10,37 @@
 namespace cots::addon {
 namespace {
 
-constexpr size_t kHandOver = 1 << 16;   // bytes from which a copy costs more than an external buffer
+constexpr size_t kHandOver = 1 << 16;  // bytes from which a copy costs more than an external buffer
 
 [[noreturn]] void refuse(const char* key, const std::string& rule, const std::string& got) {
-  throw Failure("ERR_COTS_OPTION", "Expected native option \"" + std::string(key) + "\" to be " + rule + ", got " + got + ".");
+  throw Failure("ERR_COTS_OPTION", "Expected native option \"" + std::string(key) + "\" to be " +
+                                       rule + ", got " + got + ".");
 }
 
 std::string type_name(const Napi::Value& value) {
   switch (value.Type()) {
-    case napi_undefined: return "undefined";
-    case napi_null: return "null";
-    case napi_boolean: return "a boolean";
-    case napi_number: return "a number";
-    case napi_string: return "a string";
-    case napi_function: return "a function";
-    default: return value.IsTypedArray() ? "a typed array of another kind" : "an object";
+    case napi_undefined:
+      return "undefined";
+    case napi_null:
+      return "null";
+    case napi_boolean:
+      return "a boolean";
+    case napi_number:
+      return "a number";
+    case napi_string:
+      return "a string";
+    case napi_function:
+      return "a function";
+    default:
+      return value.IsTypedArray() ? "a typed array of another kind" : "an object";
   }
 }
 
-Napi::TypedArray typed_array(const Napi::Object& o, const char* key, napi_typedarray_type type, const char* name) {
+Napi::TypedArray typed_array(const Napi::Object& o, const char* key, napi_typedarray_type type,
+                             const char* name) {
   const Napi::Value value = o.Get(key);
-  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type) refuse(key, name, type_name(value));
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type)
+    refuse(key, name, type_name(value));
   return value.As<Napi::TypedArray>();
 }
 
@@ -47,14 +57,17 @@ std::string to_text(at::IntArrayRef shape) {
 void check_length(const char* key, size_t found, at::IntArrayRef shape) {
   uint64_t wanted = 1;
   bool sound = true;
-  for (const int64_t side : shape) sound = sound && side >= 0 && !__builtin_mul_overflow(wanted, static_cast<uint64_t>(side), &wanted);
+  for (const int64_t side : shape)
+    sound =
+        sound && side >= 0 && !__builtin_mul_overflow(wanted, static_cast<uint64_t>(side), &wanted);
   if (!sound || wanted != found)
-    throw Failure("ERR_COTS_SHAPE", "Expected native option \"" + std::string(key) + "\" to hold " + std::to_string(wanted) +
-                                        " elements for shape " + to_text(shape) + ", got " + std::to_string(found) + ".");
+    throw Failure("ERR_COTS_SHAPE", "Expected native option \"" + std::string(key) + "\" to hold " +
+                                        std::to_string(wanted) + " elements for shape " +
+                                        to_text(shape) + ", got " + std::to_string(found) + ".");
 }
 
-at::Tensor copy_array(const Napi::Object& o, const char* key, at::IntArrayRef shape, napi_typedarray_type type, const char* name,
-                      at::ScalarType dtype) {
+at::Tensor copy_array(const Napi::Object& o, const char* key, at::IntArrayRef shape,
+                      napi_typedarray_type type, const char* name, at::ScalarType dtype) {
   const Napi::TypedArray array = typed_array(o, key, type, name);
   check_length(key, array.ElementLength(), shape);
   at::Tensor tensor = at::empty(shape, at::TensorOptions(dtype));
@@ -62,14 +75,18 @@ at::Tensor copy_array(const Napi::Object& o, const char* key, at::IntArrayRef sh
   return tensor;
 }
 
-/// An ArrayBuffer with the tensor's bytes: the tensor's own memory when it is large and the runtime takes foreign memory.
+/// An ArrayBuffer with the tensor's bytes: the tensor's own memory when it is large and the runtime
+/// takes foreign memory.
 Napi::ArrayBuffer to_array_buffer(Napi::Env env, const at::Tensor& tensor) {
   const size_t size = tensor.nbytes();
   if (size >= kHandOver) {
     auto* owner = new at::Tensor(tensor);
     napi_value buffer;
-    const auto release = [](napi_env, void*, void* owned) { delete static_cast<at::Tensor*>(owned); };
-    if (napi_create_external_arraybuffer(env, tensor.mutable_data_ptr(), size, release, owner, &buffer) == napi_ok)
+    const auto release = [](napi_env, void*, void* owned) {
+      delete static_cast<at::Tensor*>(owned);
+    };
+    if (napi_create_external_arraybuffer(env, tensor.mutable_data_ptr(), size, release, owner,
+                                         &buffer) == napi_ok)
       return {env, buffer};
     delete owner;
   }
@@ -80,14 +97,16 @@ Napi::ArrayBuffer to_array_buffer(Napi::Env env, const at::Tensor& tensor) {
 
 template <typename Array>
 Napi::Value to_typed_array(Napi::Env env, const at::Tensor& tensor, at::ScalarType dtype) {
-  const at::Tensor plain = tensor.detach().to(dtype).contiguous();   // a job's result: nobody writes it any more
+  const at::Tensor plain =
+      tensor.detach().to(dtype).contiguous();  // a job's result: nobody writes it any more
   return Array::New(env, plain.numel(), to_array_buffer(env, plain), 0);
 }
 
 }  // namespace
 
 Napi::Object options_of(const Napi::CallbackInfo& info) {
-  if (info.Length() != 1 || !info[0].IsObject()) throw Failure("ERR_COTS_OPTION", "Expected one options object.");
+  if (info.Length() != 1 || !info[0].IsObject())
+    throw Failure("ERR_COTS_OPTION", "Expected one options object.");
   return info[0].As<Napi::Object>();
 }
 
@@ -107,14 +126,16 @@ double number(const Napi::Object& o, const char* key) {
 
 int64_t integer(const Napi::Object& o, const char* key) {
   const double value = number(o, key);
-  if (value != std::floor(value) || std::abs(value) > 9007199254740991.0) refuse(key, "an exact integer", std::to_string(value));
+  if (value != std::floor(value) || std::abs(value) > 9007199254740991.0)
+    refuse(key, "an exact integer", std::to_string(value));
   return static_cast<int64_t>(value);
 }
 
 int64_t count(const Napi::Object& o, const char* key, int64_t minimum) {
   const int64_t value = integer(o, key);
   if (value < minimum || value > INT32_MAX)
-    refuse(key, "an integer from " + std::to_string(minimum) + " to " + std::to_string(INT32_MAX), std::to_string(value));
+    refuse(key, "an integer from " + std::to_string(minimum) + " to " + std::to_string(INT32_MAX),
+           std::to_string(value));
   return value;
 }
 
@@ -155,7 +176,8 @@ at::Tensor long_integers(const Napi::Object& o, const char* key, at::IntArrayRef
   const Napi::Value value = o.Get(key);
   if (value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == napi_int32_array)
     return integers(o, key, shape).to(at::kLong);
-  const at::Tensor values = copy_array(o, key, shape, napi_float64_array, "an Int32Array or Float64Array", at::kDouble);
+  const at::Tensor values =
+      copy_array(o, key, shape, napi_float64_array, "an Int32Array or Float64Array", at::kDouble);
   const double* data = values.const_data_ptr<double>();
   for (int64_t i = 0; i < values.numel(); ++i)
     if (!(data[i] == std::floor(data[i]) && std::abs(data[i]) <= 9007199254740991.0))
@@ -172,12 +194,14 @@ int64_t length(const Napi::Object& o, const char* key) {
 at::Tensor matrix(const Napi::Object& o, const char* key) {
   const Napi::Object value = object(o, key);
   const Napi::Value shape = value.Get("shape");
-  if (!shape.IsArray() || shape.As<Napi::Array>().Length() != 2) refuse(key, "a matrix with shape [rows, columns]", type_name(shape));
+  if (!shape.IsArray() || shape.As<Napi::Array>().Length() != 2)
+    refuse(key, "a matrix with shape [rows, columns]", type_name(shape));
   int64_t sides[2];
   for (uint32_t i = 0; i < 2; ++i) {
     const Napi::Value side = shape.As<Napi::Array>().Get(i);
     const double size = side.IsNumber() ? side.As<Napi::Number>().DoubleValue() : -1;
-    if (!(size >= 0 && size <= INT32_MAX && size == std::floor(size))) refuse(key, "a matrix with sizes of 0 or more", "another shape");
+    if (!(size >= 0 && size <= INT32_MAX && size == std::floor(size)))
+      refuse(key, "a matrix with sizes of 0 or more", "another shape");
     sides[i] = static_cast<int64_t>(size);
   }
   return floats(value, "data", sides);
@@ -185,7 +209,8 @@ at::Tensor matrix(const Napi::Object& o, const char* key) {
 
 void numbers3(const Napi::Object& o, const char* key, double (&values)[3]) {
   const Napi::Value list = o.Get(key);
-  if (!list.IsArray() || list.As<Napi::Array>().Length() != 3) refuse(key, "a list of 3 numbers", type_name(list));
+  if (!list.IsArray() || list.As<Napi::Array>().Length() != 3)
+    refuse(key, "a list of 3 numbers", type_name(list));
   for (uint32_t i = 0; i < 3; ++i) {
     const Napi::Value value = list.As<Napi::Array>().Get(i);
     values[i] = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : std::nan("");
@@ -196,9 +221,15 @@ void numbers3(const Napi::Object& o, const char* key, double (&values)[3]) {
 Napi::Value to_float32_array(Napi::Env env, const at::Tensor& tensor) {
   return to_typed_array<Napi::Float32Array>(env, tensor, at::kFloat);
 }
-Napi::Value to_uint8_array(Napi::Env env, const at::Tensor& tensor) { return to_typed_array<Napi::Uint8Array>(env, tensor, at::kByte); }
-Napi::Value to_int32_array(Napi::Env env, const at::Tensor& tensor) { return to_typed_array<Napi::Int32Array>(env, tensor, at::kInt); }
-Napi::Value to_uint32_array(Napi::Env env, const at::Tensor& tensor) { return to_typed_array<Napi::Uint32Array>(env, tensor, at::kInt); }
+Napi::Value to_uint8_array(Napi::Env env, const at::Tensor& tensor) {
+  return to_typed_array<Napi::Uint8Array>(env, tensor, at::kByte);
+}
+Napi::Value to_int32_array(Napi::Env env, const at::Tensor& tensor) {
+  return to_typed_array<Napi::Int32Array>(env, tensor, at::kInt);
+}
+Napi::Value to_uint32_array(Napi::Env env, const at::Tensor& tensor) {
+  return to_typed_array<Napi::Uint32Array>(env, tensor, at::kInt);
+}
 
 Napi::Object to_matrix(Napi::Env env, const at::Tensor& tensor) {
   Napi::Object result = Napi::Object::New(env);

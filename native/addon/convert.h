@@ -1,5 +1,5 @@
-// JavaScript values to structs and tensors, copied on the JavaScript thread, and back. Type, rank and length are always
-// checked: memory safety does not depend on TypeScript.
+// JavaScript values to structs and tensors, copied on the JavaScript thread, and back. Type, rank
+// and length are always checked: memory safety does not depend on TypeScript.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -20,18 +20,24 @@ int64_t integer(const Napi::Object& o, const char* key);
 int64_t count(const Napi::Object& o, const char* key, int64_t minimum = 0);
 bool boolean(const Napi::Object& o, const char* key);
 std::string text(const Napi::Object& o, const char* key);
-bool is_null(const Napi::Object& o, const char* key);   // null or undefined
+bool is_null(const Napi::Object& o, const char* key);  // null or undefined
 
 /// One of a closed list of words, as the enumerator of the same place.
 template <typename Enum>
-Enum one_of(const Napi::Object& o, const char* key, std::initializer_list<std::pair<const char*, Enum>> words);
+Enum one_of(const Napi::Object& o, const char* key,
+            std::initializer_list<std::pair<const char*, Enum>> words);
 [[noreturn]] void refuse_word(const char* key, const std::string& word, const std::string& allowed);
 
 /// Copies of typed arrays, whose length must be the product of `shape`.
-at::Tensor bytes(const Napi::Object& o, const char* key, at::IntArrayRef shape);           // Uint8Array -> uint8
-at::Tensor floats(const Napi::Object& o, const char* key, at::IntArrayRef shape);          // Float32Array -> f32
-at::Tensor long_integers(const Napi::Object& o, const char* key, at::IntArrayRef shape);   // Int32Array or Float64Array of exact integers -> int64
-at::Tensor integers(const Napi::Object& o, const char* key, at::IntArrayRef shape);        // Int32Array -> int32
+at::Tensor bytes(const Napi::Object& o, const char* key,
+                 at::IntArrayRef shape);  // Uint8Array -> uint8
+at::Tensor floats(const Napi::Object& o, const char* key,
+                  at::IntArrayRef shape);  // Float32Array -> f32
+at::Tensor long_integers(
+    const Napi::Object& o, const char* key,
+    at::IntArrayRef shape);  // Int32Array or Float64Array of exact integers -> int64
+at::Tensor integers(const Napi::Object& o, const char* key,
+                    at::IntArrayRef shape);  // Int32Array -> int32
 /// Length of a typed array of any kind.
 int64_t length(const Napi::Object& o, const char* key);
 /// { data: Float32Array, shape: [rows, columns] }.
@@ -46,7 +52,8 @@ Napi::Value to_uint32_array(Napi::Env env, const at::Tensor& tensor);
 Napi::Object to_matrix(Napi::Env env, const at::Tensor& tensor);
 
 template <typename Enum>
-Enum one_of(const Napi::Object& o, const char* key, std::initializer_list<std::pair<const char*, Enum>> words) {
+Enum one_of(const Napi::Object& o, const char* key,
+            std::initializer_list<std::pair<const char*, Enum>> words) {
   const std::string word = text(o, key);
   std::string allowed;
   for (const auto& [name, value] : words) {

@@ -11,12 +11,15 @@
 namespace cots::addon {
 namespace {
 
-bool contains(const std::string& text, const char* part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, const char* part) {
+  return text.find(part) != std::string::npos;
+}
 
 Description describe_libtorch(const c10::Error& error) {
   std::string message = error.what_without_backtrace();
   if (contains(message, "can't allocate memory") || contains(message, "not enough memory"))
-    return {"ERR_COTS_MEMORY", "Out of memory: " + message + " Use a smaller batch, more accumulation or a smaller model."};
+    return {"ERR_COTS_MEMORY", "Out of memory: " + message +
+                                   " Use a smaller batch, more accumulation or a smaller model."};
   if (contains(message, "INTERNAL ASSERT")) return {"ERR_COTS_INTERNAL", message};
   return {"ERR_COTS_SHAPE", message};
 }
@@ -27,7 +30,8 @@ void lend_stack(Napi::Object error, const Napi::Object& caller, const std::strin
   if (!stack.IsString()) return;
   const std::string text = stack.As<Napi::String>().Utf8Value();
   const size_t frames = text.find("\n    at ");
-  error.Set("stack", "CotsError: " + message + (frames == std::string::npos ? "" : text.substr(frames)));
+  error.Set("stack",
+            "CotsError: " + message + (frames == std::string::npos ? "" : text.substr(frames)));
 }
 
 }  // namespace
@@ -42,7 +46,8 @@ Description describe(const std::exception_ptr& failure) {
   } catch (const c10::Error& error) {
     return describe_libtorch(error);
   } catch (const std::bad_alloc&) {
-    return {"ERR_COTS_MEMORY", "Out of memory. Use a smaller batch, more accumulation or a smaller model."};
+    return {"ERR_COTS_MEMORY",
+            "Out of memory. Use a smaller batch, more accumulation or a smaller model."};
   } catch (const std::exception& error) {
     return {"ERR_COTS_INTERNAL", error.what()};
   } catch (...) {
@@ -57,7 +62,8 @@ Napi::Value make_error(Napi::Env env, const Description& description, const Napi
     error = Napi::Error::New(env, description.message).Value();
     error.Set("code", description.code);
   } else {
-    error = constructor.New({Napi::String::New(env, description.code), Napi::String::New(env, description.message)});
+    error = constructor.New(
+        {Napi::String::New(env, description.code), Napi::String::New(env, description.message)});
   }
   if (!caller.IsEmpty()) lend_stack(error, caller, description.message);
   return error;

@@ -13,11 +13,13 @@ struct Description {
   std::string code, message;
 };
 
-/// Reads the exception in flight. Failure keeps its code; Cancelled, allocation failures and libtorch's errors get theirs.
+/// Reads the exception in flight. Failure keeps its code; Cancelled, allocation failures and
+/// libtorch's errors get theirs.
 Description describe(const std::exception_ptr& failure);
 
 /// A CotsError. `caller` (an Error made where the call was) lends its stack when given.
-Napi::Value make_error(Napi::Env env, const Description& description, const Napi::Object& caller = {});
+Napi::Value make_error(Napi::Env env, const Description& description,
+                       const Napi::Object& caller = {});
 
 /// Runs a synchronous entry: what it throws becomes a thrown CotsError.
 template <typename Entry>

@@ -27,16 +27,18 @@ Napi::Value post(Napi::Env env, Work work) {
 Napi::Value import_hugging_face(const Napi::CallbackInfo& info) {
   return guard_promise(info.Env(), [&] {
     const Napi::Object o = options_of(info);
-    return post(info.Env(), [config = read_model_config(object(o, "config")), image = text(o, "imageFile"), words = text(o, "textFile"),
-                             out = text(o, "out")]() -> Settle {
-      const io::ImportReport report = io::import_hugging_face(config, image, words, out);
-      return [report](Napi::Env env) -> Napi::Value {
-        Napi::Object result = Napi::Object::New(env);
-        result.Set("missing", to_list(env, report.missing));
-        result.Set("unused", to_list(env, report.unused));
-        return result;
-      };
-    });
+    return post(info.Env(),
+                [config = read_model_config(object(o, "config")), image = text(o, "imageFile"),
+                 words = text(o, "textFile"), out = text(o, "out")]() -> Settle {
+                  const io::ImportReport report =
+                      io::import_hugging_face(config, image, words, out);
+                  return [report](Napi::Env env) -> Napi::Value {
+                    Napi::Object result = Napi::Object::New(env);
+                    result.Set("missing", to_list(env, report.missing));
+                    result.Set("unused", to_list(env, report.unused));
+                    return result;
+                  };
+                });
   });
 }
 
@@ -49,7 +51,8 @@ Napi::Value read_safetensors_header(const Napi::CallbackInfo& info) {
         for (uint32_t i = 0; i < header.entries.size(); ++i) {
           const io::TensorEntry& entry = header.entries[i];
           Napi::Array shape = Napi::Array::New(env, entry.shape.size());
-          for (uint32_t d = 0; d < entry.shape.size(); ++d) shape.Set(d, static_cast<double>(entry.shape[d]));
+          for (uint32_t d = 0; d < entry.shape.size(); ++d)
+            shape.Set(d, static_cast<double>(entry.shape[d]));
           Napi::Object item = Napi::Object::New(env);
           item.Set("name", entry.name);
           item.Set("dtype", entry.dtype);

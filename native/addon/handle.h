@@ -1,5 +1,6 @@
-// What every wrapped object is made of: native state, the worker that owns it, and its lifetime. Thin wraps check state,
-// build structs and start jobs; this keeps the rules of dispose() in one place.
+// What every wrapped object is made of: native state, the worker that owns it, and its lifetime.
+// Thin wraps check state, build structs and start jobs; this keeps the rules of dispose() in one
+// place.
 #pragma once
 
 #include <memory>
@@ -15,18 +16,26 @@ template <typename State>
 class Handle {
  public:
   Handle() = default;
-  /// A handle that owns its worker retires it when disposed; another one shares the worker of the environment.
-  Handle(std::shared_ptr<State> state, std::shared_ptr<Worker> worker, int threads, bool owns_worker)
-      : state_(std::move(state)), worker_(std::move(worker)), threads_(threads), owns_worker_(owns_worker) {}
+  /// A handle that owns its worker retires it when disposed; another one shares the worker of the
+  /// environment.
+  Handle(std::shared_ptr<State> state, std::shared_ptr<Worker> worker, int threads,
+         bool owns_worker)
+      : state_(std::move(state)),
+        worker_(std::move(worker)),
+        threads_(threads),
+        owns_worker_(owns_worker) {}
 
   /// The state, for a job or a quick look. Throws ERR_COTS_DISPOSED.
   std::shared_ptr<State> state() const {
-    if (!state_) throw Failure("ERR_COTS_DISPOSED", "Expected an object in use, got one that was disposed. Create a new one.");
+    if (!state_)
+      throw Failure("ERR_COTS_DISPOSED",
+                    "Expected an object in use, got one that was disposed. Create a new one.");
     return state_;
   }
 
   /// Queues a job that holds `self` until it settled.
-  Napi::Value post(Napi::Env env, const Napi::Object& self, Work work, std::shared_ptr<CancelSource> cancel = nullptr,
+  Napi::Value post(Napi::Env env, const Napi::Object& self, Work work,
+                   std::shared_ptr<CancelSource> cancel = nullptr,
                    std::function<void()> on_settled = nullptr) const {
     JobOptions options;
     options.threads = threads_;
@@ -56,15 +65,18 @@ class Handle {
   bool owns_worker_ = false;
 };
 
-/// The handle that a constructor was given by make_wrap(); throws when JavaScript calls the constructor itself.
+/// The handle that a constructor was given by make_wrap(); throws when JavaScript calls the
+/// constructor itself.
 template <typename State>
 Handle<State> take_handle(const Napi::CallbackInfo& info) {
-  if (info.Length() != 1 || !info[0].IsExternal()) throw Napi::TypeError::New(info.Env(), "Illegal constructor.");
+  if (info.Length() != 1 || !info[0].IsExternal())
+    throw Napi::TypeError::New(info.Env(), "Illegal constructor.");
   return std::move(*info[0].As<Napi::External<Handle<State>>>().Data());
 }
 
 template <typename State>
-Napi::Value make_wrap(Napi::Env env, const Napi::FunctionReference& constructor, Handle<State> handle) {
+Napi::Value make_wrap(Napi::Env env, const Napi::FunctionReference& constructor,
+                      Handle<State> handle) {
   return constructor.New({Napi::External<Handle<State>>::New(env, &handle)});
 }
 

@@ -13,15 +13,15 @@
 namespace cots::addon {
 namespace {
 
-/// Every worker of the process. process.exit() runs C++'s exit handlers but not the environment's cleanup hooks, and
-/// libtorch's statics must not be torn down under a running thread.
+/// Every worker of the process. process.exit() runs C++'s exit handlers but not the environment's
+/// cleanup hooks, and libtorch's statics must not be torn down under a running thread.
 struct Registry {
   std::mutex mutex;
   std::set<Worker*> workers;
 };
 
 Registry& registry() {
-  static Registry* const instance = new Registry;   // never destroyed: used while the process exits
+  static Registry* const instance = new Registry;  // never destroyed: used while the process exits
   return *instance;
 }
 
@@ -67,8 +67,9 @@ void Worker::start(const char* name) {
   const auto wake = [](napi_env env, napi_value, void* context, void*) {
     if (env != nullptr) static_cast<Worker*>(context)->settle_finished(env);
   };
-  const napi_status status = napi_create_threadsafe_function(env_, nullptr, nullptr, Napi::String::New(env_, name), 0, 1, nullptr,
-                                                             nullptr, this, wake, &wake_);
+  const napi_status status =
+      napi_create_threadsafe_function(env_, nullptr, nullptr, Napi::String::New(env_, name), 0, 1,
+                                      nullptr, nullptr, this, wake, &wake_);
   if (status != napi_ok) throw Failure("ERR_COTS_INTERNAL", "Node refused a thread-safe function.");
   napi_unref_threadsafe_function(env_, wake_);
   napi_add_env_cleanup_hook(env_, stop_worker, this);
@@ -96,7 +97,9 @@ Napi::Promise Worker::post(Napi::Env env, Work work, const JobOptions& options) 
   if (options.cancel) options.cancel->attach(task->flag);
   {
     const std::lock_guard lock(mutex_);
-    if (closing_) throw Failure("ERR_COTS_DISPOSED", "Expected an object in use, got one that was disposed. Create a new one.");
+    if (closing_)
+      throw Failure("ERR_COTS_DISPOSED",
+                    "Expected an object in use, got one that was disposed. Create a new one.");
     queued_.push_back(std::move(task));
   }
   changed_.notify_one();
@@ -109,7 +112,8 @@ void Worker::run() {
   std::unique_lock lock(mutex_);
   while (true) {
     changed_.wait(lock, [this] { return closing_ || !queued_.empty(); });
-    if (queued_.empty()) return io::release_freed_blocks();   // what this worker's object held is free by now
+    if (queued_.empty())
+      return io::release_freed_blocks();  // what this worker's object held is free by now
     std::unique_ptr<Task> task = std::move(queued_.front());
     queued_.pop_front();
     running_ = task->flag.get();
@@ -136,13 +140,14 @@ void Worker::run_task(Task& task, int& threads_in_use) {
     task.settle = task.work();
   } catch (...) {
     task.failure = describe(std::current_exception());
-    if (*task.flag && task.failure->code == "ERR_COTS_INTERNAL") task.failure = describe(std::make_exception_ptr(ops::Cancelled()));
+    if (*task.flag && task.failure->code == "ERR_COTS_INTERNAL")
+      task.failure = describe(std::make_exception_ptr(ops::Cancelled()));
   }
-  task.work = nullptr;   // frees what it captured here, not on the JavaScript thread
+  task.work = nullptr;  // frees what it captured here, not on the JavaScript thread
 }
 
 void Worker::settle_finished(Napi::Env env) {
-  const auto self = shared_from_this();   // a job may hold the last other reference
+  const auto self = shared_from_this();  // a job may hold the last other reference
   const Napi::HandleScope scope(env);
   while (true) {
     std::unique_ptr<Task> task;
@@ -152,7 +157,12 @@ void Worker::settle_finished(Napi::Env env) {
       task = std::move(finished_.front());
       finished_.pop_front();
     }
-    settle_task(env, *task);
+    try {
+      settle_task(env, *task);
+    } catch (const Napi::Error&) {
+      // The environment is going down (worker.terminate()): no JavaScript runs any more, so nobody
+      // waits for this promise.
+    }
     if (--pending_ > 0) continue;
     const bool retired = [&] {
       const std::lock_guard lock(mutex_);
@@ -166,7 +176,9 @@ void Worker::settle_finished(Napi::Env env) {
 void Worker::settle_task(Napi::Env env, Task& task) {
   if (task.on_settled) task.on_settled();
   if (task.owner && task.owner->cancelled())
-    task.failure = Description{"ERR_COTS_DISPOSED", "The object was disposed before this call had settled. Create a new one."};
+    task.failure =
+        Description{"ERR_COTS_DISPOSED",
+                    "The object was disposed before this call had settled. Create a new one."};
   Napi::Value reason;
   try {
     if (!task.failure) return task.deferred.Resolve(task.settle(env));

@@ -1,5 +1,6 @@
-// Native work off the event loop: one thread with a FIFO queue, promises settled on the JavaScript thread, and three ways
-// to end a job early: the caller's cancel, the owner's dispose(), and the end of the environment (DESIGN 2.4).
+// Native work off the event loop: one thread with a FIFO queue, promises settled on the JavaScript
+// thread, and three ways to end a job early: the caller's cancel, the owner's dispose(), and the
+// end of the environment (DESIGN 2.4).
 #pragma once
 
 #include <napi.h>
@@ -20,7 +21,8 @@ namespace cots::addon {
 
 using CancelFlag = std::atomic<bool>;
 
-/// Jobs that end together: those of one NativeCancel, or of one disposed object. JavaScript thread only.
+/// Jobs that end together: those of one NativeCancel, or of one disposed object. JavaScript thread
+/// only.
 class CancelSource {
  public:
   void attach(const std::shared_ptr<CancelFlag>& flag);
@@ -38,11 +40,12 @@ using Settle = std::function<Napi::Value(Napi::Env)>;
 using Work = std::function<Settle()>;
 
 struct JobOptions {
-  int threads = 0;                        // of libtorch for this job; 0 = what the thread had before
-  std::shared_ptr<CancelSource> owner;    // disposed: the job rejects ERR_COTS_DISPOSED, whatever it computed
-  std::shared_ptr<CancelSource> cancel;   // the caller's, or null
-  Napi::Object keep_alive;                // object that must not be collected before the job settled, or empty
-  std::function<void()> on_settled;       // JavaScript thread, before the promise settles
+  int threads = 0;  // of libtorch for this job; 0 = what the thread had before
+  std::shared_ptr<CancelSource>
+      owner;  // disposed: the job rejects ERR_COTS_DISPOSED, whatever it computed
+  std::shared_ptr<CancelSource> cancel;  // the caller's, or null
+  Napi::Object keep_alive;  // object that must not be collected before the job settled, or empty
+  std::function<void()> on_settled;  // JavaScript thread, before the promise settles
 };
 
 class Worker : public std::enable_shared_from_this<Worker> {
@@ -55,7 +58,8 @@ class Worker : public std::enable_shared_from_this<Worker> {
   Napi::Promise post(Napi::Env env, Work work, const JobOptions& options);
   /// Takes no more jobs; the thread ends when those queued have settled. Does not wait.
   void retire();
-  /// Sets every flag, waits for the thread and drops what has not settled. No callback runs after it.
+  /// Sets every flag, waits for the thread and drops what has not settled. No callback runs after
+  /// it.
   void stop();
   /// The part of stop() that needs no JavaScript: sets every flag and waits for the thread.
   void stop_thread();
@@ -86,11 +90,11 @@ class Worker : public std::enable_shared_from_this<Worker> {
   std::thread thread_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<std::unique_ptr<Task>> queued_, finished_;   // guarded by mutex_
-  CancelFlag* running_ = nullptr;                         // guarded by mutex_
-  bool closing_ = false;                                  // guarded by mutex_
-  size_t pending_ = 0;                                    // JavaScript thread only
-  bool ended_ = false;                                    // JavaScript thread only
+  std::deque<std::unique_ptr<Task>> queued_, finished_;  // guarded by mutex_
+  CancelFlag* running_ = nullptr;                        // guarded by mutex_
+  bool closing_ = false;                                 // guarded by mutex_
+  size_t pending_ = 0;                                   // JavaScript thread only
+  bool ended_ = false;                                   // JavaScript thread only
 };
 
 }  // namespace cots::addon

@@ -49,15 +49,18 @@ struct TextBatch {
 };
 
 TextBatch read_texts(const Napi::Object& o, const ModelConfig& config) {
-  const int64_t rows = length(o, "lengths"), all = length(o, "ids"), columns = rows == 0 ? 0 : all / rows;
+  const int64_t rows = length(o, "lengths"), all = length(o, "ids"),
+                columns = rows == 0 ? 0 : all / rows;
   TextBatch batch{long_integers(o, "ids", {rows, columns}), long_integers(o, "lengths", {rows})};
   if (rows == 0) return batch;
   const auto [shortest, longest] = batch.lengths_B.aminmax();
   const auto [lowest, highest] = batch.ids_BL.aminmax();
-  TORCH_CHECK(shortest.item<int64_t>() >= 1 && longest.item<int64_t>() <= columns, "Expected lengths from 1 to ", columns, ", got ",
-              shortest.item<int64_t>(), " to ", longest.item<int64_t>(), ".");
-  TORCH_CHECK(lowest.item<int64_t>() >= 0 && highest.item<int64_t>() < config.text.vocab_size, "Expected token ids from 0 to ",
-              config.text.vocab_size - 1, ", got ", lowest.item<int64_t>(), " to ", highest.item<int64_t>(), ".");
+  TORCH_CHECK(shortest.item<int64_t>() >= 1 && longest.item<int64_t>() <= columns,
+              "Expected lengths from 1 to ", columns, ", got ", shortest.item<int64_t>(), " to ",
+              longest.item<int64_t>(), ".");
+  TORCH_CHECK(lowest.item<int64_t>() >= 0 && highest.item<int64_t>() < config.text.vocab_size,
+              "Expected token ids from 0 to ", config.text.vocab_size - 1, ", got ",
+              lowest.item<int64_t>(), " to ", highest.item<int64_t>(), ".");
   return batch;
 }
 
@@ -69,15 +72,17 @@ Settle to_rows(const Tensor& embeddings_BD) {
 
 Napi::Value wrap_model(Napi::Env env, std::shared_ptr<Embedder> embedder, int threads) {
   Addon& addon = *env.GetInstanceData<Addon>();
-  return make_wrap(env, addon.model_class, Handle<Embedder>(std::move(embedder), addon.device_worker(env), threads, false));
+  return make_wrap(env, addon.model_class,
+                   Handle<Embedder>(std::move(embedder), addon.device_worker(env), threads, false));
 }
 
 Napi::Value create_model(const Napi::CallbackInfo& info) {
   return guard_promise(info.Env(), [&] {
     const Napi::Object o = options_of(info);
     const ModelConfig config = read_model_config(object(o, "config"));
-    return post_creation(info.Env(), static_cast<int>(count(o, "threads")),
-                         [config, seed = integer(o, "seed")] { return std::make_shared<Embedder>(config, seed); });
+    return post_creation(
+        info.Env(), static_cast<int>(count(o, "threads")),
+        [config, seed = integer(o, "seed")] { return std::make_shared<Embedder>(config, seed); });
   });
 }
 
@@ -85,20 +90,23 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
   return guard_promise(info.Env(), [&] {
     const Napi::Object o = options_of(info);
     const ModelConfig config = read_model_config(object(o, "config"));
-    return post_creation(info.Env(), static_cast<int>(count(o, "threads")), [config, file = text(o, "file")] {
-      auto embedder = std::make_shared<Embedder>(config, std::nullopt);
-      embedder->load(file);
-      return embedder;
-    });
+    return post_creation(info.Env(), static_cast<int>(count(o, "threads")),
+                         [config, file = text(o, "file")] {
+                           auto embedder = std::make_shared<Embedder>(config, std::nullopt);
+                           embedder->load(file);
+                           return embedder;
+                         });
   });
 }
 
 Napi::FunctionReference ModelWrap::define(Napi::Env env) {
-  return Napi::Persistent(DefineClass(env, "NativeModel",
-                                      {InstanceMethod("embedImages", &ModelWrap::embed_images),
-                                       InstanceMethod("embedTexts", &ModelWrap::embed_texts), InstanceMethod("save", &ModelWrap::save),
-                                       InstanceMethod("parameterCounts", &ModelWrap::parameter_counts),
-                                       InstanceMethod("dispose", &ModelWrap::dispose)}));
+  return Napi::Persistent(
+      DefineClass(env, "NativeModel",
+                  {InstanceMethod("embedImages", &ModelWrap::embed_images),
+                   InstanceMethod("embedTexts", &ModelWrap::embed_texts),
+                   InstanceMethod("save", &ModelWrap::save),
+                   InstanceMethod("parameterCounts", &ModelWrap::parameter_counts),
+                   InstanceMethod("dispose", &ModelWrap::dispose)}));
 }
 
 ModelWrap::ModelWrap(const Napi::CallbackInfo& info)
@@ -107,7 +115,9 @@ ModelWrap::ModelWrap(const Napi::CallbackInfo& info)
   Napi::MemoryManagement::AdjustExternalMemory(info.Env(), bytes_);
 }
 
-void ModelWrap::Finalize(Napi::Env env) { Napi::MemoryManagement::AdjustExternalMemory(env, -std::exchange(bytes_, 0)); }
+void ModelWrap::Finalize(Napi::Env env) {
+  Napi::MemoryManagement::AdjustExternalMemory(env, -std::exchange(bytes_, 0));
+}
 
 Napi::Value ModelWrap::embed_images(const Napi::CallbackInfo& info) {
   return guard_promise(info.Env(), [&] {

@@ -22,7 +22,7 @@ class ModelWrap : public Napi::ObjectWrap<ModelWrap> {
   Napi::Value dispose(const Napi::CallbackInfo& info);
 
   Handle<Embedder> handle_;
-  int64_t bytes_ = 0;   // told to the garbage collector
+  int64_t bytes_ = 0;  // told to the garbage collector
 };
 
 Napi::Value create_model(const Napi::CallbackInfo& info);

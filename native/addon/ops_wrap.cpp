@@ -32,7 +32,9 @@ Napi::Value run_op(const Napi::CallbackInfo& info, Prepare prepare) {
 
 void check_finite(const char* name, const Tensor& tensor) {
   if (!at::isfinite(tensor).all().item<bool>())
-    throw Failure("ERR_COTS_NON_FINITE", "Expected \"" + std::string(name) + "\" to hold finite numbers only, got NaN or infinity.");
+    throw Failure(
+        "ERR_COTS_NON_FINITE",
+        "Expected \"" + std::string(name) + "\" to hold finite numbers only, got NaN or infinity.");
 }
 
 struct ContrastArguments {
@@ -43,15 +45,26 @@ struct ContrastArguments {
 
 ContrastArguments read_contrast(const Napi::Object& o) {
   const Tensor image = matrix(o, "image");
-  return {image, matrix(o, "text"), matrix(o, "imageKey"), matrix(o, "textKey"), matrix(o, "imageQueue"), matrix(o, "textQueue"),
-          floats(o, "weights", {image.size(0)}), number(o, "temperature"), number(o, "instanceWeight"), number(o, "taskWeight"),
+  return {image,
+          matrix(o, "text"),
+          matrix(o, "imageKey"),
+          matrix(o, "textKey"),
+          matrix(o, "imageQueue"),
+          matrix(o, "textQueue"),
+          floats(o, "weights", {image.size(0)}),
+          number(o, "temperature"),
+          number(o, "instanceWeight"),
+          number(o, "taskWeight"),
           boolean(o, "includePositive")};
 }
 
 void check_contrast(const ContrastArguments& a) {
-  const std::pair<const char*, const Tensor*> inputs[] = {{"image", &a.image},           {"text", &a.text},
-                                                          {"imageKey", &a.image_key},    {"textKey", &a.text_key},
-                                                          {"imageQueue", &a.image_queue}, {"textQueue", &a.text_queue}};
+  const std::pair<const char*, const Tensor*> inputs[] = {{"image", &a.image},
+                                                          {"text", &a.text},
+                                                          {"imageKey", &a.image_key},
+                                                          {"textKey", &a.text_key},
+                                                          {"imageQueue", &a.image_queue},
+                                                          {"textQueue", &a.text_queue}};
   for (const auto& [name, tensor] : inputs) check_finite(name, *tensor);
   check_finite("weights", a.weights);
 }
@@ -61,8 +74,9 @@ Settle run_contrast(const ContrastArguments& a) {
   const double normalizer = std::max(a.weights.sum(at::kDouble).item<double>(), 1.0);
   const Tensor log_scale = at::scalar_tensor(-std::log(a.temperature), at::kFloat);
   const auto [losses, grad_image, grad_text, grad_scale] = ops::queue_contrast(
-      a.image, a.text, a.image_key, a.text_key, a.image_queue, a.text_queue, a.weights, log_scale, std::nullopt, std::nullopt, normalizer,
-      a.instance_weight, a.task_weight, a.include_positive, /*stopgrad_target=*/false, /*duplicate_policy=*/0, /*batch_key_column=*/-1);
+      a.image, a.text, a.image_key, a.text_key, a.image_queue, a.text_queue, a.weights, log_scale,
+      std::nullopt, std::nullopt, normalizer, a.instance_weight, a.task_weight, a.include_positive,
+      /*stopgrad_target=*/false, /*duplicate_policy=*/0, /*batch_key_column=*/-1);
   const Tensor values = losses.to(at::kDouble).contiguous();
   const double grad_log_scale = grad_scale.item<double>();
   return [values, grad_image, grad_text, grad_log_scale](Napi::Env env) -> Napi::Value {
@@ -89,12 +103,15 @@ Napi::Object to_ranks(Napi::Env env, const DirectionRanks& ranks) {
 }  // namespace
 
 Napi::Value queue_contrast(const Napi::CallbackInfo& info) {
-  return run_op(info, [](const Napi::Object& o) -> Work { return [arguments = read_contrast(o)] { return run_contrast(arguments); }; });
+  return run_op(info, [](const Napi::Object& o) -> Work {
+    return [arguments = read_contrast(o)] { return run_contrast(arguments); };
+  });
 }
 
 Napi::Value momentum_filter(const Napi::CallbackInfo& info) {
   return run_op(info, [](const Napi::Object& o) -> Work {
-    return [scores = floats(o, "scores", {length(o, "scores")}), queue = floats(o, "queueScores", {length(o, "queueScores")}),
+    return [scores = floats(o, "scores", {length(o, "scores")}),
+            queue = floats(o, "queueScores", {length(o, "queueScores")}),
             deviations = number(o, "deviations")]() -> Settle {
       check_finite("scores", scores);
       check_finite("queueScores", queue);
@@ -114,7 +131,8 @@ Napi::Value momentum_filter(const Napi::CallbackInfo& info) {
 
 Napi::Value top_k(const Napi::CallbackInfo& info) {
   return run_op(info, [](const Napi::Object& o) -> Work {
-    return [queries = matrix(o, "queries"), gallery = matrix(o, "gallery"), k = count(o, "k", 1)]() -> Settle {
+    return [queries = matrix(o, "queries"), gallery = matrix(o, "gallery"),
+            k = count(o, "k", 1)]() -> Settle {
       check_finite("queries", queries);
       check_finite("gallery", gallery);
       const auto [scores, indices] = ops::top_k(queries, gallery, k);
@@ -133,12 +151,13 @@ Napi::Value resize(const Napi::CallbackInfo& info) {
   return run_op(info, [](const Napi::Object& o) -> Work {
     const int64_t width = count(o, "width", 1), height = count(o, "height", 1);
     const Napi::Value to = o.Get("to");
-    if (!to.IsArray() || to.As<Napi::Array>().Length() != 2) throw Failure("ERR_COTS_OPTION", "Expected \"to\" to be [width, height].");
+    if (!to.IsArray() || to.As<Napi::Array>().Length() != 2)
+      throw Failure("ERR_COTS_OPTION", "Expected \"to\" to be [width, height].");
     Napi::Object sides = Napi::Object::New(o.Env());
     sides.Set("to[0]", to.As<Napi::Array>().Get(0u));
     sides.Set("to[1]", to.As<Napi::Array>().Get(1u));
-    return [image = bytes(o, "data", {height, width, 3}), to_width = count(sides, "to[0]", 1), to_height = count(sides, "to[1]", 1),
-            filter = text(o, "filter")]() -> Settle {
+    return [image = bytes(o, "data", {height, width, 3}), to_width = count(sides, "to[0]", 1),
+            to_height = count(sides, "to[1]", 1), filter = text(o, "filter")]() -> Settle {
       const Tensor resized = ops::resize(image, to_width, to_height, filter);
       return [resized](Napi::Env env) { return to_uint8_array(env, resized); };
     };
@@ -148,7 +167,8 @@ Napi::Value resize(const Napi::CallbackInfo& info) {
 Napi::Value retrieval_ranks(const Napi::CallbackInfo& info) {
   return run_op(info, [](const Napi::Object& o) -> Work {
     const Tensor texts = matrix(o, "texts");
-    return [images = matrix(o, "images"), texts, image_of_text = integers(o, "imageOfText", {texts.size(0)})]() -> Settle {
+    return [images = matrix(o, "images"), texts,
+            image_of_text = integers(o, "imageOfText", {texts.size(0)})]() -> Settle {
       check_finite("images", images);
       check_finite("texts", texts);
       const Ranks ranks = cots::retrieval_ranks(images, texts, image_of_text);

@@ -10,10 +10,16 @@ namespace {
 
 Napi::Object write_metrics(Napi::Env env, const TokenizerMetrics& m) {
   Napi::Object o = Napi::Object::New(env);
-  const std::pair<const char*, double> numbers[] = {
-      {"step", m.step}, {"loss", m.loss}, {"reconstruction", m.reconstruction}, {"kl", m.kl}, {"temperature", m.temperature},
-      {"lr", m.lr}, {"gradNorm", m.grad_norm}, {"perplexity", m.perplexity}, {"deadCodes", m.dead_codes},
-      {"unigramEntropy", m.unigram_entropy}};
+  const std::pair<const char*, double> numbers[] = {{"step", m.step},
+                                                    {"loss", m.loss},
+                                                    {"reconstruction", m.reconstruction},
+                                                    {"kl", m.kl},
+                                                    {"temperature", m.temperature},
+                                                    {"lr", m.lr},
+                                                    {"gradNorm", m.grad_norm},
+                                                    {"perplexity", m.perplexity},
+                                                    {"deadCodes", m.dead_codes},
+                                                    {"unigramEntropy", m.unigram_entropy}};
   for (const auto& [key, value] : numbers) o.Set(key, value);
   return o;
 }
@@ -53,13 +59,20 @@ TokenizerTrainerWrap::TokenizerTrainerWrap(const Napi::CallbackInfo& info)
 Napi::Value TokenizerTrainerWrap::step(const Napi::CallbackInfo& info) {
   return guard_promise(info.Env(), [&] {
     const std::shared_ptr<TokenizerTrainer> trainer = handle_.state();
-    if (busy_) throw Failure("ERR_COTS_BUSY", "Expected the step before to have settled, got a second call during it. Await each step.");
+    if (busy_)
+      throw Failure("ERR_COTS_BUSY",
+                    "Expected the step before to have settled, got a second call during it. Await "
+                    "each step.");
     const Napi::Object o = options_of(info);
     const at::Tensor images = square_images(o);
-    Work work = [trainer, images, samples = long_integers(o, "samples", {images.size(0)})]() -> Settle {
-      return [metrics = trainer->step(images, samples)](Napi::Env env) { return write_metrics(env, metrics); };
+    Work work = [trainer, images,
+                 samples = long_integers(o, "samples", {images.size(0)})]() -> Settle {
+      return [metrics = trainer->step(images, samples)](Napi::Env env) {
+        return write_metrics(env, metrics);
+      };
     };
-    const Napi::Value promise = handle_.post(info.Env(), Value(), std::move(work), cancel_of(o), [this] { busy_ = false; });
+    const Napi::Value promise =
+        handle_.post(info.Env(), Value(), std::move(work), cancel_of(o), [this] { busy_ = false; });
     busy_ = true;
     return promise;
   });

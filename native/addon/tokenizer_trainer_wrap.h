@@ -19,7 +19,7 @@ class TokenizerTrainerWrap : public Napi::ObjectWrap<TokenizerTrainerWrap> {
   Napi::Value save(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
   Handle<TokenizerTrainer> handle_;
-  bool busy_ = false;   // a step has not settled
+  bool busy_ = false;  // a step has not settled
 };
 
 Napi::Value create_tokenizer_trainer(const Napi::CallbackInfo& info);

@@ -22,9 +22,11 @@ Napi::Value load_tokenizer(const Napi::CallbackInfo& info) {
     JobOptions options;
     options.threads = static_cast<int>(count(o, "threads"));
     Work work = [config, file, worker, threads = options.threads]() -> Settle {
-      const std::shared_ptr<ImageTokenizer> tokenizer = load_image_tokenizer(config, file, /*with_decoder=*/true);
+      const std::shared_ptr<ImageTokenizer> tokenizer =
+          load_image_tokenizer(config, file, /*with_decoder=*/true);
       return [tokenizer, worker, threads](Napi::Env env) {
-        return make_wrap(env, env.GetInstanceData<Addon>()->tokenizer_class, Handle<ImageTokenizer>(tokenizer, worker, threads, false));
+        return make_wrap(env, env.GetInstanceData<Addon>()->tokenizer_class,
+                         Handle<ImageTokenizer>(tokenizer, worker, threads, false));
       };
     };
     return worker->post(env, std::move(work), options);

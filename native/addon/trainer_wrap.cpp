@@ -8,6 +8,7 @@
 #include "addon/convert.h"
 #include "addon/model_wrap.h"
 #include "infer/image_tokens.h"
+#include "io/memory.h"
 
 namespace cots::addon {
 namespace {
@@ -20,7 +21,8 @@ Settle nothing() {
 
 Batch read_batch(const Napi::Object& options, const ModelConfig& model) {
   const Napi::Object o = object(options, "batch");
-  const int64_t B = count(o, "size", 1), S = model.image.size, P = model.image.patches(), V = 8 * model.image.grid();
+  const int64_t B = count(o, "size", 1), S = model.image.size, P = model.image.patches(),
+                V = 8 * model.image.grid();
   const int64_t L = length(o, "ids") / B;
   Batch batch;
   batch.image_BSS3 = bytes(o, "images", {B, S, S, 3});
@@ -51,12 +53,26 @@ Napi::Object write_seconds(Napi::Env env, const StageSeconds& s) {
 
 Napi::Object write_metrics(Napi::Env env, const StepMetrics& m) {
   Napi::Object o = Napi::Object::New(env);
-  const std::pair<const char*, double> numbers[] = {
-      {"step", m.step}, {"pairs", m.pairs}, {"loss", m.loss}, {"lossImageToText", m.loss_image_to_text},
-      {"lossTextToImage", m.loss_text_to_image}, {"lossTask", m.loss_task}, {"lossCmvm", m.loss_cmvm}, {"lossCmlm", m.loss_cmlm},
-      {"filterMean", m.filter_mean}, {"filterStd", m.filter_std}, {"filterThreshold", m.filter_threshold}, {"filterKept", m.filter_kept},
-      {"queueValid", m.queue_valid}, {"lr", m.lr}, {"temperature", m.temperature}, {"momentum", m.momentum}, {"gradNorm", m.grad_norm},
-      {"nonFiniteInRow", m.non_finite_in_row}, {"nonFiniteKeys", m.non_finite_keys}, {"collapsedSteps", m.collapsed_steps}};
+  const std::pair<const char*, double> numbers[] = {{"step", m.step},
+                                                    {"pairs", m.pairs},
+                                                    {"loss", m.loss},
+                                                    {"lossImageToText", m.loss_image_to_text},
+                                                    {"lossTextToImage", m.loss_text_to_image},
+                                                    {"lossTask", m.loss_task},
+                                                    {"lossCmvm", m.loss_cmvm},
+                                                    {"lossCmlm", m.loss_cmlm},
+                                                    {"filterMean", m.filter_mean},
+                                                    {"filterStd", m.filter_std},
+                                                    {"filterThreshold", m.filter_threshold},
+                                                    {"filterKept", m.filter_kept},
+                                                    {"queueValid", m.queue_valid},
+                                                    {"lr", m.lr},
+                                                    {"temperature", m.temperature},
+                                                    {"momentum", m.momentum},
+                                                    {"gradNorm", m.grad_norm},
+                                                    {"nonFiniteInRow", m.non_finite_in_row},
+                                                    {"nonFiniteKeys", m.non_finite_keys},
+                                                    {"collapsedSteps", m.collapsed_steps}};
   for (const auto& [key, value] : numbers) o.Set(key, value);
   o.Set("filterActive", m.filter_active);
   o.Set("skipped", m.skipped);
@@ -84,14 +100,16 @@ int64_t bytes_of(const std::vector<std::pair<std::string, Tensor>>& tensors) {
 /// Sizes only, which no job changes: safe beside a step.
 Bytes memory_of(Trainer& trainer) {
   const int64_t online = trainer.model().parameters().flat().nbytes();
-  return {2 * online /* and gradients */, 3 * online /* two moments, decay mask */,
-          static_cast<int64_t>(trainer.momentum().parameters().flat().nbytes()), bytes_of(trainer.queue().state())};
+  return {2 * online /* and gradients */, 2 * online /* two moments */,
+          static_cast<int64_t>(trainer.momentum().parameters().flat().nbytes()),
+          bytes_of(trainer.queue().state())};
 }
 
 /// Copies the online or momentum towers into an embedder of their own.
 std::shared_ptr<Embedder> snapshot_towers(Trainer& trainer, bool momentum) {
   auto embedder = std::make_shared<Embedder>(trainer.config().model, std::nullopt);
-  const Parameters& source = momentum ? trainer.momentum().parameters() : trainer.model().parameters();
+  const Parameters& source =
+      momentum ? trainer.momentum().parameters() : trainer.model().parameters();
   const at::NoGradGuard no_grad;
   embedder->parameters().flat().copy_(source.flat().narrow(0, 0, embedder->parameters().count()));
   return embedder;
@@ -117,10 +135,13 @@ Napi::Value create_trainer(const Napi::CallbackInfo& info) {
     options.threads = threads;
     Work work = [config, threads, tokenizer, file, worker]() -> Settle {
       std::shared_ptr<const ImageTokenizer> image_tokenizer;
-      if (tokenizer) image_tokenizer = load_image_tokenizer(*tokenizer, file, /*with_decoder=*/false);
+      if (tokenizer)
+        image_tokenizer = load_image_tokenizer(*tokenizer, file, /*with_decoder=*/false);
       auto trainer = std::make_shared<Trainer>(config, image_tokenizer);
+      io::release_freed_blocks();  // initial values passed through as much memory again
       return [trainer, worker, threads](Napi::Env env) {
-        return make_wrap(env, env.GetInstanceData<Addon>()->trainer_class, Handle<Trainer>(trainer, worker, threads, true));
+        return make_wrap(env, env.GetInstanceData<Addon>()->trainer_class,
+                         Handle<Trainer>(trainer, worker, threads, true));
       };
     };
     return worker->post(env, std::move(work), options);
@@ -132,8 +153,10 @@ Napi::FunctionReference TrainerWrap::define(Napi::Env env) {
       env, "NativeTrainer",
       {InstanceMethod("step", &TrainerWrap::step), InstanceMethod("prefill", &TrainerWrap::prefill),
        InstanceMethod("save", &TrainerWrap::save), InstanceMethod("restore", &TrainerWrap::restore),
-       InstanceMethod("initializeFrom", &TrainerWrap::initialize_from), InstanceMethod("snapshot", &TrainerWrap::snapshot),
-       InstanceMethod("memory", &TrainerWrap::memory), InstanceMethod("dispose", &TrainerWrap::dispose)}));
+       InstanceMethod("initializeFrom", &TrainerWrap::initialize_from),
+       InstanceMethod("snapshot", &TrainerWrap::snapshot),
+       InstanceMethod("memory", &TrainerWrap::memory),
+       InstanceMethod("dispose", &TrainerWrap::dispose)}));
 }
 
 TrainerWrap::TrainerWrap(const Napi::CallbackInfo& info)
@@ -142,17 +165,26 @@ TrainerWrap::TrainerWrap(const Napi::CallbackInfo& info)
   Napi::MemoryManagement::AdjustExternalMemory(info.Env(), bytes_);
 }
 
-void TrainerWrap::Finalize(Napi::Env env) { Napi::MemoryManagement::AdjustExternalMemory(env, -std::exchange(bytes_, 0)); }
+void TrainerWrap::Finalize(Napi::Env env) {
+  Napi::MemoryManagement::AdjustExternalMemory(env, -std::exchange(bytes_, 0));
+}
 
-/// A job that no second one may wait behind: while it has not settled, another rejects ERR_COTS_BUSY.
+/// A job that no second one may wait behind: while it has not settled, another rejects
+/// ERR_COTS_BUSY.
 template <typename Run>
 Napi::Value TrainerWrap::run_exclusive(const Napi::CallbackInfo& info, Run run) {
   return guard_promise(info.Env(), [&] {
     const std::shared_ptr<Trainer> trainer = handle_.state();
-    if (busy_) throw Failure("ERR_COTS_BUSY", "Expected the step before to have settled, got a second call during it. Await each step.");
+    if (busy_)
+      throw Failure("ERR_COTS_BUSY",
+                    "Expected the step before to have settled, got a second call during it. Await "
+                    "each step.");
     const Napi::Object o = options_of(info);
-    Work work = [trainer, run, batch = read_batch(o, trainer->config().model)] { return run(*trainer, batch); };
-    const Napi::Value promise = handle_.post(info.Env(), Value(), std::move(work), cancel_of(o), [this] { busy_ = false; });
+    Work work = [trainer, run, batch = read_batch(o, trainer->config().model)] {
+      return run(*trainer, batch);
+    };
+    const Napi::Value promise =
+        handle_.post(info.Env(), Value(), std::move(work), cancel_of(o), [this] { busy_ = false; });
     busy_ = true;
     return promise;
   });
@@ -183,20 +215,27 @@ Napi::Value TrainerWrap::prefill(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value TrainerWrap::save(const Napi::CallbackInfo& info) {
-  return run_on_path(info, "directory", [](Trainer& trainer, const std::string& directory) { trainer.save(directory); });
+  return run_on_path(info, "directory", [](Trainer& trainer, const std::string& directory) {
+    trainer.save(directory);
+  });
 }
 
 Napi::Value TrainerWrap::restore(const Napi::CallbackInfo& info) {
-  return run_on_path(info, "directory", [](Trainer& trainer, const std::string& directory) { trainer.restore(directory); });
+  return run_on_path(info, "directory", [](Trainer& trainer, const std::string& directory) {
+    trainer.restore(directory);
+  });
 }
 
 Napi::Value TrainerWrap::initialize_from(const Napi::CallbackInfo& info) {
-  return run_on_path(info, "file", [](Trainer& trainer, const std::string& file) { trainer.initialize_from(file); });
+  return run_on_path(info, "file", [](Trainer& trainer, const std::string& file) {
+    trainer.initialize_from(file);
+  });
 }
 
 Napi::Value TrainerWrap::snapshot(const Napi::CallbackInfo& info) {
   return guard_promise(info.Env(), [&] {
-    Work work = [trainer = handle_.state(), momentum = boolean(options_of(info), "momentum"), threads = handle_.threads()]() -> Settle {
+    Work work = [trainer = handle_.state(), momentum = boolean(options_of(info), "momentum"),
+                 threads = handle_.threads()]() -> Settle {
       const std::shared_ptr<Embedder> embedder = snapshot_towers(*trainer, momentum);
       return [embedder, threads](Napi::Env env) { return wrap_model(env, embedder, threads); };
     };

@@ -30,8 +30,8 @@ class TrainerWrap : public Napi::ObjectWrap<TrainerWrap> {
   Napi::Value run_on_path(const Napi::CallbackInfo& info, const char* key, Run run);
 
   Handle<Trainer> handle_;
-  int64_t bytes_ = 0;   // told to the garbage collector
-  bool busy_ = false;   // a step or prefill has not settled
+  int64_t bytes_ = 0;  // told to the garbage collector
+  bool busy_ = false;  // a step or prefill has not settled
 };
 
 Napi::Value create_trainer(const Napi::CallbackInfo& info);

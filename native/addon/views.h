@@ -1,4 +1,5 @@
-// makeViews: decoded images to the views that the networks take, on a thread beside the training step.
+// makeViews: decoded images to the views that the networks take, on a thread beside the training
+// step.
 #pragma once
 
 #include <napi.h>

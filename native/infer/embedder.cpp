@@ -14,22 +14,28 @@
 namespace cots {
 namespace {
 
-// Tokens that pass the towers at once: enough to fill the kernels, little enough to bound memory at any batch size.
+// Tokens that pass the towers at once: enough to fill the kernels, little enough to bound memory at
+// any batch size.
 constexpr int64_t kTokensAtOnce = 4096;
-// Texts may share a run when the longest is at most this share longer than the shortest: padding is wasted work.
+// Texts may share a run when the longest is at most this share longer than the shortest: padding is
+// wasted work.
 constexpr double kPadding = 0.125;
 
-int64_t rows_at_once(int64_t tokens_a_row) { return std::max<int64_t>(1, kTokensAtOnce / tokens_a_row); }
+int64_t rows_at_once(int64_t tokens_a_row) {
+  return std::max<int64_t>(1, kTokensAtOnce / tokens_a_row);
+}
 
 /// Row indices in order of length, cut where a run would grow too large or too ragged.
 std::vector<std::vector<int64_t>> runs_by_length(const Tensor& lengths_B) {
   const int64_t* length = lengths_B.const_data_ptr<int64_t>();
   std::vector<int64_t> order(lengths_B.numel());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return length[a] < length[b]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return length[a] < length[b]; });
   std::vector<std::vector<int64_t>> runs;
   for (const int64_t row : order) {
-    const bool fits = !runs.empty() && length[row] <= length[runs.back().front()] * (1 + kPadding) &&
+    const bool fits = !runs.empty() &&
+                      length[row] <= length[runs.back().front()] * (1 + kPadding) &&
                       static_cast<int64_t>(runs.back().size()) < rows_at_once(length[row]);
     if (!fits) runs.emplace_back();
     runs.back().push_back(row);
@@ -40,7 +46,9 @@ std::vector<std::vector<int64_t>> runs_by_length(const Tensor& lengths_B) {
 }  // namespace
 
 Embedder::Embedder(const ModelConfig& config, std::optional<int64_t> seed)
-    : config_(config), parameters_(seed), towers_(config, Scope(parameters_, "visual"), Scope(parameters_, "text")) {
+    : config_(config),
+      parameters_(seed),
+      towers_(config, Scope(parameters_, "visual"), Scope(parameters_, "text")) {
   parameters_.flatten(/*requires_grad=*/false);
 }
 
@@ -54,17 +62,20 @@ void Embedder::load(const std::string& file) {
 
 void Embedder::save(const std::string& file) const {
   io::NamedTensors tensors;
-  for (const Parameter& parameter : parameters_.all()) tensors.emplace_back(parameter.name, parameter.value);
+  for (const Parameter& parameter : parameters_.all())
+    tensors.emplace_back(parameter.name, parameter.value);
   io::write_safetensors(file, tensors, {{"format", "pt"}});
 }
 
-Tensor Embedder::embed_images(const Tensor& images_BSS3, const double (&mean)[3], const double (&std)[3]) const {
+Tensor Embedder::embed_images(const Tensor& images_BSS3, const double (&mean)[3],
+                              const double (&std)[3]) const {
   const c10::InferenceMode inference;
   const int64_t rows = images_BSS3.size(0), step = rows_at_once(1 + config_.image.patches());
   std::vector<Tensor> parts;
   for (int64_t first = 0; first < rows; first += step) {
     ops::check_cancelled();
-    const Tensor pixels = io::normalize(images_BSS3.narrow(0, first, std::min(step, rows - first)), mean, std);
+    const Tensor pixels =
+        io::normalize(images_BSS3.narrow(0, first, std::min(step, rows - first)), mean, std);
     parts.push_back(towers_.encode_image(pixels, {}, {}, Need::kGlobal).embedding_BD);
   }
   return parts.empty() ? at::empty({0, embedding_width(/*image=*/true)}) : at::cat(parts);
@@ -78,13 +89,16 @@ Tensor Embedder::embed_texts(const Tensor& ids_BL, const Tensor& lengths_B) cons
     const Tensor rows = at::tensor(run, at::kLong);
     const Tensor lengths = lengths_B.index_select(0, rows);
     const Tensor ids = ids_BL.index_select(0, rows).narrow(1, 0, lengths.max().item<int64_t>());
-    result_BD.index_copy_(0, rows, towers_.encode_text(ids.contiguous(), lengths, {}, Need::kGlobal).embedding_BD);
+    result_BD.index_copy_(
+        0, rows, towers_.encode_text(ids.contiguous(), lengths, {}, Need::kGlobal).embedding_BD);
   }
   return result_BD;
 }
 
 int64_t Embedder::embedding_width(bool image) const {
-  return config_.has_projection() ? config_.embed_dim : image ? config_.image.width : config_.text.width;
+  return config_.has_projection() ? config_.embed_dim
+         : image                  ? config_.image.width
+                                  : config_.text.width;
 }
 
 }  // namespace cots

@@ -1,4 +1,5 @@
-// Embeds batches with the towers of a model: evaluation mode, float32, rows independent of their batch.
+// Embeds batches with the towers of a model: evaluation mode, float32, rows independent of their
+// batch.
 #pragma once
 
 #include <memory>
@@ -13,13 +14,17 @@ class Embedder {
   /// Without a seed the weights are zero, to be loaded.
   Embedder(const ModelConfig& config, std::optional<int64_t> seed);
 
-  /// Loads model.safetensors; throws with the tensor's name, found and wanted shape, or what is missing.
+  /// Loads model.safetensors; throws with the tensor's name, found and wanted shape, or what is
+  /// missing.
   void load(const std::string& file);
   void save(const std::string& file) const;
 
-  /// images_BSS3 uint8 RGB at the model's size; mean and std per channel of pixels in [0, 1]. Returns f32 [B, D], unit rows.
-  Tensor embed_images(const Tensor& images_BSS3, const double (&mean)[3], const double (&std)[3]) const;
-  /// Texts of mixed length: sorted by length into runs with little padding internally, order kept. ids_BL int64, lengths_B int64.
+  /// images_BSS3 uint8 RGB at the model's size; mean and std per channel of pixels in [0, 1].
+  /// Returns f32 [B, D], unit rows.
+  Tensor embed_images(const Tensor& images_BSS3, const double (&mean)[3],
+                      const double (&std)[3]) const;
+  /// Texts of mixed length: sorted by length into runs with little padding internally, order kept.
+  /// ids_BL int64, lengths_B int64.
   Tensor embed_texts(const Tensor& ids_BL, const Tensor& lengths_B) const;
 
   Parameters& parameters() { return parameters_; }

@@ -21,12 +21,14 @@ template <typename Convert>
 Tensor by_chunks(const ImageTokenizer& tokenizer, const Tensor& images_BVV3, Convert convert) {
   const at::NoGradGuard no_grad;
   const int64_t B = images_BVV3.size(0), side = images_BVV3.size(1);
-  const int64_t bytes_an_image = tokenizer.config().hidden * side * side * static_cast<int64_t>(sizeof(float));
+  const int64_t bytes_an_image =
+      tokenizer.config().hidden * side * side * static_cast<int64_t>(sizeof(float));
   const int64_t at_once = std::max<int64_t>(1, kActivationBytes / bytes_an_image);
   std::vector<Tensor> parts;
   for (int64_t first = 0; first < B; first += at_once) {
     ops::check_cancelled();
-    parts.push_back(convert(io::to_unit_range(images_BVV3.narrow(0, first, std::min(at_once, B - first)))));
+    parts.push_back(
+        convert(io::to_unit_range(images_BVV3.narrow(0, first, std::min(at_once, B - first)))));
   }
   return at::cat(parts);
 }
@@ -34,27 +36,32 @@ Tensor by_chunks(const ImageTokenizer& tokenizer, const Tensor& images_BVV3, Con
 }  // namespace
 
 Tensor image_tokens(const ImageTokenizer& tokenizer, const Tensor& images_BVV3) {
-  return by_chunks(tokenizer, images_BVV3, [&](const Tensor& pixels) { return tokenizer.tokens(pixels); });
+  return by_chunks(tokenizer, images_BVV3,
+                   [&](const Tensor& pixels) { return tokenizer.tokens(pixels); });
 }
 
 Tensor reconstruct_images(const ImageTokenizer& tokenizer, const Tensor& images_BVV3) {
   return by_chunks(tokenizer, images_BVV3, [&](const Tensor& pixels_bCVV) {
     const int64_t grid = pixels_bCVV.size(2) / 8, b = pixels_bCVV.size(0);
     const Tensor tokens_bhw = tokenizer.tokens(pixels_bCVV).view({b, grid, grid});
-    const Tensor codes_bVhw = at::one_hot(tokens_bhw, tokenizer.config().vocab).to(at::kFloat).permute({0, 3, 1, 2});
+    const Tensor codes_bVhw =
+        at::one_hot(tokens_bhw, tokenizer.config().vocab).to(at::kFloat).permute({0, 3, 1, 2});
     const Tensor back = tokenizer.reconstruct(tokenizer.decode(codes_bVhw));
     return (back * 255).round().to(at::kByte).permute({0, 2, 3, 1}).contiguous();
   });
 }
 
-std::unique_ptr<ImageTokenizer> load_image_tokenizer(const TokenizerConfig& config, const std::string& file, bool with_decoder) {
+std::unique_ptr<ImageTokenizer> load_image_tokenizer(const TokenizerConfig& config,
+                                                     const std::string& file, bool with_decoder) {
   if (file.empty()) return std::make_unique<ImageTokenizer>(config, 0, with_decoder);
   const std::map<std::string, Tensor> tensors = io::read_safetensors(file);
-  const bool decodes = with_decoder && std::any_of(tensors.begin(), tensors.end(), [](const auto& entry) {
-                         return has_prefix(entry.first, "decoder.");
-                       });
+  const bool decodes =
+      with_decoder && std::any_of(tensors.begin(), tensors.end(), [](const auto& entry) {
+        return has_prefix(entry.first, "decoder.");
+      });
   auto tokenizer = std::make_unique<ImageTokenizer>(config, 0, decodes);
-  copy_weights(tokenizer->parameters(), tensors, file, [](const std::string& name) { return name; });
+  copy_weights(tokenizer->parameters(), tensors, file,
+               [](const std::string& name) { return name; });
   return tokenizer;
 }
 

@@ -1,4 +1,5 @@
-// A failure that the caller can act on: a stable code and a sentence (what, rule, value, way out). The addon turns it into a CotsError.
+// A failure that the caller can act on: a stable code and a sentence (what, rule, value, way out).
+// The addon turns it into a CotsError.
 #pragma once
 
 #include <stdexcept>
@@ -8,8 +9,9 @@
 namespace cots {
 
 struct Failure : std::runtime_error {
-  Failure(std::string code, const std::string& message) : std::runtime_error(message), code(std::move(code)) {}
-  std::string code;   // ERR_COTS_...
+  Failure(std::string code, const std::string& message)
+      : std::runtime_error(message), code(std::move(code)) {}
+  std::string code;  // ERR_COTS_...
 };
 
 }  // namespace cots

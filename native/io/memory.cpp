@@ -15,15 +15,20 @@
 namespace cots::io {
 namespace {
 
-constexpr size_t kLarge = 64 << 10;        // smaller blocks stay with libtorch's own allocator, whose malloc keeps them anyway
+constexpr size_t kLarge =
+    64 << 10;  // smaller blocks stay with libtorch's own allocator, whose malloc keeps them anyway
 constexpr size_t kHugePage = 2 << 20;
-constexpr size_t kStepsPerDoubling = 8;    // sizes are rounded up by at most 1/8, so that similar shapes share blocks
-constexpr size_t kSlack = 8;               // kept and used together: at most 1/8 above the recent peak
-constexpr int64_t kWindow = 8192;          // allocations after which an old peak is forgotten
+constexpr size_t kStepsPerDoubling =
+    8;  // sizes are rounded up by at most 1/8, so that similar shapes share blocks
+constexpr size_t kSlack =
+    4;  // kept and used together: at most 1/4 above the recent peak (1/8 costs half the gain)
+constexpr int64_t kWindow = 8192;  // allocations after which an old peak is forgotten
 
 size_t round_up(size_t size, size_t unit) { return (size + unit - 1) / unit * unit; }
 
-size_t block_size(size_t wanted) { return round_up(wanted, std::max<size_t>(4096, std::bit_floor(wanted) / kStepsPerDoubling)); }
+size_t block_size(size_t wanted) {
+  return round_up(wanted, std::max<size_t>(4096, std::bit_floor(wanted) / kStepsPerDoubling));
+}
 
 void* map_block(size_t size) {
   // One huge page more than asked for, and the ends cut off: mmap aligns to 4 KB only.
@@ -32,9 +37,11 @@ void* map_block(size_t size) {
   TORCH_CHECK(start != MAP_FAILED, "can't allocate memory: tried to allocate ", size, " bytes.");
   if (size < kHugePage) return start;
   auto* const first = static_cast<char*>(start);
-  auto* const aligned = reinterpret_cast<char*>(round_up(reinterpret_cast<uintptr_t>(start), kHugePage));
+  auto* const aligned =
+      reinterpret_cast<char*>(round_up(reinterpret_cast<uintptr_t>(start), kHugePage));
   if (aligned > first) ::munmap(first, static_cast<size_t>(aligned - first));
-  if (aligned + size < first + room) ::munmap(aligned + size, static_cast<size_t>(first + room - aligned - size));
+  if (aligned + size < first + room)
+    ::munmap(aligned + size, static_cast<size_t>(first + room - aligned - size));
   // The tail that fills no huge page stays on small ones: it must not grow to 2 MB of real memory.
   ::madvise(aligned, size / kHugePage * kHugePage, MADV_HUGEPAGE);
   return aligned;
@@ -88,12 +95,13 @@ class BlockCache {
     void* block;
     size_t size;
   };
-  using KeptList = std::list<Kept>;   // most lately freed first
+  using KeptList = std::list<Kept>;  // most lately freed first
 
   void* take_kept(size_t size) {
     const auto found = kept_by_size_.find(size);
     if (found == kept_by_size_.end() || found->second.empty()) return nullptr;
-    const auto place = found->second.back();   // the most lately freed one: likely still in the caches
+    const auto place =
+        found->second.back();  // the most lately freed one: likely still in the caches
     found->second.pop_back();
     void* const block = place->block;
     kept_list_.erase(place);
@@ -110,7 +118,7 @@ class BlockCache {
 
   size_t bound() const {
     const size_t peak = std::max(peak_, previous_peak_);
-    return static_cast<size_t>(double(peak) * (getenv("SLACK") ? atof(getenv("SLACK")) : 1.125));
+    return peak + peak / kSlack;
   }
 
   /// Unmaps the blocks that were freed longest ago until `limit` bytes are kept.
@@ -126,7 +134,7 @@ class BlockCache {
   }
 
   std::mutex mutex_;
-  std::unordered_map<void*, size_t> sizes_;   // of blocks in use
+  std::unordered_map<void*, size_t> sizes_;  // of blocks in use
   KeptList kept_list_;
   std::unordered_map<size_t, std::vector<KeptList::iterator>> kept_by_size_;
   size_t used_ = 0, kept_ = 0, peak_ = 0, previous_peak_ = 0;
@@ -134,14 +142,16 @@ class BlockCache {
 };
 
 BlockCache& cache() {
-  static BlockCache* const instance = new BlockCache;   // never destroyed: tensors may outlive every static
+  static BlockCache* const instance =
+      new BlockCache;  // never destroyed: tensors may outlive every static
   return *instance;
 }
 
 void free_large(void* block) { cache().give(block); }
 
 void free_any(void* block) {
-  if (block != nullptr && !cache().give(block)) c10::GetDefaultCPUAllocator()->raw_deallocate(block);
+  if (block != nullptr && !cache().give(block))
+    c10::GetDefaultCPUAllocator()->raw_deallocate(block);
 }
 
 class KeepingAllocator final : public c10::Allocator {
@@ -152,7 +162,9 @@ class KeepingAllocator final : public c10::Allocator {
     return {block, block, &free_large, c10::Device(c10::DeviceType::CPU)};
   }
   c10::DeleterFnPtr raw_deleter() const override { return &free_any; }
-  void copy_data(void* to, const void* from, size_t size) const override { std::memcpy(to, from, size); }
+  void copy_data(void* to, const void* from, size_t size) const override {
+    std::memcpy(to, from, size);
+  }
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
-// Crop, color jitter, flip, resize on bytes, then floats for the networks. Color jitter is torchvision's ColorJitter on a
-// PIL image: Pillow's ImageEnhance, that is ImagingBlend (src/libImaging/Blend.c) with black, the mean gray, or the
-// image's own gray. Legend: B images, H x W pixels, S side of a square view, C = 3 channels.
+// Crop, color jitter, flip, resize on bytes, then floats for the networks. Color jitter is
+// torchvision's ColorJitter on a PIL image: Pillow's ImageEnhance, that is ImagingBlend
+// (src/libImaging/Blend.c) with black, the mean gray, or the image's own gray. Legend: B images, H
+// x W pixels, S side of a square view, C = 3 channels.
 #include "io/pixels.h"
 
 #include <ATen/ATen.h>
@@ -29,8 +30,10 @@ constexpr std::array<std::array<Enhancement, 3>, 6> kOrders{{
 }};
 
 #pragma GCC push_options
-#pragma GCC optimize("fp-contract=off")   // a fused multiply-add would round once where Pillow rounds twice
-/// Pillow's blend of one byte in float32, truncated; outside [0, 1] the factor extrapolates and the result is clipped.
+#pragma GCC optimize( \
+    "fp-contract=off")  // a fused multiply-add would round once where Pillow rounds twice
+/// Pillow's blend of one byte in float32, truncated; outside [0, 1] the factor extrapolates and the
+/// result is clipped.
 uint8_t blend(int from, int to, float factor) {
   const float value = static_cast<float>(from) + factor * static_cast<float>(to - from);
   return static_cast<uint8_t>(std::clamp(value, 0.0f, 255.0f));
@@ -39,7 +42,8 @@ uint8_t blend(int from, int to, float factor) {
 /// The same for each byte with a level of its own.
 void blend_bytes(uint8_t* bytes, const float* level, int64_t count, float factor) {
   for (int64_t i = 0; i < count; ++i) {
-    const float value = level[i] + factor * (static_cast<float>(static_cast<int>(bytes[i])) - level[i]);
+    const float value =
+        level[i] + factor * (static_cast<float>(static_cast<int>(bytes[i])) - level[i]);
     const float low = value > 0.0f ? value : 0.0f;
     bytes[i] = static_cast<uint8_t>(static_cast<int>(low < 255.0f ? low : 255.0f));
   }
@@ -47,7 +51,9 @@ void blend_bytes(uint8_t* bytes, const float* level, int64_t count, float factor
 #pragma GCC pop_options
 
 /// Pillow's convert('L'): ITU-R 601 in 16-bit fixed point.
-int gray(const uint8_t* rgb) { return (rgb[0] * 19595 + rgb[1] * 38470 + rgb[2] * 7471 + 0x8000) >> 16; }
+int gray(const uint8_t* rgb) {
+  return (rgb[0] * 19595 + rgb[1] * 38470 + rgb[2] * 7471 + 0x8000) >> 16;
+}
 
 /// Blends every byte with one level.
 void blend_with_level(uint8_t* bytes, int64_t count, int level, float factor) {
@@ -80,28 +86,33 @@ void enhance(Enhancement enhancement, const Jitter& jitter, Tensor& image_HWC) {
   const int64_t count = image_HWC.numel(), pixels = count / 3;
   switch (enhancement) {
     case E::kBrightness:
-      if (jitter.brightness != 1) blend_with_level(bytes, count, 0, static_cast<float>(jitter.brightness));
+      if (jitter.brightness != 1)
+        blend_with_level(bytes, count, 0, static_cast<float>(jitter.brightness));
       break;
     case E::kContrast:
       if (jitter.contrast != 1)
-        blend_with_level(bytes, count, mean_gray(bytes, pixels), static_cast<float>(jitter.contrast));
+        blend_with_level(bytes, count, mean_gray(bytes, pixels),
+                         static_cast<float>(jitter.contrast));
       break;
     case E::kSaturation:
-      if (jitter.saturation != 1) blend_with_gray(bytes, pixels, static_cast<float>(jitter.saturation));
+      if (jitter.saturation != 1)
+        blend_with_gray(bytes, pixels, static_cast<float>(jitter.saturation));
       break;
   }
 }
 
 void color_jitter(Tensor& image_HWC, const Jitter& jitter) {
-  TORCH_CHECK(jitter.order >= 0 && jitter.order < 6, "make_views: expected a jitter order in [0, 5], got ", jitter.order);
-  for (const Enhancement enhancement : kOrders[static_cast<size_t>(jitter.order)]) enhance(enhancement, jitter, image_HWC);
+  TORCH_CHECK(jitter.order >= 0 && jitter.order < 6,
+              "make_views: expected a jitter order in [0, 5], got ", jitter.order);
+  for (const Enhancement enhancement : kOrders[static_cast<size_t>(jitter.order)])
+    enhance(enhancement, jitter, image_HWC);
 }
 
 Tensor crop(const Tensor& image_HWC, const Transform& t) {
-  TORCH_CHECK(t.left >= 0 && t.top >= 0 && t.width >= 1 && t.height >= 1 && t.left + t.width <= image_HWC.size(1) &&
-                  t.top + t.height <= image_HWC.size(0),
-              "make_views: expected a crop inside ", image_HWC.size(1), " x ", image_HWC.size(0), " pixels, got ", t.width,
-              " x ", t.height, " at (", t.left, ", ", t.top, ")");
+  TORCH_CHECK(t.left >= 0 && t.top >= 0 && t.width >= 1 && t.height >= 1 &&
+                  t.left + t.width <= image_HWC.size(1) && t.top + t.height <= image_HWC.size(0),
+              "make_views: expected a crop inside ", image_HWC.size(1), " x ", image_HWC.size(0),
+              " pixels, got ", t.width, " x ", t.height, " at (", t.left, ", ", t.top, ")");
   return image_HWC.narrow(0, t.top, t.height).narrow(1, t.left, t.width).contiguous();
 }
 
@@ -109,10 +120,13 @@ Tensor crop(const Tensor& image_HWC, const Transform& t) {
 using Table = std::array<std::array<float, 256>, 3>;
 
 Tensor to_planes(const Tensor& images_BSS3, const Table& table) {
-  TORCH_CHECK(images_BSS3.dim() == 4 && images_BSS3.size(3) == 3 && images_BSS3.scalar_type() == at::kByte,
-              "normalize: expected uint8 [B, S, S, 3], got ", images_BSS3.scalar_type(), " ", images_BSS3.sizes());
+  TORCH_CHECK(
+      images_BSS3.dim() == 4 && images_BSS3.size(3) == 3 && images_BSS3.scalar_type() == at::kByte,
+      "normalize: expected uint8 [B, S, S, 3], got ", images_BSS3.scalar_type(), " ",
+      images_BSS3.sizes());
   const Tensor images = images_BSS3.contiguous();
-  const int64_t B = images.size(0), rows = images.size(1), columns = images.size(2), pixels = rows * columns;
+  const int64_t B = images.size(0), rows = images.size(1), columns = images.size(2),
+                pixels = rows * columns;
   Tensor out_B3SS = at::empty({B, 3, rows, columns}, images.options().dtype(at::kFloat));
   const uint8_t* in = images.const_data_ptr<uint8_t>();
   float* out = out_B3SS.mutable_data_ptr<float>();
@@ -122,7 +136,8 @@ Tensor to_planes(const Tensor& images_BSS3, const Table& table) {
       const uint8_t* rgb = in + row * columns * 3;
       float* plane = out + row / rows * 3 * pixels + row % rows * columns;
       for (int64_t x = 0; x < columns; ++x, rgb += 3)
-        for (size_t c = 0; c < 3; ++c) plane[static_cast<int64_t>(c) * pixels + x] = table[c][rgb[c]];
+        for (size_t c = 0; c < 3; ++c)
+          plane[static_cast<int64_t>(c) * pixels + x] = table[c][rgb[c]];
     }
   });
   return out_B3SS;
@@ -130,9 +145,12 @@ Tensor to_planes(const Tensor& images_BSS3, const Table& table) {
 
 }  // namespace
 
-std::vector<Tensor> make_views(const Tensor& image_HWC, const Transform& transform, const std::vector<View>& views) {
-  TORCH_CHECK(image_HWC.dim() == 3 && image_HWC.size(2) == 3 && image_HWC.scalar_type() == at::kByte,
-              "make_views: expected uint8 [H, W, 3], got ", image_HWC.scalar_type(), " ", image_HWC.sizes());
+std::vector<Tensor> make_views(const Tensor& image_HWC, const Transform& transform,
+                               const std::vector<View>& views) {
+  TORCH_CHECK(
+      image_HWC.dim() == 3 && image_HWC.size(2) == 3 && image_HWC.scalar_type() == at::kByte,
+      "make_views: expected uint8 [H, W, 3], got ", image_HWC.scalar_type(), " ",
+      image_HWC.sizes());
   const auto flipped = [&](const Tensor& x) { return transform.flip ? x.flip(1) : x; };
   const Tensor cropped = crop(image_HWC, transform);
   Tensor jittered;
@@ -145,15 +163,17 @@ std::vector<Tensor> make_views(const Tensor& image_HWC, const Transform& transfo
   const Tensor plain = flipped(cropped);
   std::vector<Tensor> out;
   for (const View& view : views)
-    out.push_back(ops::resize(wants_jitter(view) ? jittered : plain, view.size, view.size, view.filter));
+    out.push_back(
+        ops::resize(wants_jitter(view) ? jittered : plain, view.size, view.size, view.filter));
   return out;
 }
 
 Tensor normalize(const Tensor& images_BSS3, const double (&mean)[3], const double (&std)[3]) {
-  Table table;   // in float32, in torchvision's order: ToTensor, then Normalize
+  Table table;  // in float32, in torchvision's order: ToTensor, then Normalize
   for (size_t c = 0; c < 3; ++c)
     for (size_t x = 0; x < 256; ++x)
-      table[c][x] = (static_cast<float>(x) / 255.0f - static_cast<float>(mean[c])) / static_cast<float>(std[c]);
+      table[c][x] = (static_cast<float>(x) / 255.0f - static_cast<float>(mean[c])) /
+                    static_cast<float>(std[c]);
   return to_planes(images_BSS3, table);
 }
 

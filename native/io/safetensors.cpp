@@ -1,5 +1,5 @@
-// The safetensors format: u64 header size (little endian), JSON table of contents, then the bytes of all tensors
-// without holes. Everything in a file is doubted before a byte of it is used.
+// The safetensors format: u64 header size (little endian), JSON table of contents, then the bytes
+// of all tensors without holes. Everything in a file is doubted before a byte of it is used.
 #include "io/safetensors.h"
 
 #include <ATen/ATen.h>
@@ -23,7 +23,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr uint64_t kMaxHeader = 100'000'000;   // as the reference implementation
+constexpr uint64_t kMaxHeader = 100'000'000;  // as the reference implementation
 constexpr size_t kMaxWrite = 1 << 30;
 
 struct Dtype {
@@ -32,8 +32,10 @@ struct Dtype {
   uint64_t size;
 };
 constexpr Dtype kDtypes[] = {
-    {"F64", at::kDouble, 8}, {"I64", at::kLong, 8},    {"F32", at::kFloat, 4}, {"I32", at::kInt, 4},  {"F16", at::kHalf, 2},
-    {"BF16", at::kBFloat16, 2}, {"I16", at::kShort, 2}, {"I8", at::kChar, 1},  {"U8", at::kByte, 1},  {"BOOL", at::kBool, 1},
+    {"F64", at::kDouble, 8}, {"I64", at::kLong, 8}, {"F32", at::kFloat, 4},
+    {"I32", at::kInt, 4},    {"F16", at::kHalf, 2}, {"BF16", at::kBFloat16, 2},
+    {"I16", at::kShort, 2},  {"I8", at::kChar, 1},  {"U8", at::kByte, 1},
+    {"BOOL", at::kBool, 1},
 };
 
 const Dtype* find_dtype(const std::string& name) {
@@ -49,16 +51,20 @@ const Dtype& dtype_of(const at::Tensor& tensor) {
 }
 
 [[noreturn]] void refuse(const std::string& file, const std::string& rule) {
-  throw Failure("ERR_COTS_CHECKPOINT", "Expected " + file + " to be a complete safetensors file: " + rule +
-                                           ". The file is torn or not what its name says: fetch or write it again.");
+  throw Failure("ERR_COTS_CHECKPOINT",
+                "Expected " + file + " to be a complete safetensors file: " + rule +
+                    ". The file is torn or not what its name says: fetch or write it again.");
 }
 
 [[noreturn]] void system_failure(const std::string& what, const std::string& file, int error) {
-  const char* way_out = error == ENOSPC || error == EDQUOT ? " Free some space or choose another folder."
-                        : error == EACCES || error == EPERM || error == EROFS ? " Check the permissions of the folder."
-                        : error == ENOENT                                     ? " Check the path."
-                                                                              : "";
-  throw Failure("ERR_COTS_FILE", "Expected to " + what + " " + file + ", got: " + std::strerror(error) + "." + way_out);
+  const char* way_out = error == ENOSPC || error == EDQUOT
+                            ? " Free some space or choose another folder."
+                        : error == EACCES || error == EPERM || error == EROFS
+                            ? " Check the permissions of the folder."
+                        : error == ENOENT ? " Check the path."
+                                          : "";
+  throw Failure("ERR_COTS_FILE", "Expected to " + what + " " + file +
+                                     ", got: " + std::strerror(error) + "." + way_out);
 }
 
 class FileHandle {
@@ -88,9 +94,12 @@ class Mapping {
     if (handle.get() < 0) system_failure("read", file, errno);
     struct stat status {};
     if (::fstat(handle.get(), &status) != 0) system_failure("read", file, errno);
-    if (!S_ISREG(status.st_mode)) system_failure("read", file, S_ISDIR(status.st_mode) ? EISDIR : EINVAL);
+    if (!S_ISREG(status.st_mode))
+      system_failure("read", file, S_ISDIR(status.st_mode) ? EISDIR : EINVAL);
     size_ = static_cast<uint64_t>(status.st_size);
-    if (size_ < 8) refuse(file, "it has " + std::to_string(size_) + " bytes, fewer than the 8 of the header's size");
+    if (size_ < 8)
+      refuse(file,
+             "it has " + std::to_string(size_) + " bytes, fewer than the 8 of the header's size");
     void* address = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE, handle.get(), 0);
     if (address == MAP_FAILED) system_failure("map", file, errno);
     data_ = static_cast<uint8_t*>(address);
@@ -115,7 +124,9 @@ json parse_header(const std::string& file, const char* begin, const char* end) {
   std::set<std::string> names;
   std::string repeated;
   auto note_names = [&](int depth, json::parse_event_t event, json& parsed) {
-    if (event == json::parse_event_t::key && depth == 1 && !names.insert(parsed.get<std::string>()).second) repeated = parsed;
+    if (event == json::parse_event_t::key && depth == 1 &&
+        !names.insert(parsed.get<std::string>()).second)
+      repeated = parsed;
     return true;
   };
   json header;
@@ -129,12 +140,15 @@ json parse_header(const std::string& file, const char* begin, const char* end) {
   return header;
 }
 
-std::vector<uint64_t> numbers(const std::string& file, const std::string& name, const json& entry, const char* key) {
+std::vector<uint64_t> numbers(const std::string& file, const std::string& name, const json& entry,
+                              const char* key) {
   const auto found = entry.find(key);
-  if (found == entry.end() || !found->is_array()) refuse(file, c10::str("tensor '", name, "' has no list '", key, "'"));
+  if (found == entry.end() || !found->is_array())
+    refuse(file, c10::str("tensor '", name, "' has no list '", key, "'"));
   std::vector<uint64_t> values;
   for (const json& value : *found) {
-    if (!value.is_number_unsigned()) refuse(file, c10::str("'", key, "' of tensor '", name, "' holds ", value.dump()));
+    if (!value.is_number_unsigned())
+      refuse(file, c10::str("'", key, "' of tensor '", name, "' holds ", value.dump()));
     values.push_back(value.get<uint64_t>());
   }
   return values;
@@ -148,12 +162,14 @@ uint64_t byte_count(const std::string& file, const TensorEntry& entry, const Dty
   return bytes;
 }
 
-TensorEntry parse_entry(const std::string& file, const std::string& name, const json& value, uint64_t data_size) {
+TensorEntry parse_entry(const std::string& file, const std::string& name, const json& value,
+                        uint64_t data_size) {
   if (!value.is_object() || !value.contains("dtype") || !value["dtype"].is_string())
     refuse(file, "tensor '" + name + "' has no dtype");
   TensorEntry entry{name, value["dtype"].get<std::string>(), {}, 0, 0};
   const Dtype* dtype = find_dtype(entry.dtype);
-  if (dtype == nullptr) refuse(file, "tensor '" + name + "' has the unsupported dtype '" + entry.dtype + "'");
+  if (dtype == nullptr)
+    refuse(file, "tensor '" + name + "' has the unsupported dtype '" + entry.dtype + "'");
   for (const uint64_t side : numbers(file, name, value, "shape")) {
     if (side > INT64_MAX) refuse(file, "the shape of tensor '" + name + "' overflows");
     entry.shape.push_back(static_cast<int64_t>(side));
@@ -164,10 +180,12 @@ TensorEntry parse_entry(const std::string& file, const std::string& name, const 
   entry.begin = offsets[0];
   entry.end = offsets[1];
   if (entry.end > data_size)
-    refuse(file, "tensor '" + name + "' ends at byte " + std::to_string(entry.end) + " of " + std::to_string(data_size) + " bytes of data");
+    refuse(file, "tensor '" + name + "' ends at byte " + std::to_string(entry.end) + " of " +
+                     std::to_string(data_size) + " bytes of data");
   const uint64_t wanted = byte_count(file, entry, *dtype);
   if (entry.end - entry.begin != wanted)
-    refuse(file, "tensor '" + name + "' has " + std::to_string(entry.end - entry.begin) + " bytes, its shape wants " + std::to_string(wanted));
+    refuse(file, "tensor '" + name + "' has " + std::to_string(entry.end - entry.begin) +
+                     " bytes, its shape wants " + std::to_string(wanted));
   return entry;
 }
 
@@ -178,20 +196,24 @@ void check_layout(const std::string& file, std::vector<TensorEntry>& entries, ui
   });
   uint64_t position = 0;
   for (const TensorEntry& entry : entries) {
-    if (entry.begin < position) refuse(file, "tensor '" + entry.name + "' overlaps the one before it");
+    if (entry.begin < position)
+      refuse(file, "tensor '" + entry.name + "' overlaps the one before it");
     if (entry.begin > position) refuse(file, "there is a hole before tensor '" + entry.name + "'");
     position = entry.end;
   }
   if (position != data_size)
-    refuse(file, std::to_string(data_size - position) + " bytes after the last tensor belong to none");
+    refuse(file,
+           std::to_string(data_size - position) + " bytes after the last tensor belong to none");
 }
 
 SafetensorsHeader parse(const std::string& file, const Mapping& mapping) {
   const uint64_t header_size = little_endian(mapping.data());
   if (header_size > kMaxHeader)
-    refuse(file, "its header claims " + std::to_string(header_size) + " bytes, more than the limit of " + std::to_string(kMaxHeader));
+    refuse(file, "its header claims " + std::to_string(header_size) +
+                     " bytes, more than the limit of " + std::to_string(kMaxHeader));
   if (header_size > mapping.size() - 8)
-    refuse(file, "its header claims " + std::to_string(header_size) + " bytes, the file has " + std::to_string(mapping.size()));
+    refuse(file, "its header claims " + std::to_string(header_size) + " bytes, the file has " +
+                     std::to_string(mapping.size()));
   const char* text = reinterpret_cast<const char*>(mapping.data()) + 8;
   const json header = parse_header(file, text, text + header_size);
 
@@ -227,21 +249,25 @@ void write_all(int descriptor, const void* data, size_t size, const std::string&
 /// Widest types first, so that every tensor is aligned to its own size in the file.
 NamedTensors in_file_order(const NamedTensors& tensors) {
   NamedTensors ordered;
-  for (const auto& [name, tensor] : tensors) ordered.emplace_back(name, tensor.detach().cpu().contiguous());
+  for (const auto& [name, tensor] : tensors)
+    ordered.emplace_back(name, tensor.detach().cpu().contiguous());
   std::stable_sort(ordered.begin(), ordered.end(), [](const auto& a, const auto& b) {
     return a.second.element_size() > b.second.element_size();
   });
   return ordered;
 }
 
-std::string make_header(const NamedTensors& ordered, const std::map<std::string, std::string>& metadata) {
+std::string make_header(const NamedTensors& ordered,
+                        const std::map<std::string, std::string>& metadata) {
   json header = json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   uint64_t position = 0;
   for (const auto& [name, tensor] : ordered) {
     TORCH_CHECK(!header.contains(name), "two tensors are named ", name);
     const uint64_t end = position + tensor.nbytes();
-    header[name] = {{"dtype", dtype_of(tensor).name}, {"shape", tensor.sizes().vec()}, {"data_offsets", {position, end}}};
+    header[name] = {{"dtype", dtype_of(tensor).name},
+                    {"shape", tensor.sizes().vec()},
+                    {"data_offsets", {position, end}}};
     position = end;
   }
   std::string text = header.dump();
@@ -249,7 +275,8 @@ std::string make_header(const NamedTensors& ordered, const std::map<std::string,
   return text;
 }
 
-void write_contents(const std::string& file, const NamedTensors& tensors, const std::map<std::string, std::string>& metadata) {
+void write_contents(const std::string& file, const NamedTensors& tensors,
+                    const std::map<std::string, std::string>& metadata) {
   FileHandle handle(::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
   if (handle.get() < 0) system_failure("write", file, errno);
   const NamedTensors ordered = in_file_order(tensors);
@@ -258,16 +285,21 @@ void write_contents(const std::string& file, const NamedTensors& tensors, const 
   for (int i = 0; i < 8; ++i) size[i] = static_cast<uint8_t>(header.size() >> (8 * i));
   write_all(handle.get(), size, sizeof(size), file);
   write_all(handle.get(), header.data(), header.size(), file);
-  for (const auto& [name, tensor] : ordered) write_all(handle.get(), tensor.const_data_ptr(), tensor.nbytes(), file);
+  for (const auto& [name, tensor] : ordered)
+    write_all(handle.get(), tensor.const_data_ptr(), tensor.nbytes(), file);
   if (::fsync(handle.get()) != 0) system_failure("write", file, errno);
   if (handle.close() != 0) system_failure("write", file, errno);
 }
 
 void sync_directory_of(const std::string& file) {
   const size_t slash = file.rfind('/');
-  const std::string directory = slash == std::string::npos ? "." : slash == 0 ? "/" : file.substr(0, slash);
+  const std::string directory = slash == std::string::npos ? "."
+                                : slash == 0               ? "/"
+                                                           : file.substr(0, slash);
   FileHandle handle(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  const bool synced = handle.get() >= 0 && (::fsync(handle.get()) == 0 || errno == EINVAL);   // EINVAL: the file system syncs no folders
+  const bool synced =
+      handle.get() >= 0 &&
+      (::fsync(handle.get()) == 0 || errno == EINVAL);  // EINVAL: the file system syncs no folders
   if (!synced) system_failure("sync", directory, errno);
 }
 
@@ -286,17 +318,20 @@ std::map<std::string, at::Tensor> read_safetensors(const std::string& file) {
     const Dtype& dtype = *find_dtype(entry.dtype);
     uint8_t* data = mapping->data() + header.data_offset + entry.begin;
     if (reinterpret_cast<uintptr_t>(data) % dtype.size == 0 && entry.end > entry.begin) {
-      tensors[entry.name] = at::from_blob(data, entry.shape, [mapping](void*) {}, at::TensorOptions(dtype.type));
+      tensors[entry.name] = at::from_blob(
+          data, entry.shape, [mapping](void*) {}, at::TensorOptions(dtype.type));
       continue;
     }
-    at::Tensor copy = at::empty(entry.shape, at::TensorOptions(dtype.type));   // empty, or not aligned in this file
+    at::Tensor copy = at::empty(
+        entry.shape, at::TensorOptions(dtype.type));  // empty, or not aligned in this file
     std::memcpy(copy.mutable_data_ptr(), data, entry.end - entry.begin);
     tensors[entry.name] = copy;
   }
   return tensors;
 }
 
-void write_safetensors(const std::string& file, const NamedTensors& tensors, const std::map<std::string, std::string>& metadata) {
+void write_safetensors(const std::string& file, const NamedTensors& tensors,
+                       const std::map<std::string, std::string>& metadata) {
   const std::string beside = file + ".tmp-" + std::to_string(::getpid());
   try {
     write_contents(beside, tensors, metadata);

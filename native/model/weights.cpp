@@ -16,28 +16,31 @@ std::string to_text(at::IntArrayRef shape) {
 
 }  // namespace
 
-const Tensor& require_tensor(const std::map<std::string, Tensor>& tensors, const std::string& name, at::IntArrayRef shape,
-                             const std::string& file) {
+const Tensor& require_tensor(const std::map<std::string, Tensor>& tensors, const std::string& name,
+                             at::IntArrayRef shape, const std::string& file) {
   const auto found = tensors.find(name);
   if (found == tensors.end())
-    throw Failure("ERR_COTS_CHECKPOINT", "Expected " + file + " to hold the tensor '" + name + "' of shape " + to_text(shape) +
+    throw Failure("ERR_COTS_CHECKPOINT", "Expected " + file + " to hold the tensor '" + name +
+                                             "' of shape " + to_text(shape) +
                                              ", found none. Use weights made for this config.");
   if (found->second.sizes() != shape)
-    throw Failure("ERR_COTS_CHECKPOINT", "Expected tensor '" + name + "' of " + file + " to have shape " + to_text(shape) + ", found " +
-                                             to_text(found->second.sizes()) + ". Use weights made for this config.");
+    throw Failure("ERR_COTS_CHECKPOINT", "Expected tensor '" + name + "' of " + file +
+                                             " to have shape " + to_text(shape) + ", found " +
+                                             to_text(found->second.sizes()) +
+                                             ". Use weights made for this config.");
   return found->second;
 }
 
-void check_weights(const Parameters& parameters, const std::map<std::string, Tensor>& tensors, const std::string& file,
-                   const FileName& file_name) {
+void check_weights(const Parameters& parameters, const std::map<std::string, Tensor>& tensors,
+                   const std::string& file, const FileName& file_name) {
   for (const Parameter& parameter : parameters.all()) {
     const std::string name = file_name(parameter.name);
     if (!name.empty()) require_tensor(tensors, name, parameter.value.sizes(), file);
   }
 }
 
-void copy_weights(Parameters& parameters, const std::map<std::string, Tensor>& tensors, const std::string& file,
-                  const FileName& file_name) {
+void copy_weights(Parameters& parameters, const std::map<std::string, Tensor>& tensors,
+                  const std::string& file, const FileName& file_name) {
   check_weights(parameters, tensors, file, file_name);
   const at::NoGradGuard no_grad;
   for (const Parameter& parameter : parameters.all()) {

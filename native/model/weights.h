@@ -15,16 +15,17 @@ using NamedTensor = std::pair<std::string, Tensor>;
 /// Name of a parameter in the file; an empty answer leaves the parameter as it is.
 using FileName = std::function<std::string(const std::string& name)>;
 
-/// Throws ERR_COTS_CHECKPOINT, before anything is written, with the tensor's name and what is missing or the found and
-/// wanted shape. `file` is for the message.
-void check_weights(const Parameters& parameters, const std::map<std::string, Tensor>& tensors, const std::string& file,
-                   const FileName& file_name);
+/// Throws ERR_COTS_CHECKPOINT, before anything is written, with the tensor's name and what is
+/// missing or the found and wanted shape. `file` is for the message.
+void check_weights(const Parameters& parameters, const std::map<std::string, Tensor>& tensors,
+                   const std::string& file, const FileName& file_name);
 /// Copies the values (converted to float32) after check_weights().
-void copy_weights(Parameters& parameters, const std::map<std::string, Tensor>& tensors, const std::string& file, const FileName& file_name);
+void copy_weights(Parameters& parameters, const std::map<std::string, Tensor>& tensors,
+                  const std::string& file, const FileName& file_name);
 
 /// One tensor of a file, with its shape and type checked.
-const Tensor& require_tensor(const std::map<std::string, Tensor>& tensors, const std::string& name, at::IntArrayRef shape,
-                             const std::string& file);
+const Tensor& require_tensor(const std::map<std::string, Tensor>& tensors, const std::string& name,
+                             at::IntArrayRef shape, const std::string& file);
 
 bool has_prefix(const std::string& name, const char* prefix);
 /// A tower of the model, not a head of training: visual.*, text.* and loss.logit_scale.

@@ -11,13 +11,13 @@
 
 namespace cots::ops {
 
-void adamw_(const Tensor& parameter, const Tensor& grad, const Tensor& first_moment, const Tensor& second_moment,
-            const Tensor& decay_mask, const AdamW& o) {
+void adamw_(const Tensor& parameter, const Tensor& grad, const Tensor& first_moment,
+            const Tensor& second_moment, const Tensor& decay_mask, const AdamW& o) {
   static const auto op =
-      find_op<void(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, double, double, double,
-                   double, double, int64_t, double)>("cots::adamw_");
-  op.call(parameter, grad, first_moment, second_moment, decay_mask, o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, o.step,
-          o.grad_scale);
+      find_op<void(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
+                   double, double, double, double, double, int64_t, double)>("cots::adamw_");
+  op.call(parameter, grad, first_moment, second_moment, decay_mask, o.lr, o.beta1, o.beta2, o.eps,
+          o.weight_decay, o.step, o.grad_scale);
 }
 
 void adamw_composite_(const Tensor& parameter_N, const Tensor& grad_N, const Tensor& first_moment_N,
@@ -35,8 +35,10 @@ void adamw_composite_(const Tensor& parameter_N, const Tensor& grad_N, const Ten
 
 TORCH_LIBRARY_FRAGMENT(cots, m) {
   m.def(
-      "adamw_(Tensor(a!) parameter, Tensor grad, Tensor(b!) first_moment, Tensor(c!) second_moment, Tensor decay_mask, "
-      "float lr, float beta1, float beta2, float eps, float weight_decay, int step, float grad_scale) -> ()");
+      "adamw_(Tensor(a!) parameter, Tensor grad, Tensor(b!) first_moment, Tensor(c!) "
+      "second_moment, Tensor decay_mask, "
+      "float lr, float beta1, float beta2, float eps, float weight_decay, int step, float "
+      "grad_scale) -> ()");
 }
 
 }  // namespace cots::ops

@@ -1,4 +1,5 @@
-// The cancel flag of the job that runs on this thread. Read between transformer layers and kernel blocks.
+// The cancel flag of the job that runs on this thread. Read between transformer layers and kernel
+// blocks.
 #pragma once
 
 #include <atomic>
@@ -24,7 +25,8 @@ class CancelScope {
 /// Throws Cancelled if the flag of this thread is set.
 void check_cancelled();
 
-/// The flag of this thread, or null: a parallel region hands it to its workers with a CancelScope of their own.
+/// The flag of this thread, or null: a parallel region hands it to its workers with a CancelScope
+/// of their own.
 const std::atomic<bool>* cancel_flag();
 
 }  // namespace cots::ops

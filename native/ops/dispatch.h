@@ -5,7 +5,8 @@
 
 namespace cots::ops {
 
-/// Handle of cots::NAME for the C++ signature F; look it up once (static) and call it with .call(...).
+/// Handle of cots::NAME for the C++ signature F; look it up once (static) and call it with
+/// .call(...).
 template <class F>
 c10::TypedOperatorHandle<F> find_op(const char* name) {
   return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<F>();

@@ -25,8 +25,9 @@ uint64_t finalize(uint64_t z) {
 }
 
 struct KeyedDropout : torch::autograd::Function<KeyedDropout> {
-  static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& keys_B, int64_t site, double p) {
-    context->saved_data["keys"] = keys_B;   // an integer constant: no need of saved_variables
+  static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& keys_B,
+                        int64_t site, double p) {
+    context->saved_data["keys"] = keys_B;  // an integer constant: no need of saved_variables
     context->saved_data["site"] = site;
     context->saved_data["p"] = p;
     at::AutoDispatchBelowADInplaceOrView below;
@@ -35,8 +36,8 @@ struct KeyedDropout : torch::autograd::Function<KeyedDropout> {
 
   static variable_list backward(AutogradContext* context, variable_list grads) {
     if (!grads[0].defined()) return {Tensor(), Tensor(), Tensor(), Tensor()};
-    return {keyed_dropout(grads[0], context->saved_data["keys"].toTensor(), context->saved_data["site"].toInt(),
-                          context->saved_data["p"].toDouble()),
+    return {keyed_dropout(grads[0], context->saved_data["keys"].toTensor(),
+                          context->saved_data["site"].toInt(), context->saved_data["p"].toDouble()),
             Tensor(), Tensor(), Tensor()};
   }
 };
@@ -53,7 +54,8 @@ uint64_t mix(uint64_t a, uint64_t b) {
 }
 
 Tensor sample_keys(int64_t seed, int64_t step, const Tensor& sample_B) {
-  TORCH_CHECK(sample_B.dim() == 1, "sample_keys: expected one global index a row, got ", sample_B.sizes());
+  TORCH_CHECK(sample_B.dim() == 1, "sample_keys: expected one global index a row, got ",
+              sample_B.sizes());
   const uint64_t step_key = mix(static_cast<uint64_t>(seed), static_cast<uint64_t>(step));
   const Tensor sample = sample_B.to(at::kCPU, at::kLong).contiguous();
   Tensor keys_B = at::empty_like(sample);
@@ -70,7 +72,8 @@ Tensor keyed_uniform(const Tensor& keys_B, int64_t site, int64_t n) {
 }
 
 Tensor keyed_dropout(const Tensor& x, const Tensor& keys_B, int64_t site, double p) {
-  static const auto op = find_op<Tensor(const Tensor&, const Tensor&, int64_t, double)>("cots::keyed_dropout");
+  static const auto op =
+      find_op<Tensor(const Tensor&, const Tensor&, int64_t, double)>("cots::keyed_dropout");
   return op.call(x, keys_B, site, p);
 }
 
@@ -86,9 +89,11 @@ Tensor keyed_normal(int64_t key, int64_t n) {
   float* out = draws_n.mutable_data_ptr<float>();
   for (int64_t i = 0; i < n; i += 2) {
     const auto bits = philox(static_cast<uint64_t>(key), 0, static_cast<uint64_t>(i / 2));
-    // Box-Muller wants a radius argument in (0, 1]; 53 random bits give tails that 24 would cut at 5.8.
+    // Box-Muller wants a radius argument in (0, 1]; 53 random bits give tails that 24 would cut
+    // at 5.8.
     const double u = ((uint64_t{bits[0]} << 21 | bits[1] >> 11) + 1) * 0x1p-53;
-    const double radius = std::sqrt(-2 * std::log(u)), angle = 2 * std::numbers::pi * (bits[2] * 0x1p-32);
+    const double radius = std::sqrt(-2 * std::log(u)),
+                 angle = 2 * std::numbers::pi * (bits[2] * 0x1p-32);
     out[i] = static_cast<float>(radius * std::cos(angle));
     if (i + 1 < n) out[i + 1] = static_cast<float>(radius * std::sin(angle));
   }

@@ -8,15 +8,18 @@
 
 namespace cots::ops {
 
-std::tuple<Tensor, Tensor> momentum_filter(const Tensor& scores_B, const Tensor& queue_scores_n, double deviations) {
-  static const auto op =
-      find_op<std::tuple<Tensor, Tensor>(const Tensor&, const Tensor&, double)>("cots::momentum_filter");
+std::tuple<Tensor, Tensor> momentum_filter(const Tensor& scores_B, const Tensor& queue_scores_n,
+                                           double deviations) {
+  static const auto op = find_op<std::tuple<Tensor, Tensor>(const Tensor&, const Tensor&, double)>(
+      "cots::momentum_filter");
   return op.call(scores_B, queue_scores_n, deviations);
 }
 
-std::tuple<Tensor, Tensor> momentum_filter_composite(const Tensor& scores_B, const Tensor& queue_scores_n,
+std::tuple<Tensor, Tensor> momentum_filter_composite(const Tensor& scores_B,
+                                                     const Tensor& queue_scores_n,
                                                      double deviations) {
-  TORCH_CHECK(queue_scores_n.numel() > 0, "momentum_filter: expected at least one queue score, got none");
+  TORCH_CHECK(queue_scores_n.numel() > 0,
+              "momentum_filter: expected at least one queue score, got none");
   const Tensor queue_n = queue_scores_n.to(at::kDouble);
   const Tensor mean = queue_n.mean();
   const Tensor std = (queue_n - mean).square().mean().sqrt();
@@ -26,7 +29,9 @@ std::tuple<Tensor, Tensor> momentum_filter_composite(const Tensor& scores_B, con
 }
 
 TORCH_LIBRARY_FRAGMENT(cots, m) {
-  m.def("momentum_filter(Tensor scores, Tensor queue_scores, float deviations) -> (Tensor stats, Tensor keep)");
+  m.def(
+      "momentum_filter(Tensor scores, Tensor queue_scores, float deviations) -> (Tensor stats, "
+      "Tensor keep)");
 }
 
 }  // namespace cots::ops

@@ -1,4 +1,5 @@
-// Philox 4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), the generator of every random draw.
+// Philox 4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), the generator
+// of every random draw.
 #pragma once
 
 #include <array>
@@ -6,8 +7,10 @@
 
 namespace cots::ops {
 
-/// Four 32-bit draws of the counter (block, site) under the key. Bijective in the counter for a fixed key.
-inline __attribute__((always_inline)) std::array<uint32_t, 4> philox(uint64_t key, uint64_t site, uint64_t block) {
+/// Four 32-bit draws of the counter (block, site) under the key. Bijective in the counter for a
+/// fixed key.
+inline __attribute__((always_inline)) std::array<uint32_t, 4> philox(uint64_t key, uint64_t site,
+                                                                     uint64_t block) {
   std::array<uint32_t, 4> c{static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32),
                             static_cast<uint32_t>(site), static_cast<uint32_t>(site >> 32)};
   uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
@@ -22,7 +25,8 @@ inline __attribute__((always_inline)) std::array<uint32_t, 4> philox(uint64_t ke
   return c;
 }
 
-/// The 24 high bits of a draw: uniform = kept * 2^-24, so float32 holds every value exactly and 1 is never reached.
+/// The 24 high bits of a draw: uniform = kept * 2^-24, so float32 holds every value exactly and 1
+/// is never reached.
 inline uint32_t high_bits(uint32_t draw) { return draw >> 8; }
 
 }  // namespace cots::ops

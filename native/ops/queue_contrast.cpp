@@ -16,10 +16,11 @@ using torch::autograd::variable_list;
 using OptionalTensor = std::optional<Tensor>;
 using LossesAndGradients = std::tuple<Tensor, Tensor, Tensor, Tensor>;
 
-constexpr int64_t kMaskSameImage = 1, kMultiPositive = 2;   // duplicate_policy; 0 keeps duplicates
+constexpr int64_t kMaskSameImage = 1, kMultiPositive = 2;  // duplicate_policy; 0 keeps duplicates
 
 struct QueueContrast : torch::autograd::Function<QueueContrast> {
-  static Tensor forward(AutogradContext* context, const Tensor&, const Tensor&, const Tensor& log_scale,
+  static Tensor forward(AutogradContext* context, const Tensor&, const Tensor&,
+                        const Tensor& log_scale,
                         const std::function<LossesAndGradients()>& compute) {
     at::AutoDispatchBelowADInplaceOrView below;
     auto [losses_4, grad_image, grad_text, grad_log_scale] = compute();
@@ -37,35 +38,46 @@ struct QueueContrast : torch::autograd::Function<QueueContrast> {
 };
 
 struct Masks {
-  Tensor masked_An;    // bool: the column is out of both distributions of the row
-  Tensor matched_An;   // bool: the column is a positive of the row (multi_positive)
+  Tensor masked_An;   // bool: the column is out of both distributions of the row
+  Tensor matched_An;  // bool: the column is a positive of the row (multi_positive)
 };
 
-Masks dense_masks(const Tensor& active_A, int64_t n, const OptionalTensor& id_B, const OptionalTensor& queue_id_n,
-                  int64_t duplicate_policy, int64_t batch_key_column) {
+Masks dense_masks(const Tensor& active_A, int64_t n, const OptionalTensor& id_B,
+                  const OptionalTensor& queue_id_n, int64_t duplicate_policy,
+                  int64_t batch_key_column) {
   const Tensor column_1n = at::arange(n, active_A.options()).unsqueeze(0);
-  Tensor own_An = batch_key_column < 0 ? at::zeros({active_A.size(0), n}, active_A.options().dtype(at::kBool))
-                                       : column_1n.eq(active_A.unsqueeze(1) + batch_key_column);
+  Tensor own_An = batch_key_column < 0
+                      ? at::zeros({active_A.size(0), n}, active_A.options().dtype(at::kBool))
+                      : column_1n.eq(active_A.unsqueeze(1) + batch_key_column);
   Tensor same_An = at::zeros_like(own_An);
   if (duplicate_policy != 0)
-    same_An = id_B->index_select(0, active_A).unsqueeze(1).eq(queue_id_n->unsqueeze(0)).logical_and(own_An.logical_not());
-  if (duplicate_policy == kMaskSameImage) return {own_An.logical_or(same_An), at::zeros_like(own_An)};
+    same_An = id_B->index_select(0, active_A)
+                  .unsqueeze(1)
+                  .eq(queue_id_n->unsqueeze(0))
+                  .logical_and(own_An.logical_not());
+  if (duplicate_policy == kMaskSameImage)
+    return {own_An.logical_or(same_An), at::zeros_like(own_An)};
   return {own_An, same_An};
 }
 
 /// A - sum_j y_j a_j a row, y uniform over the positives. logits_A1n: column 0 is the pair itself.
-Tensor info_nce_rows(const Tensor& logits_A1n, const Tensor& masked_A1n, const Tensor& positive_A1n) {
+Tensor info_nce_rows(const Tensor& logits_A1n, const Tensor& masked_A1n,
+                     const Tensor& positive_A1n) {
   const Tensor lse_A = logits_A1n.masked_fill(masked_A1n, -INFINITY).logsumexp(1);
   const Tensor target_A1n = positive_A1n.to(logits_A1n.scalar_type());
   return lse_A - (target_A1n * logits_A1n).sum(1) / target_A1n.sum(1);
 }
 
 /// KL(p || q) + KL(q || p) a row over the columns that are not masked; 0 where none is left.
-Tensor symmetric_kl_rows(const Tensor& a_Am, const Tensor& b_Am, const Tensor& masked_Am, bool stopgrad_target) {
+Tensor symmetric_kl_rows(const Tensor& a_Am, const Tensor& b_Am, const Tensor& masked_Am,
+                         bool stopgrad_target) {
   const Tensor any_A = masked_Am.logical_not().any(1);
-  const Tensor out_Am = masked_Am.logical_and(any_A.unsqueeze(1));   // a row with no column left must stay finite
-  const Tensor log_p = at::log_softmax(a_Am.masked_fill(out_Am, -INFINITY), 1).masked_fill(out_Am, 0);
-  const Tensor log_q = at::log_softmax(b_Am.masked_fill(out_Am, -INFINITY), 1).masked_fill(out_Am, 0);
+  const Tensor out_Am =
+      masked_Am.logical_and(any_A.unsqueeze(1));  // a row with no column left must stay finite
+  const Tensor log_p =
+      at::log_softmax(a_Am.masked_fill(out_Am, -INFINITY), 1).masked_fill(out_Am, 0);
+  const Tensor log_q =
+      at::log_softmax(b_Am.masked_fill(out_Am, -INFINITY), 1).masked_fill(out_Am, 0);
   const auto target = [&](const Tensor& x) { return stopgrad_target ? x.detach() : x; };
   const Tensor p = log_p.exp().masked_fill(out_Am, 0), q = log_q.exp().masked_fill(out_Am, 0);
   const Tensor kl_Am = target(p) * (target(log_p) - log_q) + target(q) * (target(log_q) - log_p);
@@ -74,26 +86,30 @@ Tensor symmetric_kl_rows(const Tensor& a_Am, const Tensor& b_Am, const Tensor& m
 
 }  // namespace
 
-LossesAndGradients queue_contrast(const Tensor& image_BD, const Tensor& text_BD, const Tensor& image_key_BD,
-                                  const Tensor& text_key_BD, const Tensor& image_queue_nD, const Tensor& text_queue_nD,
-                                  const Tensor& weights_B, const Tensor& log_scale, const OptionalTensor& id_B,
-                                  const OptionalTensor& queue_id_n, double normalizer, double instance_weight,
-                                  double task_weight, bool include_positive, bool stopgrad_target,
+LossesAndGradients queue_contrast(const Tensor& image_BD, const Tensor& text_BD,
+                                  const Tensor& image_key_BD, const Tensor& text_key_BD,
+                                  const Tensor& image_queue_nD, const Tensor& text_queue_nD,
+                                  const Tensor& weights_B, const Tensor& log_scale,
+                                  const OptionalTensor& id_B, const OptionalTensor& queue_id_n,
+                                  double normalizer, double instance_weight, double task_weight,
+                                  bool include_positive, bool stopgrad_target,
                                   int64_t duplicate_policy, int64_t batch_key_column) {
-  static const auto op =
-      find_op<LossesAndGradients(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
-                                 const Tensor&, const Tensor&, const OptionalTensor&, const OptionalTensor&, double,
-                                 double, double, bool, bool, int64_t, int64_t)>("cots::queue_contrast");
-  return op.call(image_BD, text_BD, image_key_BD, text_key_BD, image_queue_nD, text_queue_nD, weights_B, log_scale, id_B,
-                 queue_id_n, normalizer, instance_weight, task_weight, include_positive, stopgrad_target,
-                 duplicate_policy, batch_key_column);
+  static const auto op = find_op<LossesAndGradients(
+      const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
+      const Tensor&, const Tensor&, const OptionalTensor&, const OptionalTensor&, double, double,
+      double, bool, bool, int64_t, int64_t)>("cots::queue_contrast");
+  return op.call(image_BD, text_BD, image_key_BD, text_key_BD, image_queue_nD, text_queue_nD,
+                 weights_B, log_scale, id_B, queue_id_n, normalizer, instance_weight, task_weight,
+                 include_positive, stopgrad_target, duplicate_policy, batch_key_column);
 }
 
-Tensor queue_contrast_composite(const Tensor& image_BD, const Tensor& text_BD, const Tensor& image_key_BD,
-                                const Tensor& text_key_BD, const Tensor& image_queue_nD, const Tensor& text_queue_nD,
-                                const Tensor& weights_B, const Tensor& log_scale, const OptionalTensor& id_B,
-                                const OptionalTensor& queue_id_n, double normalizer, double instance_weight,
-                                double task_weight, bool include_positive, bool stopgrad_target,
+Tensor queue_contrast_composite(const Tensor& image_BD, const Tensor& text_BD,
+                                const Tensor& image_key_BD, const Tensor& text_key_BD,
+                                const Tensor& image_queue_nD, const Tensor& text_queue_nD,
+                                const Tensor& weights_B, const Tensor& log_scale,
+                                const OptionalTensor& id_B, const OptionalTensor& queue_id_n,
+                                double normalizer, double instance_weight, double task_weight,
+                                bool include_positive, bool stopgrad_target,
                                 int64_t duplicate_policy, int64_t batch_key_column) {
   // Rows of weight 0 are selected away, not multiplied: 0 * NaN would poison the sum.
   const Tensor active_A = weights_B.nonzero().squeeze(1);
@@ -107,7 +123,8 @@ Tensor queue_contrast_composite(const Tensor& image_BD, const Tensor& text_BD, c
   const Tensor b_A1n = logits(text_AD, rows(image_key_BD), image_queue_nD);
 
   const int64_t A = active_A.size(0), n = image_queue_nD.size(0);
-  const Masks masks = dense_masks(active_A, n, id_B, queue_id_n, duplicate_policy, batch_key_column);
+  const Masks masks =
+      dense_masks(active_A, n, id_B, queue_id_n, duplicate_policy, batch_key_column);
   const Tensor no_A1 = at::zeros({A, 1}, masks.masked_An.options());
   const Tensor masked_A1n = at::cat({no_A1, masks.masked_An}, 1);
   const Tensor positive_A1n = at::cat({no_A1.logical_not(), masks.matched_An}, 1);
@@ -118,34 +135,44 @@ Tensor queue_contrast_composite(const Tensor& image_BD, const Tensor& text_BD, c
   const Tensor i2t = (share_A * info_nce_rows(a_A1n, masked_A1n, positive_A1n)).sum();
   const Tensor t2i = (share_A * info_nce_rows(b_A1n, masked_A1n, positive_A1n)).sum();
   const Tensor kl =
-      (share_A * symmetric_kl_rows(task(a_A1n), task(b_A1n), task(masked_A1n), stopgrad_target)).sum();
-  return at::stack({instance_weight * (i2t + t2i) + task_weight * kl, i2t.detach(), t2i.detach(), kl.detach()});
+      (share_A * symmetric_kl_rows(task(a_A1n), task(b_A1n), task(masked_A1n), stopgrad_target))
+          .sum();
+  return at::stack(
+      {instance_weight * (i2t + t2i) + task_weight * kl, i2t.detach(), t2i.detach(), kl.detach()});
 }
 
-Tensor queue_contrast_loss(const Tensor& image_BD, const Tensor& text_BD, const Tensor& image_key_BD,
-                           const Tensor& text_key_BD, const Tensor& image_queue_nD, const Tensor& text_queue_nD,
-                           const Tensor& weights_B, const Tensor& log_scale, const OptionalTensor& id_B,
-                           const OptionalTensor& queue_id_n, double normalizer, double instance_weight,
-                           double task_weight, bool include_positive, bool stopgrad_target, int64_t duplicate_policy,
+Tensor queue_contrast_loss(const Tensor& image_BD, const Tensor& text_BD,
+                           const Tensor& image_key_BD, const Tensor& text_key_BD,
+                           const Tensor& image_queue_nD, const Tensor& text_queue_nD,
+                           const Tensor& weights_B, const Tensor& log_scale,
+                           const OptionalTensor& id_B, const OptionalTensor& queue_id_n,
+                           double normalizer, double instance_weight, double task_weight,
+                           bool include_positive, bool stopgrad_target, int64_t duplicate_policy,
                            int64_t batch_key_column) {
-  if (image_BD.scalar_type() == at::kDouble)   // gradient checks; the kernels are float32
-    return queue_contrast_composite(image_BD, text_BD, image_key_BD, text_key_BD, image_queue_nD, text_queue_nD,
-                                    weights_B, log_scale, id_B, queue_id_n, normalizer, instance_weight, task_weight,
-                                    include_positive, stopgrad_target, duplicate_policy, batch_key_column);
+  if (image_BD.scalar_type() == at::kDouble)  // gradient checks; the kernels are float32
+    return queue_contrast_composite(image_BD, text_BD, image_key_BD, text_key_BD, image_queue_nD,
+                                    text_queue_nD, weights_B, log_scale, id_B, queue_id_n,
+                                    normalizer, instance_weight, task_weight, include_positive,
+                                    stopgrad_target, duplicate_policy, batch_key_column);
   const Tensor image = image_BD.to(at::kFloat), text = text_BD.to(at::kFloat);
   return QueueContrast::apply(image, text, log_scale, [&] {
-    return queue_contrast(image.detach(), text.detach(), image_key_BD.detach(), text_key_BD.detach(), image_queue_nD,
-                          text_queue_nD, weights_B, log_scale.detach(), id_B, queue_id_n, normalizer, instance_weight,
-                          task_weight, include_positive, stopgrad_target, duplicate_policy, batch_key_column);
+    return queue_contrast(
+        image.detach(), text.detach(), image_key_BD.detach(), text_key_BD.detach(), image_queue_nD,
+        text_queue_nD, weights_B, log_scale.detach(), id_B, queue_id_n, normalizer, instance_weight,
+        task_weight, include_positive, stopgrad_target, duplicate_policy, batch_key_column);
   });
 }
 
 TORCH_LIBRARY_FRAGMENT(cots, m) {
   m.def(
-      "queue_contrast(Tensor image, Tensor text, Tensor image_key, Tensor text_key, Tensor image_queue, "
-      "Tensor text_queue, Tensor weights, Tensor log_scale, Tensor? id, Tensor? queue_id, float normalizer, "
-      "float instance_weight, float task_weight, bool include_positive, bool stopgrad_target, int duplicate_policy, "
-      "int batch_key_column) -> (Tensor losses, Tensor grad_image, Tensor grad_text, Tensor grad_log_scale)");
+      "queue_contrast(Tensor image, Tensor text, Tensor image_key, Tensor text_key, Tensor "
+      "image_queue, "
+      "Tensor text_queue, Tensor weights, Tensor log_scale, Tensor? id, Tensor? queue_id, float "
+      "normalizer, "
+      "float instance_weight, float task_weight, bool include_positive, bool stopgrad_target, int "
+      "duplicate_policy, "
+      "int batch_key_column) -> (Tensor losses, Tensor grad_image, Tensor grad_text, Tensor "
+      "grad_log_scale)");
 }
 
 }  // namespace cots::ops

@@ -23,7 +23,7 @@ double bilinear(double x) {
   return x < 1.0 ? 1.0 - x : 0.0;
 }
 
-double bicubic(double x) {   // Keys 1981 with a = -1/2, in Pillow's order of operations
+double bicubic(double x) {  // Keys 1981 with a = -1/2, in Pillow's order of operations
   constexpr double a = -0.5;
   x = std::abs(x);
   if (x < 1.0) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1;
@@ -43,7 +43,8 @@ Filter filter_named(std::string_view name) {
   if (name == "bicubic") return {bicubic, 2.0};
   if (name == "bilinear") return {bilinear, 1.0};
   if (name == "lanczos") return {lanczos, 3.0};
-  TORCH_CHECK(false, "resize: expected filter bicubic, bilinear or lanczos, got '", std::string(name), "'");
+  TORCH_CHECK(false, "resize: expected filter bicubic, bilinear or lanczos, got '",
+              std::string(name), "'");
 }
 
 int32_t fixed_point(double x) {
@@ -61,7 +62,8 @@ Tensor resample_axis(const Tensor& image_NHC, int64_t output, std::string_view f
     for (int64_t t = 0; t < window.count; ++t)
       matrix[y][window.first + t] = c.coefficient[static_cast<size_t>(y * c.taps + t)];
   }
-  const Tensor sum_NhC = at::matmul(matrix_hH, image_NHC.to(at::kDouble)) + (1 << (kPrecisionBits - 1));
+  const Tensor sum_NhC =
+      at::matmul(matrix_hH, image_NHC.to(at::kDouble)) + (1 << (kPrecisionBits - 1));
   return sum_NhC.div(1 << kPrecisionBits).floor().clamp(0, 255).to(at::kByte);
 }
 
@@ -80,10 +82,12 @@ Coefficients resize_coefficients(int64_t input, int64_t output, std::string_view
   for (int64_t x = 0; x < output; ++x) {
     const double center = (static_cast<double>(x) + 0.5) * scale;
     const int64_t first = std::max<int64_t>(static_cast<int64_t>(center - support + 0.5), 0);
-    const int64_t count = std::min<int64_t>(static_cast<int64_t>(center + support + 0.5), input) - first;
+    const int64_t count =
+        std::min<int64_t>(static_cast<int64_t>(center + support + 0.5), input) - first;
     double sum = 0;
     for (int64_t t = 0; t < count; ++t) {
-      const double w = filter.value((static_cast<double>(t + first) - center + 0.5) * inverse_filter_scale);
+      const double w =
+          filter.value((static_cast<double>(t + first) - center + 0.5) * inverse_filter_scale);
       weight[static_cast<size_t>(t)] = w;
       sum += w;
     }
@@ -102,15 +106,23 @@ Tensor resize(const Tensor& image_HWC, int64_t width, int64_t height, std::strin
   return op.call(image_HWC, width, height, filter);
 }
 
-Tensor resize_composite(const Tensor& image_HWC, int64_t width, int64_t height, std::string_view filter) {
-  const auto horizontal = [&](const Tensor& x) { return x.size(1) == width ? x : resample_axis(x, width, filter); };
+Tensor resize_composite(const Tensor& image_HWC, int64_t width, int64_t height,
+                        std::string_view filter) {
+  const auto horizontal = [&](const Tensor& x) {
+    return x.size(1) == width ? x : resample_axis(x, width, filter);
+  };
   const auto vertical = [&](const Tensor& x) {
-    return x.size(0) == height ? x : resample_axis(x.transpose(0, 1), height, filter).transpose(0, 1);
+    return x.size(0) == height ? x
+                               : resample_axis(x.transpose(0, 1), height, filter).transpose(0, 1);
   };
   const bool first = horizontal_first(image_HWC.size(1), image_HWC.size(0), width, height);
-  return (first ? vertical(horizontal(image_HWC)) : horizontal(vertical(image_HWC))).contiguous().clone();
+  return (first ? vertical(horizontal(image_HWC)) : horizontal(vertical(image_HWC)))
+      .contiguous()
+      .clone();
 }
 
-TORCH_LIBRARY_FRAGMENT(cots, m) { m.def("resize(Tensor image, int width, int height, str filter) -> Tensor"); }
+TORCH_LIBRARY_FRAGMENT(cots, m) {
+  m.def("resize(Tensor image, int width, int height, str filter) -> Tensor");
+}
 
 }  // namespace cots::ops

@@ -9,14 +9,18 @@
 namespace cots::ops {
 
 std::tuple<Tensor, Tensor> top_k(const Tensor& queries_QD, const Tensor& gallery_ND, int64_t k) {
-  static const auto op = find_op<std::tuple<Tensor, Tensor>(const Tensor&, const Tensor&, int64_t)>("cots::top_k");
+  static const auto op =
+      find_op<std::tuple<Tensor, Tensor>(const Tensor&, const Tensor&, int64_t)>("cots::top_k");
   return op.call(queries_QD, gallery_ND, k);
 }
 
-std::tuple<Tensor, Tensor> top_k_composite(const Tensor& queries_QD, const Tensor& gallery_ND, int64_t k) {
-  TORCH_CHECK(k >= 1 && k <= gallery_ND.size(0), "top_k: expected k in [1, ", gallery_ND.size(0), "], got ", k);
+std::tuple<Tensor, Tensor> top_k_composite(const Tensor& queries_QD, const Tensor& gallery_ND,
+                                           int64_t k) {
+  TORCH_CHECK(k >= 1 && k <= gallery_ND.size(0), "top_k: expected k in [1, ", gallery_ND.size(0),
+              "], got ", k);
   const Tensor scores_QN = queries_QD.matmul(gallery_ND.t());
-  const auto [sorted_QN, order_QN] = scores_QN.sort(/*stable=*/true, /*dim=*/1, /*descending=*/true);
+  const auto [sorted_QN, order_QN] =
+      scores_QN.sort(/*stable=*/true, /*dim=*/1, /*descending=*/true);
   return {sorted_QN.narrow(1, 0, k).contiguous(), order_QN.narrow(1, 0, k).contiguous()};
 }
 

@@ -16,23 +16,24 @@ namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-using Gradients = std::array<bool, 3>;   // of query, weight, bias
+using Gradients = std::array<bool, 3>;  // of query, weight, bias
 using LossAndGradients = std::tuple<Tensor, Tensor, Tensor, Tensor>;
 
-LossAndGradients forward_op(const Tensor& query_Md, const Tensor& weight_Vd, const Tensor& bias_V, const Tensor& target_M,
-                            Gradients wanted) {
+LossAndGradients forward_op(const Tensor& query_Md, const Tensor& weight_Vd, const Tensor& bias_V,
+                            const Tensor& target_M, Gradients wanted) {
   static const auto op =
-      find_op<LossAndGradients(const Tensor&, const Tensor&, const Tensor&, const Tensor&, Gradients)>(
-          "cots::vocabulary_cross_entropy");
+      find_op<LossAndGradients(const Tensor&, const Tensor&, const Tensor&, const Tensor&,
+                               Gradients)>("cots::vocabulary_cross_entropy");
   return op.call(query_Md, weight_Vd, bias_V, target_M, wanted);
 }
 
 struct VocabularyCrossEntropy : torch::autograd::Function<VocabularyCrossEntropy> {
-  static Tensor forward(AutogradContext* context, const Tensor& query_Md, const Tensor& weight_Vd, const Tensor& bias_V,
-                        const Tensor& target_M, Gradients wanted) {
+  static Tensor forward(AutogradContext* context, const Tensor& query_Md, const Tensor& weight_Vd,
+                        const Tensor& bias_V, const Tensor& target_M, Gradients wanted) {
     at::AutoDispatchBelowADInplaceOrView below;
-    auto [loss, grad_query, grad_weight, grad_bias] = forward_op(query_Md, weight_Vd, bias_V, target_M, wanted);
-    context->save_for_backward({grad_query, grad_weight, grad_bias});   // undefined where not wanted
+    auto [loss, grad_query, grad_weight, grad_bias] =
+        forward_op(query_Md, weight_Vd, bias_V, target_M, wanted);
+    context->save_for_backward({grad_query, grad_weight, grad_bias});  // undefined where not wanted
     return loss;
   }
 
@@ -48,25 +49,27 @@ struct VocabularyCrossEntropy : torch::autograd::Function<VocabularyCrossEntropy
 
 }  // namespace
 
-Tensor vocabulary_cross_entropy(const Tensor& query_Md, const Tensor& weight_Vd, const Tensor& bias_V,
-                                const Tensor& target_M) {
-  if (query_Md.scalar_type() == at::kDouble)   // gradient checks; the kernels are float32
+Tensor vocabulary_cross_entropy(const Tensor& query_Md, const Tensor& weight_Vd,
+                                const Tensor& bias_V, const Tensor& target_M) {
+  if (query_Md.scalar_type() == at::kDouble)  // gradient checks; the kernels are float32
     return vocabulary_cross_entropy_composite(query_Md, weight_Vd, bias_V, target_M);
   const bool grad_mode = at::GradMode::is_enabled();
   const auto wants = [grad_mode](const Tensor& x) { return grad_mode && x.requires_grad(); };
-  return VocabularyCrossEntropy::apply(query_Md.to(at::kFloat), weight_Vd.to(at::kFloat), bias_V.to(at::kFloat), target_M,
+  return VocabularyCrossEntropy::apply(query_Md.to(at::kFloat), weight_Vd.to(at::kFloat),
+                                       bias_V.to(at::kFloat), target_M,
                                        Gradients{wants(query_Md), wants(weight_Vd), wants(bias_V)});
 }
 
-Tensor vocabulary_cross_entropy_composite(const Tensor& query_Md, const Tensor& weight_Vd, const Tensor& bias_V,
-                                          const Tensor& target_M) {
+Tensor vocabulary_cross_entropy_composite(const Tensor& query_Md, const Tensor& weight_Vd,
+                                          const Tensor& bias_V, const Tensor& target_M) {
   const Tensor logits_MV = at::linear(query_Md, weight_Vd, bias_V);
   return (logits_MV.logsumexp(1) - logits_MV.gather(1, target_M.unsqueeze(1)).squeeze(1)).sum();
 }
 
 TORCH_LIBRARY_FRAGMENT(cots, m) {
   m.def(
-      "vocabulary_cross_entropy(Tensor query, Tensor weight, Tensor bias, Tensor target, bool[3] gradients) -> "
+      "vocabulary_cross_entropy(Tensor query, Tensor weight, Tensor bias, Tensor target, bool[3] "
+      "gradients) -> "
       "(Tensor loss, Tensor grad_query, Tensor grad_weight, Tensor grad_bias)");
 }
 

@@ -1,4 +1,5 @@
-// Linear classifier and cross-entropy in one, by chunks of rows: never holds all logits (SPEC 3.4; Wijmans et al. 2024).
+// Linear classifier and cross-entropy in one, by chunks of rows: never holds all logits (SPEC 3.4;
+// Wijmans et al. 2024).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -7,10 +8,12 @@ namespace cots::ops {
 
 using at::Tensor;
 
-/// Schema cots::vocabulary_cross_entropy. Sum over rows of logsumexp(W u + c) - (W u + c)[t]; scalar f32 with gradient to
-/// query_Md, weight_Vd and bias_V (formed chunk by chunk in forward when they require it, scaled in backward).
-Tensor vocabulary_cross_entropy(const Tensor& query_Md, const Tensor& weight_Vd, const Tensor& bias_V, const Tensor& target_M);
-Tensor vocabulary_cross_entropy_composite(const Tensor& query_Md, const Tensor& weight_Vd, const Tensor& bias_V,
-                                          const Tensor& target_M);
+/// Schema cots::vocabulary_cross_entropy. Sum over rows of logsumexp(W u + c) - (W u + c)[t];
+/// scalar f32 with gradient to query_Md, weight_Vd and bias_V (formed chunk by chunk in forward
+/// when they require it, scaled in backward).
+Tensor vocabulary_cross_entropy(const Tensor& query_Md, const Tensor& weight_Vd,
+                                const Tensor& bias_V, const Tensor& target_M);
+Tensor vocabulary_cross_entropy_composite(const Tensor& query_Md, const Tensor& weight_Vd,
+                                          const Tensor& bias_V, const Tensor& target_M);
 
 }  // namespace cots::ops

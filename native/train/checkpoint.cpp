@@ -1,5 +1,6 @@
-// What a run must keep to go on bit for bit: weights, heads, momentum, queues, optimizer, counters. Random draws are keyed by
-// (seed, step, sample), so the step counter is all of the generator's state.
+// What a run must keep to go on bit for bit: weights, heads, momentum, queues, optimizer, counters.
+// Random draws are keyed by (seed, step, sample), so the step counter is all of the generator's
+// state.
 #include <ATen/ATen.h>
 
 #include "io/failure.h"
@@ -20,10 +21,12 @@ std::string in_state(const std::string& name) { return belongs_to_model(name) ? 
 std::string same(const std::string& name) { return name; }
 
 /// The tensors of `wanted`, shapes checked.
-std::vector<std::pair<std::string, Tensor>> select(const std::map<std::string, Tensor>& tensors,
-                                                   const std::vector<std::pair<std::string, Tensor>>& wanted, const std::string& file) {
+std::vector<std::pair<std::string, Tensor>> select(
+    const std::map<std::string, Tensor>& tensors,
+    const std::vector<std::pair<std::string, Tensor>>& wanted, const std::string& file) {
   std::vector<std::pair<std::string, Tensor>> found;
-  for (const auto& [name, tensor] : wanted) found.emplace_back(name, require_tensor(tensors, name, tensor.sizes(), file));
+  for (const auto& [name, tensor] : wanted)
+    found.emplace_back(name, require_tensor(tensors, name, tensor.sizes(), file));
   return found;
 }
 
@@ -39,17 +42,21 @@ std::vector<std::pair<std::string, Tensor>> Trainer::counters() const {
 
 void Trainer::save(const std::string& directory) const {
   io::NamedTensors model, state;
-  for (const Parameter& p : model_.parameters().all()) (belongs_to_model(p.name) ? model : state).emplace_back(p.name, p.value);
+  for (const Parameter& p : model_.parameters().all())
+    (belongs_to_model(p.name) ? model : state).emplace_back(p.name, p.value);
   for (const Parameter& p : momentum_.parameters().all()) state.emplace_back(p.name, p.value);
-  for (const auto& part : {queue_.state(), optimizer_.state(), counters()}) state.insert(state.end(), part.begin(), part.end());
+  for (const auto& part : {queue_.state(), optimizer_.state(), counters()})
+    state.insert(state.end(), part.begin(), part.end());
   io::write_safetensors(state_file(directory), state, kMetadata);
   io::write_safetensors(model_file(directory), model, kMetadata);
 }
 
 void Trainer::restore(const std::string& directory) {
   const std::string model_path = model_file(directory), state_path = state_file(directory);
-  const std::map<std::string, Tensor> model = io::read_safetensors(model_path), state = io::read_safetensors(state_path);
-  // Everything is checked before anything is written: a refused checkpoint leaves the trainer as it was.
+  const std::map<std::string, Tensor> model = io::read_safetensors(model_path),
+                                      state = io::read_safetensors(state_path);
+  // Everything is checked before anything is written: a refused checkpoint leaves the trainer as it
+  // was.
   check_weights(model_.parameters(), model, model_path, in_model);
   check_weights(model_.parameters(), state, state_path, in_state);
   check_weights(momentum_.parameters(), state, state_path, same);
@@ -73,16 +80,23 @@ void Trainer::initialize_from(const std::string& file) {
     const auto first = tensors.lower_bound(prefix);
     return first != tensors.end() && has_prefix(first->first, prefix);
   };
-  const bool visual = holds("visual."), text = holds("text."), cmvm = holds("cmvm."), cmlm = holds("cmlm.");
+  const bool visual = holds("visual."), text = holds("text."), cmvm = holds("cmvm."),
+             cmlm = holds("cmlm.");
   if (!visual && !text)
-    throw Failure("ERR_COTS_CHECKPOINT", "Expected " + file + " to hold visual.* or text.* tensors, found neither. Import foreign weights with "
-                                                              "`cots import` first.");
+    throw Failure(
+        "ERR_COTS_CHECKPOINT",
+        "Expected " + file +
+            " to hold visual.* or text.* tensors, found neither. Import foreign weights with "
+            "`cots import` first.");
   copy_weights(model_.parameters(), tensors, file, [&](const std::string& name) -> std::string {
-    const bool given = (visual && has_prefix(name, "visual.")) || (text && has_prefix(name, "text.")) ||
-                       (cmvm && has_prefix(name, "cmvm.")) || (cmlm && has_prefix(name, "cmlm."));
+    const bool given = (visual && has_prefix(name, "visual.")) ||
+                       (text && has_prefix(name, "text.")) || (cmvm && has_prefix(name, "cmvm.")) ||
+                       (cmlm && has_prefix(name, "cmlm."));
     if (!given) return "";
-    // Towers of others have neither a mask token nor a projection into this space: those stay random.
-    const bool ours = name == "visual.mask_token" || has_prefix(name, "visual.proj.") || has_prefix(name, "text.proj.");
+    // Towers of others have neither a mask token nor a projection into this space: those stay
+    // random.
+    const bool ours = name == "visual.mask_token" || has_prefix(name, "visual.proj.") ||
+                      has_prefix(name, "text.proj.");
     return ours && !tensors.contains(name) ? "" : name;
   });
   momentum_.update(model_, 0);

@@ -10,15 +10,19 @@
 
 namespace cots {
 
-Keys key_pass(const Towers& momentum, const TrainConfig& config, const Batch& batch, int64_t rows_at_once) {
+Keys key_pass(const Towers& momentum, const TrainConfig& config, const Batch& batch,
+              int64_t rows_at_once) {
   const at::NoGradGuard no_grad;
   const int64_t B = batch.ids_BL.size(0);
   std::vector<Tensor> images, texts;
   for (int64_t first = 0; first < B; first += rows_at_once) {
     const int64_t rows = std::min(rows_at_once, B - first);
-    const Tensor pixels = io::normalize(batch.image_BSS3.narrow(0, first, rows), config.image_mean, config.image_std);
+    const Tensor pixels =
+        io::normalize(batch.image_BSS3.narrow(0, first, rows), config.image_mean, config.image_std);
     images.push_back(momentum.encode_image(pixels, {}, {}, Need::kGlobal).embedding_BD);
-    texts.push_back(momentum.encode_text(batch.ids_BL.narrow(0, first, rows), batch.lengths_B.narrow(0, first, rows), {}, Need::kGlobal)
+    texts.push_back(momentum
+                        .encode_text(batch.ids_BL.narrow(0, first, rows),
+                                     batch.lengths_B.narrow(0, first, rows), {}, Need::kGlobal)
                         .embedding_BD);
   }
   const Tensor image_BD = at::cat(images), text_BD = at::cat(texts);
@@ -29,7 +33,8 @@ Keys key_pass(const Towers& momentum, const TrainConfig& config, const Batch& ba
   const Tensor finite_B1 = keys.finite_B.unsqueeze(1);
   keys.image_BD = at::where(finite_B1, image_BD, 0);
   keys.text_BD = at::where(finite_B1, text_BD, 0);
-  keys.score_B = at::where(keys.finite_B, (keys.image_BD * keys.text_BD).sum(1), std::numeric_limits<float>::quiet_NaN());
+  keys.score_B = at::where(keys.finite_B, (keys.image_BD * keys.text_BD).sum(1),
+                           std::numeric_limits<float>::quiet_NaN());
   return keys;
 }
 

@@ -8,12 +8,14 @@
 namespace cots {
 
 struct Keys {
-  Tensor image_BD, text_BD;   // unit rows of the momentum towers, clean inputs; rows that are not finite are zeroed
-  Tensor score_B;             // image . text, NaN where a key is not finite (SPEC 3.8)
-  Tensor finite_B;            // bool
+  Tensor image_BD, text_BD;  // unit rows of the momentum towers, clean inputs; rows that are not
+                             // finite are zeroed
+  Tensor score_B;            // image . text, NaN where a key is not finite (SPEC 3.8)
+  Tensor finite_B;           // bool
 };
 
 /// At most `rows_at_once` pairs pass the towers together. No gradient.
-Keys key_pass(const Towers& momentum, const TrainConfig& config, const Batch& batch, int64_t rows_at_once);
+Keys key_pass(const Towers& momentum, const TrainConfig& config, const Batch& batch,
+              int64_t rows_at_once);
 
 }  // namespace cots

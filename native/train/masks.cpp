@@ -9,7 +9,8 @@
 namespace cots {
 
 Tensor draw_keys(const TrainConfig& config, const Tensor& sample_B, int64_t step, Draw draw) {
-  const auto seed = static_cast<int64_t>(ops::mix(static_cast<uint64_t>(config.seed), static_cast<uint64_t>(draw)));
+  const auto seed = static_cast<int64_t>(
+      ops::mix(static_cast<uint64_t>(config.seed), static_cast<uint64_t>(draw)));
   return ops::sample_keys(seed, step, sample_B);
 }
 
@@ -19,18 +20,20 @@ Masks draw_masks(const TrainConfig& config, const Batch& batch, int64_t step) {
   const Tensor keys_B = draw_keys(config, batch.sample_B, step, Draw::kMasks);
   Masks masks;
   if (config.loss.weight_cmvm > 0) {
-    masks.image_BP = batch.image_mask_BP.defined()
-                         ? batch.image_mask_BP
-                         : loss::draw_image_mask(keys_B, {config.model.image.grid(), token.mask_image_ratio, token.mask_image_block,
-                                                          token.mask_image_exact});
+    masks.image_BP =
+        batch.image_mask_BP.defined()
+            ? batch.image_mask_BP
+            : loss::draw_image_mask(keys_B, {config.model.image.grid(), token.mask_image_ratio,
+                                             token.mask_image_block, token.mask_image_exact});
   }
   if (config.loss.weight_cmlm > 0) {
     if (batch.text_mask_BL.defined()) {
       masks.masked_ids_BL = batch.masked_ids_BL;
       masks.text_BL = batch.text_mask_BL;
     } else {
-      const loss::TextMask drawn =
-          loss::draw_text_mask(batch.ids_BL, batch.lengths_B, keys_B, {token.mask_text_ratio, token.mask_id, config.model.text.vocab_size});
+      const loss::TextMask drawn = loss::draw_text_mask(
+          batch.ids_BL, batch.lengths_B, keys_B,
+          {token.mask_text_ratio, token.mask_id, config.model.text.vocab_size});
       masks.masked_ids_BL = drawn.ids_BL;
       masks.text_BL = drawn.masked_BL;
     }

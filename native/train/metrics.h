@@ -8,24 +8,26 @@ namespace cots {
 
 /// Seconds a stage took within the step.
 struct StageSeconds {
-  double tokenise = 0, clean_pass = 0, masked_pass = 0, momentum = 0, losses = 0, backward = 0, optimizer = 0;
+  double tokenise = 0, clean_pass = 0, masked_pass = 0, momentum = 0, losses = 0, backward = 0,
+         optimizer = 0;
 };
 
 struct StepMetrics {
-  int64_t step = 0;                     // number of this step, from 1
-  int64_t pairs = 0;                    // pairs in the batch
-  double loss = 0, loss_image_to_text = 0, loss_text_to_image = 0, loss_task = 0, loss_cmvm = 0, loss_cmlm = 0;
+  int64_t step = 0;   // number of this step, from 1
+  int64_t pairs = 0;  // pairs in the batch
+  double loss = 0, loss_image_to_text = 0, loss_text_to_image = 0, loss_task = 0, loss_cmvm = 0,
+         loss_cmlm = 0;
   double filter_mean = 0, filter_std = 0, filter_threshold = 0;
-  int64_t filter_kept = 0;              // pairs with weight 1
+  int64_t filter_kept = 0;  // pairs with weight 1
   bool filter_active = false;
-  int64_t queue_valid = 0;              // real pairs queued after the push
+  int64_t queue_valid = 0;  // real pairs queued after the push
   double lr = 0, temperature = 0, momentum = 0, grad_norm = 0;
-  bool skipped = false;                 // no optimizer step: W = 0 or something non-finite
-  int64_t non_finite_in_row = 0;        // steps in a row with a non-finite feature, loss or gradient
-  int64_t non_finite_keys = 0;          // rows of this batch that were not enqueued
-  int64_t collapsed_steps = 0;          // steps in a row with filter_std < 1e-6
-  std::vector<float> scores;            // [B] momentum score of each pair, batch order
-  std::vector<uint8_t> kept;            // [B]
+  bool skipped = false;           // no optimizer step: W = 0 or something non-finite
+  int64_t non_finite_in_row = 0;  // steps in a row with a non-finite feature, loss or gradient
+  int64_t non_finite_keys = 0;    // rows of this batch that were not enqueued
+  int64_t collapsed_steps = 0;    // steps in a row with filter_std < 1e-6
+  std::vector<float> scores;      // [B] momentum score of each pair, batch order
+  std::vector<uint8_t> kept;      // [B]
   StageSeconds seconds;
 };
 

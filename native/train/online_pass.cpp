@@ -18,8 +18,8 @@ struct Pairs {
 };
 
 struct Passes4 {
-  Encoded image, text;                  // clean
-  Encoded masked_image, masked_text;    // masked; undefined where nothing is to be predicted
+  Encoded image, text;                // clean
+  Encoded masked_image, masked_text;  // masked; undefined where nothing is to be predicted
 };
 
 Pairs gather_pairs(const StepContext& c, const Tensor& rows_b) {
@@ -35,14 +35,18 @@ Pairs gather_pairs(const StepContext& c, const Tensor& rows_b) {
 
 bool masked(const Tensor& mask) { return mask.defined() && mask.any().item<bool>(); }
 
-bool has_contrast(const StepContext& c) { return c.config.loss.weight_instance > 0 || c.task_weight > 0; }
+bool has_contrast(const StepContext& c) {
+  return c.config.loss.weight_instance > 0 || c.task_weight > 0;
+}
 
 /// Whether a token loss adds the other tower's online global state.
 bool fuses_online(const StepContext& c) {
-  return c.config.token.fusion != Fusion::kNone && c.config.token.global_source != GlobalSource::kMomentum;
+  return c.config.token.fusion != Fusion::kNone &&
+         c.config.token.global_source != GlobalSource::kMomentum;
 }
 
-/// token.passes = separate: the paired modality is seen unmasked, the contrast is taken on clean inputs.
+/// token.passes = separate: the paired modality is seen unmasked, the contrast is taken on clean
+/// inputs.
 Passes4 separate_passes(const StepContext& c, const Pairs& pairs, StageSeconds& seconds) {
   const Regularization clean_reg{draw_keys(c.config, pairs.sample_b, c.step, Draw::kCleanPass)};
   const Regularization masked_reg{draw_keys(c.config, pairs.sample_b, c.step, Draw::kMaskedPass)};
@@ -51,13 +55,16 @@ Passes4 separate_passes(const StepContext& c, const Pairs& pairs, StageSeconds& 
   Passes4 passes;
   {
     const Stopwatch watch(seconds.clean_pass);
-    if (has_contrast(c) || (cmlm && fuses_online(c))) passes.image = towers.encode_image(pairs.pixels_bCHW, {}, clean_reg, Need::kGlobal);
+    if (has_contrast(c) || (cmlm && fuses_online(c)))
+      passes.image = towers.encode_image(pairs.pixels_bCHW, {}, clean_reg, Need::kGlobal);
     if (has_contrast(c) || (cmvm && fuses_online(c)))
       passes.text = towers.encode_text(pairs.ids_bL, pairs.lengths_b, clean_reg, Need::kGlobal);
   }
   const Stopwatch watch(seconds.masked_pass);
-  if (cmvm) passes.masked_image = towers.encode_image(pairs.pixels_bCHW, pairs.image_mask_bP, masked_reg);
-  if (cmlm) passes.masked_text = towers.encode_text(pairs.masked_ids_bL, pairs.lengths_b, masked_reg);
+  if (cmvm)
+    passes.masked_image = towers.encode_image(pairs.pixels_bCHW, pairs.image_mask_bP, masked_reg);
+  if (cmlm)
+    passes.masked_text = towers.encode_text(pairs.masked_ids_bL, pairs.lengths_b, masked_reg);
   return passes;
 }
 
@@ -67,13 +74,15 @@ Passes4 shared_passes(const StepContext& c, const Pairs& pairs, StageSeconds& se
   const Regularization reg{draw_keys(c.config, pairs.sample_b, c.step, Draw::kMaskedPass)};
   Passes4 passes;
   passes.image = c.model.towers().encode_image(pairs.pixels_bCHW, pairs.image_mask_bP, reg);
-  passes.text = c.model.towers().encode_text(pairs.masked_ids_bL.defined() ? pairs.masked_ids_bL : pairs.ids_bL, pairs.lengths_b, reg);
+  passes.text = c.model.towers().encode_text(
+      pairs.masked_ids_bL.defined() ? pairs.masked_ids_bL : pairs.ids_bL, pairs.lengths_b, reg);
   passes.masked_image = passes.image;
   passes.masked_text = passes.text;
   return passes;
 }
 
-loss::ContrastLoss contrast_loss(const StepContext& c, const Passes4& passes, const Tensor& rows_b) {
+loss::ContrastLoss contrast_loss(const StepContext& c, const Passes4& passes,
+                                 const Tensor& rows_b) {
   const LossConfig& l = c.config.loss;
   const auto take = [&](const Tensor& t) { return t.index_select(0, rows_b); };
   loss::ContrastInputs in;
@@ -100,7 +109,8 @@ loss::ContrastLoss contrast_loss(const StepContext& c, const Passes4& passes, co
   return loss::contrast(in, options);
 }
 
-/// Where the masked positions lie: [M] rows of the flattened states, and [M] pairs. `first` is the state of position 0.
+/// Where the masked positions lie: [M] rows of the flattened states, and [M] pairs. `first` is the
+/// state of position 0.
 struct Positions {
   Tensor state_M, pair_M;
   Positions(const Tensor& mask_bN, int64_t states_a_pair, int64_t first) {
@@ -110,11 +120,15 @@ struct Positions {
   }
 };
 
-/// rows[index], whose backward accumulates in a fixed order (that of index_select and index does not).
-Tensor gather_rows(const Tensor& rows_Nd, const Tensor& index_M) { return at::embedding(rows_Nd, index_M); }
+/// rows[index], whose backward accumulates in a fixed order (that of index_select and index does
+/// not).
+Tensor gather_rows(const Tensor& rows_Nd, const Tensor& index_M) {
+  return at::embedding(rows_Nd, index_M);
+}
 
 /// The other modality's global state as token.globalSource names it, before the head's own Linear.
-Tensor global_of(const StepContext& c, const Encoded& online, const Tensor& key_BD, const Tensor& rows_b) {
+Tensor global_of(const StepContext& c, const Encoded& online, const Tensor& key_BD,
+                 const Tensor& rows_b) {
   switch (c.config.token.global_source) {
     case GlobalSource::kHidden:
       return online.global_Bd;
@@ -127,31 +141,37 @@ Tensor global_of(const StepContext& c, const Encoded& online, const Tensor& key_
 }
 
 /// CMVM: each masked patch's visual token from the masked image and the paired text.
-Tensor cmvm_loss(const StepContext& c, const Pairs& pairs, const Passes4& passes, const Tensor& tokens_bP, const Tensor& rows_b) {
+Tensor cmvm_loss(const StepContext& c, const Pairs& pairs, const Passes4& passes,
+                 const Tensor& tokens_bP, const Tensor& rows_b) {
   const MaskedHeads& heads = c.model.heads();
   const Tensor& states_bLd = passes.masked_image.states_BLd;
   const Positions positions(pairs.image_mask_bP, states_bLd.size(1), /*first=*/1);
   const Tensor h_Md = gather_rows(states_bLd.flatten(0, 1), positions.state_M);
   Tensor g_Md;
   if (c.config.token.fusion != Fusion::kNone)
-    g_Md = gather_rows(heads.image_global(global_of(c, passes.text, c.keys.text_BD, rows_b)), positions.pair_M);
+    g_Md = gather_rows(heads.image_global(global_of(c, passes.text, c.keys.text_BD, rows_b)),
+                       positions.pair_M);
   const Linear& classifier = heads.image_classifier();
-  return loss::masked_cross_entropy(heads.image_query(h_Md, g_Md), classifier.weight, classifier.bias,
-                                    tokens_bP.masked_select(pairs.image_mask_bP), c.masked_patches);
+  return loss::masked_cross_entropy(heads.image_query(h_Md, g_Md), classifier.weight,
+                                    classifier.bias, tokens_bP.masked_select(pairs.image_mask_bP),
+                                    c.masked_patches);
 }
 
 /// CMLM: each masked word from the corrupted text and the paired image.
-Tensor cmlm_loss(const StepContext& c, const Pairs& pairs, const Passes4& passes, const Tensor& rows_b) {
+Tensor cmlm_loss(const StepContext& c, const Pairs& pairs, const Passes4& passes,
+                 const Tensor& rows_b) {
   const MaskedHeads& heads = c.model.heads();
   const Tensor& states_bLd = passes.masked_text.states_BLd;
   const Positions positions(pairs.text_mask_bL, states_bLd.size(1), /*first=*/0);
   const Tensor h_Md = gather_rows(states_bLd.flatten(0, 1), positions.state_M);
   Tensor g_Md;
   if (c.config.token.fusion != Fusion::kNone)
-    g_Md = gather_rows(heads.text_global(global_of(c, passes.image, c.keys.image_BD, rows_b)), positions.pair_M);
+    g_Md = gather_rows(heads.text_global(global_of(c, passes.image, c.keys.image_BD, rows_b)),
+                       positions.pair_M);
   const Linear classifier = heads.text_classifier();
-  return loss::masked_cross_entropy(heads.text_query(h_Md, g_Md), classifier.weight, classifier.bias,
-                                    pairs.ids_bL.masked_select(pairs.text_mask_bL), c.masked_words);
+  return loss::masked_cross_entropy(heads.text_query(h_Md, g_Md), classifier.weight,
+                                    classifier.bias, pairs.ids_bL.masked_select(pairs.text_mask_bL),
+                                    c.masked_words);
 }
 
 bool finite(const Tensor& t) { return !t.defined() || t.detach().isfinite().all().item<bool>(); }
@@ -167,7 +187,8 @@ Losses online_pass(const StepContext& c, const Tensor& rows_b, StageSeconds& sec
     tokens_bP = image_tokens(*c.tokenizer, c.batch.token_view_BVV3.index_select(0, rows_b));
   }
   const bool shared = c.config.token.passes == Passes::kShared;
-  const Passes4 passes = shared ? shared_passes(c, pairs, seconds) : separate_passes(c, pairs, seconds);
+  const Passes4 passes =
+      shared ? shared_passes(c, pairs, seconds) : separate_passes(c, pairs, seconds);
 
   const Stopwatch watch(seconds.losses);
   Losses losses;
@@ -189,7 +210,8 @@ Losses online_pass(const StepContext& c, const Tensor& rows_b, StageSeconds& sec
     losses.total = losses.total + c.config.loss.weight_cmlm * loss;
     losses.cmlm = loss.item<double>();
   }
-  losses.finite = finite(passes.image.embedding_BD) && finite(passes.text.embedding_BD) && finite(losses.total);
+  losses.finite =
+      finite(passes.image.embedding_BD) && finite(passes.text.embedding_BD) && finite(losses.total);
   return losses;
 }
 

@@ -1,5 +1,6 @@
-// The online side of a step, one micro-batch at a time: clean and masked passes and the five losses (SPEC 3.2 to 3.4).
-// Legend: B pairs of the step, b pairs of the micro-batch, n queue entries, D embedding.
+// The online side of a step, one micro-batch at a time: clean and masked passes and the five losses
+// (SPEC 3.2 to 3.4). Legend: B pairs of the step, b pairs of the micro-batch, n queue entries, D
+// embedding.
 #pragma once
 
 #include "model/cots.h"
@@ -16,22 +17,22 @@ namespace cots {
 struct StepContext {
   const TrainConfig& config;
   const Cots& model;
-  const ImageTokenizer* tokenizer;    // null without CMVM
+  const ImageTokenizer* tokenizer;  // null without CMVM
   const Batch& batch;
   const Keys& keys;
   const Masks& masks;
   int64_t step;
-  Tensor weights_B;                                     // of the contrast, 0 or 1
-  Tensor image_queue_nD, text_queue_nD, queue_id_n;     // negatives, as they were before this step
-  int64_t batch_key_column;                             // first column of the batch's own keys among them, or -1
-  double pairs, masked_patches, masked_words;           // W and |M| of the whole step
+  Tensor weights_B;                                  // of the contrast, 0 or 1
+  Tensor image_queue_nD, text_queue_nD, queue_id_n;  // negatives, as they were before this step
+  int64_t batch_key_column;  // first column of the batch's own keys among them, or -1
+  double pairs, masked_patches, masked_words;  // W and |M| of the whole step
   double task_weight;
 };
 
 struct Losses {
-  Tensor total;                       // scalar with gradient
+  Tensor total;  // scalar with gradient
   double image_to_text = 0, text_to_image = 0, task = 0, cmvm = 0, cmlm = 0;
-  bool finite = true;                 // features and total
+  bool finite = true;  // features and total
 };
 
 /// rows_b int64: rows of the batch that this micro-batch holds.

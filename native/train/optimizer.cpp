@@ -1,9 +1,10 @@
 #include "train/optimizer.h"
 
 #include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <vector>
@@ -14,14 +15,17 @@
 namespace cots {
 namespace {
 
-constexpr int64_t kBlock = 1 << 16;   // elements summed by one thread: the result does not depend on the thread count
+constexpr int64_t kBlock =
+    1 << 16;  // elements summed by one thread: the result does not depend on the thread count
 constexpr int64_t kLanes = 16;
+constexpr int64_t kSpan = 1 << 20;  // elements updated by one call; bounds the masks below
 
 double sum_of_squares(const float* values, int64_t count) {
   double lanes[kLanes] = {};
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes)
-    for (int64_t lane = 0; lane < kLanes; ++lane) lanes[lane] += static_cast<double>(values[i + lane]) * values[i + lane];
+    for (int64_t lane = 0; lane < kLanes; ++lane)
+      lanes[lane] += static_cast<double>(values[i + lane]) * values[i + lane];
   for (; i < count; ++i) lanes[0] += static_cast<double>(values[i]) * values[i];
   double sum = 0;
   for (const double lane : lanes) sum += lane;
@@ -35,7 +39,28 @@ Optimizer::Optimizer(Parameters& parameters, const OptimizerConfig& config)
       config_(config),
       exp_avg_(at::zeros({parameters.count()})),
       exp_avg_sq_(at::zeros({parameters.count()})),
-      decay_mask_(parameters.decay_mask()) {}
+      spans_(make_spans(parameters)),
+      decayed_(at::ones({std::min(kSpan, parameters.count())})),
+      undecayed_(at::zeros_like(decayed_)) {}
+
+/// Neighbors of the flat buffer with the same rule of weight decay: two short masks then serve for
+/// one as long as the weights.
+std::vector<Optimizer::Span> Optimizer::make_spans(const Parameters& parameters) {
+  std::vector<Span> spans;
+  int64_t offset = 0;
+  for (const Parameter& parameter : parameters.all()) {
+    for (int64_t left = parameter.value.numel(); left > 0;) {
+      const bool extends =
+          !spans.empty() && spans.back().decay == parameter.decay && spans.back().count < kSpan;
+      if (!extends) spans.push_back({offset, 0, parameter.decay});
+      const int64_t taken = std::min(left, kSpan - spans.back().count);
+      spans.back().count += taken;
+      offset += taken;
+      left -= taken;
+    }
+  }
+  return spans;
+}
 
 double Optimizer::grad_norm() const {
   const Tensor& grad = parameters_.flat_grad();
@@ -44,7 +69,8 @@ double Optimizer::grad_norm() const {
   std::vector<double> sums(static_cast<size_t>(blocks));
   at::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block)
-      sums[block] = sum_of_squares(values + block * kBlock, std::min(kBlock, count - block * kBlock));
+      sums[block] =
+          sum_of_squares(values + block * kBlock, std::min(kBlock, count - block * kBlock));
   });
   double sum = 0;
   for (const double block : sums) sum += block;
@@ -53,9 +79,16 @@ double Optimizer::grad_norm() const {
 
 void Optimizer::step(double lr, double norm) {
   const at::NoGradGuard no_grad;
-  const double scale = config_.clip_grad > 0 && norm > config_.clip_grad ? config_.clip_grad / norm : 1.0;
-  ops::adamw_(parameters_.flat(), parameters_.flat_grad(), exp_avg_, exp_avg_sq_, decay_mask_,
-              {lr, config_.beta1, config_.beta2, config_.eps, config_.weight_decay, updates_ + 1, scale});
+  const double scale =
+      config_.clip_grad > 0 && norm > config_.clip_grad ? config_.clip_grad / norm : 1.0;
+  const ops::AdamW update{
+      lr, config_.beta1, config_.beta2, config_.eps, config_.weight_decay, updates_ + 1, scale};
+  for (const Span& span : spans_) {
+    const auto part = [&](const Tensor& flat) { return flat.narrow(0, span.begin, span.count); };
+    ops::adamw_(part(parameters_.flat()), part(parameters_.flat_grad()), part(exp_avg_),
+                part(exp_avg_sq_), (span.decay ? decayed_ : undecayed_).narrow(0, 0, span.count),
+                update);
+  }
   ++updates_;
 }
 
@@ -69,7 +102,8 @@ void Optimizer::restore(const std::vector<std::pair<std::string, Tensor>>& state
   const std::map<std::string, Tensor> tensors(state.begin(), state.end());
   const std::string where = "the checkpoint";
   const Tensor& exp_avg = require_tensor(tensors, "optimizer.exp_avg", exp_avg_.sizes(), where);
-  const Tensor& exp_avg_sq = require_tensor(tensors, "optimizer.exp_avg_sq", exp_avg_sq_.sizes(), where);
+  const Tensor& exp_avg_sq =
+      require_tensor(tensors, "optimizer.exp_avg_sq", exp_avg_sq_.sizes(), where);
   updates_ = require_tensor(tensors, "optimizer.updates", {}, where).item<int64_t>();
   exp_avg_.copy_(exp_avg);
   exp_avg_sq_.copy_(exp_avg_sq);

@@ -11,7 +11,8 @@ class Optimizer {
   Optimizer(Parameters& parameters, const OptimizerConfig& config);
   /// Euclidean norm of all gradients, float64 accumulation.
   double grad_norm() const;
-  /// One update at learning rate `lr`; gradients are scaled by clip_grad / norm when norm exceeds it.
+  /// One update at learning rate `lr`; gradients are scaled by clip_grad / norm when norm exceeds
+  /// it.
   void step(double lr, double norm);
   int64_t updates() const { return updates_; }
 
@@ -20,9 +21,17 @@ class Optimizer {
   void restore(const std::vector<std::pair<std::string, Tensor>>& state);
 
  private:
+  struct Span {
+    int64_t begin, count;
+    bool decay;
+  };
+  static std::vector<Span> make_spans(const Parameters& parameters);
+
   Parameters& parameters_;
   OptimizerConfig config_;
-  Tensor exp_avg_, exp_avg_sq_, decay_mask_;
+  Tensor exp_avg_, exp_avg_sq_;
+  std::vector<Span> spans_;
+  Tensor decayed_, undecayed_;  // masks of the longest span: all 1, all 0
   int64_t updates_ = 0;
 };
 

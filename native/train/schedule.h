@@ -5,7 +5,8 @@
 
 namespace cots {
 
-/// Linear warmup_from -> lr over warmup_steps, then cosine lr -> min_lr at total_steps. `step` from 1.
+/// Linear warmup_from -> lr over warmup_steps, then cosine lr -> min_lr at total_steps. `step`
+/// from 1.
 double learning_rate(const OptimizerConfig& config, int64_t step);
 /// Linear 0 -> weight_task over task_warmup_steps.
 double task_weight(const LossConfig& config, int64_t step);

@@ -1,5 +1,6 @@
-// One optimizer step in the order of SPEC 3.6: EMA -> keys -> filter -> online passes, losses, backward -> clip -> AdamW -> push.
-// Legend: B pairs, D embedding, L tokens, P patches, n queue entries.
+// One optimizer step in the order of SPEC 3.6: EMA -> keys -> filter -> online passes, losses,
+// backward -> clip -> AdamW -> push. Legend: B pairs, D embedding, L tokens, P patches, n queue
+// entries.
 #include "train/trainer.h"
 
 #include <ATen/ATen.h>
@@ -20,48 +21,66 @@
 namespace cots {
 namespace {
 
-constexpr double kMinTau = 0.001, kMaxTau = 0.5;        // ALBEF's clamp of a learnable temperature
-constexpr double kCollapsedStd = 1e-6;                  // SPEC 3.8, sigma = 0
+constexpr double kMinTau = 0.001, kMaxTau = 0.5;  // ALBEF's clamp of a learnable temperature
+constexpr double kCollapsedStd = 1e-6;            // SPEC 3.8, sigma = 0
 constexpr int64_t kMaxCollapsedSteps = 100;
 
-int64_t embedding_width(const ModelConfig& model) { return model.has_projection() ? model.embed_dim : model.image.width; }
+int64_t embedding_width(const ModelConfig& model) {
+  return model.has_projection() ? model.embed_dim : model.image.width;
+}
 
 void check_config(const TrainConfig& config, bool has_tokenizer) {
   if (config.queue.include_batch_keys && config.accumulate > 1)
-    throw Failure("ERR_COTS_CONFIG", "Expected train.accumulate 1 with queue.includeBatchKeys (a micro-batch has not all keys of its step), got " +
-                                         std::to_string(config.accumulate) + ". Turn one of the two off.");
+    throw Failure("ERR_COTS_CONFIG",
+                  "Expected train.accumulate 1 with queue.includeBatchKeys (a micro-batch has not "
+                  "all keys of its step), got " +
+                      std::to_string(config.accumulate) + ". Turn one of the two off.");
   if (config.loss.weight_cmvm > 0 && !has_tokenizer)
-    throw Failure("ERR_COTS_CONFIG", "Expected an image tokenizer for loss.weights.cmvm above 0, got none. Train one with "
-                                     "`cots train-tokenizer` and name its folder in token.tokenizer, or set loss.weights.cmvm=0.");
+    throw Failure(
+        "ERR_COTS_CONFIG",
+        "Expected an image tokenizer for loss.weights.cmvm above 0, got none. Train one with "
+        "`cots train-tokenizer` and name its folder in token.tokenizer, or set "
+        "loss.weights.cmvm=0.");
   if (!config.model.has_projection() && config.model.image.width != config.model.text.width)
-    throw Failure("ERR_COTS_CONFIG", "Expected towers of equal width without a projection, got image " + std::to_string(config.model.image.width) +
-                                         " and text " + std::to_string(config.model.text.width) + ". Set model.embedDim.");
+    throw Failure("ERR_COTS_CONFIG",
+                  "Expected towers of equal width without a projection, got image " +
+                      std::to_string(config.model.image.width) + " and text " +
+                      std::to_string(config.model.text.width) + ". Set model.embedDim.");
 }
 
-void check_tensor(const char* name, const Tensor& tensor, at::IntArrayRef shape, at::ScalarType dtype) {
-  TORCH_CHECK(tensor.defined() && tensor.sizes() == shape && tensor.scalar_type() == dtype, "Expected ", name, " of the batch to be ",
-              dtype, " of shape ", shape, tensor.defined() ? c10::str(", got ", tensor.scalar_type(), " of ", tensor.sizes(), ".") : ", got none.");
+void check_tensor(const char* name, const Tensor& tensor, at::IntArrayRef shape,
+                  at::ScalarType dtype) {
+  TORCH_CHECK(tensor.defined() && tensor.sizes() == shape && tensor.scalar_type() == dtype,
+              "Expected ", name, " of the batch to be ", dtype, " of shape ", shape,
+              tensor.defined()
+                  ? c10::str(", got ", tensor.scalar_type(), " of ", tensor.sizes(), ".")
+                  : ", got none.");
 }
 
 void check_range(const char* name, const Tensor& values, int64_t low, int64_t high) {
   const auto [least, most] = values.aminmax();
-  TORCH_CHECK(least.item<int64_t>() >= low && most.item<int64_t>() <= high, "Expected ", name, " of the batch to lie in [", low, ", ", high,
-              "], got ", least.item<int64_t>(), " to ", most.item<int64_t>(), ".");
+  TORCH_CHECK(least.item<int64_t>() >= low && most.item<int64_t>() <= high, "Expected ", name,
+              " of the batch to lie in [", low, ", ", high, "], got ", least.item<int64_t>(),
+              " to ", most.item<int64_t>(), ".");
 }
 
 void check_batch(const TrainConfig& config, const Batch& batch) {
-  TORCH_CHECK(batch.ids_BL.defined() && batch.ids_BL.dim() == 2 && batch.ids_BL.numel() > 0, "Expected ids [B, L] of at least one pair.");
-  const int64_t B = batch.ids_BL.size(0), L = batch.ids_BL.size(1), S = config.model.image.size, P = config.model.image.patches();
+  TORCH_CHECK(batch.ids_BL.defined() && batch.ids_BL.dim() == 2 && batch.ids_BL.numel() > 0,
+              "Expected ids [B, L] of at least one pair.");
+  const int64_t B = batch.ids_BL.size(0), L = batch.ids_BL.size(1), S = config.model.image.size,
+                P = config.model.image.patches();
   const int64_t V = 8 * config.model.image.grid();
   check_tensor("images", batch.image_BSS3, {B, S, S, 3}, at::kByte);
-  if (config.loss.weight_cmvm > 0) check_tensor("token views", batch.token_view_BVV3, {B, V, V, 3}, at::kByte);
+  if (config.loss.weight_cmvm > 0)
+    check_tensor("token views", batch.token_view_BVV3, {B, V, V, 3}, at::kByte);
   check_tensor("ids", batch.ids_BL, {B, L}, at::kLong);
   check_tensor("lengths", batch.lengths_B, {B}, at::kLong);
   check_tensor("samples", batch.sample_B, {B}, at::kLong);
   check_tensor("image ids", batch.image_id_B, {B}, at::kLong);
   check_range("ids", batch.ids_BL, 0, config.model.text.vocab_size - 1);
   check_range("lengths", batch.lengths_B, 1, L);
-  if (batch.image_mask_BP.defined()) check_tensor("image mask", batch.image_mask_BP, {B, P}, at::kBool);
+  if (batch.image_mask_BP.defined())
+    check_tensor("image mask", batch.image_mask_BP, {B, P}, at::kBool);
   if (!batch.text_mask_BL.defined()) return;
   check_tensor("text mask", batch.text_mask_BL, {B, L}, at::kBool);
   check_tensor("masked ids", batch.masked_ids_BL, {B, L}, at::kLong);
@@ -69,7 +88,9 @@ void check_batch(const TrainConfig& config, const Batch& batch) {
 }
 
 double count(const Tensor& mask_BN, const Tensor& rows_b) {
-  return mask_BN.defined() ? static_cast<double>(mask_BN.index_select(0, rows_b).sum().item<int64_t>()) : 0.0;
+  return mask_BN.defined()
+             ? static_cast<double>(mask_BN.index_select(0, rows_b).sum().item<int64_t>())
+             : 0.0;
 }
 
 }  // namespace
@@ -100,12 +121,13 @@ StepMetrics Trainer::step(const Batch& batch) {
   const loss::FilterDecision decision = filter(keys, metrics);
   const Outcome outcome = learn(batch, keys, decision.weights_B, metrics);
   ops::check_cancelled();
-  const ops::CancelScope whole(nullptr);   // from here on the step happens entirely
+  const ops::CancelScope whole(nullptr);  // from here on the step happens entirely
   commit(batch, keys, outcome, metrics);
   return metrics;
 }
 
-/// EMA. `ema_pending_` makes it happen once per change of the weights, also when a step is cancelled and repeated.
+/// EMA. `ema_pending_` makes it happen once per change of the weights, also when a step is
+/// cancelled and repeated.
 void Trainer::follow_online(StageSeconds& seconds) {
   if (!ema_pending_) return;
   const Stopwatch watch(seconds.momentum);
@@ -119,26 +141,35 @@ loss::FilterDecision Trainer::filter(const Keys& keys, StepMetrics& metrics) con
   const int64_t never = std::numeric_limits<int64_t>::max();
   const loss::FilterDecision decision = loss::adaptive_filter(
       keys.score_B, queue_.valid_scores(),
-      {config_.filter.k, config_.filter.enabled ? std::max<int64_t>(1, config_.filter.min_valid) : never, config_.filter.min_keep_fraction});
+      {config_.filter.k,
+       config_.filter.enabled ? std::max<int64_t>(1, config_.filter.min_valid) : never,
+       config_.filter.min_keep_fraction});
   metrics.filter_mean = decision.mean;
   metrics.filter_std = decision.std;
   metrics.filter_threshold = decision.threshold;
   metrics.filter_active = decision.active;
   metrics.filter_kept = decision.weights_B.sum().item<int64_t>();
   metrics.non_finite_keys = metrics.pairs - keys.finite_B.sum().item<int64_t>();
-  metrics.scores.assign(keys.score_B.const_data_ptr<float>(), keys.score_B.const_data_ptr<float>() + metrics.pairs);
+  metrics.scores.assign(keys.score_B.const_data_ptr<float>(),
+                        keys.score_B.const_data_ptr<float>() + metrics.pairs);
   const Tensor kept = decision.weights_B.to(at::kByte);
-  metrics.kept.assign(kept.const_data_ptr<uint8_t>(), kept.const_data_ptr<uint8_t>() + metrics.pairs);
+  metrics.kept.assign(kept.const_data_ptr<uint8_t>(),
+                      kept.const_data_ptr<uint8_t>() + metrics.pairs);
   return decision;
 }
 
-int64_t Trainer::micro_batch_size(int64_t pairs) const { return (pairs + config_.accumulate - 1) / config_.accumulate; }
+int64_t Trainer::micro_batch_size(int64_t pairs) const {
+  return (pairs + config_.accumulate - 1) / config_.accumulate;
+}
 
-/// Online passes, losses and backward of every micro-batch: fills the gradients, changes nothing else.
-Trainer::Outcome Trainer::learn(const Batch& batch, const Keys& keys, const Tensor& weights_B, StepMetrics& metrics) {
+/// Online passes, losses and backward of every micro-batch: fills the gradients, changes nothing
+/// else.
+Trainer::Outcome Trainer::learn(const Batch& batch, const Keys& keys, const Tensor& weights_B,
+                                StepMetrics& metrics) {
   if (metrics.non_finite_keys == metrics.pairs) return Outcome::kNonFinite;
-  const Tensor row_B = config_.filter.apply_to == FilterScope::kAll ? weights_B.gt(0) : keys.finite_B;
-  const Tensor rows = row_B.nonzero().squeeze(1);   // what the filter drops costs nothing
+  const Tensor row_B =
+      config_.filter.apply_to == FilterScope::kAll ? weights_B.gt(0) : keys.finite_B;
+  const Tensor rows = row_B.nonzero().squeeze(1);  // what the filter drops costs nothing
   if (rows.numel() == 0) return Outcome::kNothingKept;
 
   const Masks masks = draw_masks(config_, batch, metrics.step);
@@ -147,7 +178,8 @@ Trainer::Outcome Trainer::learn(const Batch& batch, const Keys& keys, const Tens
   const int64_t size = micro_batch_size(rows.numel());
   for (int64_t first = 0; first < rows.numel(); first += size) {
     ops::check_cancelled();
-    Losses losses = online_pass(context, rows.narrow(0, first, std::min(size, rows.numel() - first)), metrics.seconds);
+    Losses losses = online_pass(
+        context, rows.narrow(0, first, std::min(size, rows.numel() - first)), metrics.seconds);
     add_losses(losses, metrics);
     if (!losses.finite) return Outcome::kNonFinite;
     const Stopwatch watch(metrics.seconds.backward);
@@ -158,13 +190,27 @@ Trainer::Outcome Trainer::learn(const Batch& batch, const Keys& keys, const Tens
   return std::isfinite(metrics.grad_norm) ? Outcome::kUpdate : Outcome::kNonFinite;
 }
 
-StepContext Trainer::make_context(const Batch& batch, const Keys& keys, const Masks& masks, const Tensor& weights_B, const Tensor& rows,
-                                  int64_t step) const {
-  StepContext c{config_, model_, tokenizer_.get(), batch, keys, masks, step, weights_B, queue_.image(), queue_.text(), queue_.id(), -1,
-                std::max(1.0, weights_B.sum().item<double>()), count(masks.image_BP, rows), count(masks.text_BL, rows),
+StepContext Trainer::make_context(const Batch& batch, const Keys& keys, const Masks& masks,
+                                  const Tensor& weights_B, const Tensor& rows, int64_t step) const {
+  StepContext c{config_,
+                model_,
+                tokenizer_.get(),
+                batch,
+                keys,
+                masks,
+                step,
+                weights_B,
+                queue_.image(),
+                queue_.text(),
+                queue_.id(),
+                -1,
+                std::max(1.0, weights_B.sum().item<double>()),
+                count(masks.image_BP, rows),
+                count(masks.text_BL, rows),
                 task_weight(config_.loss, step)};
   if (!config_.queue.include_batch_keys) return c;
-  // Own keys first, row r of the micro-batch at column n + r; then those of the rows that were filtered out.
+  // Own keys first, row r of the micro-batch at column n + r; then those of the rows that were
+  // filtered out.
   Tensor others_B = keys.finite_B.clone();
   others_B.index_fill_(0, rows, false);
   const Tensor order = at::cat({rows, others_B.nonzero().squeeze(1)});
@@ -197,7 +243,8 @@ void Trainer::commit(const Batch& batch, const Keys& keys, Outcome outcome, Step
   }
   step_ = metrics.step;
   non_finite_in_row_ = outcome == Outcome::kNonFinite ? non_finite_in_row_ + 1 : 0;
-  const bool judged = metrics.filter_active || (!config_.filter.enabled && queue_.filled() == queue_.capacity());
+  const bool judged =
+      metrics.filter_active || (!config_.filter.enabled && queue_.filled() == queue_.capacity());
   collapsed_steps_ = judged && metrics.filter_std < kCollapsedStd ? collapsed_steps_ + 1 : 0;
 
   metrics.skipped = outcome != Outcome::kUpdate;
@@ -216,14 +263,18 @@ void Trainer::clamp_temperature() {
 /// Stops a run that learns nothing any more (SPEC 3.8).
 void Trainer::guard() const {
   if (non_finite_in_row_ >= config_.max_non_finite)
-    throw Failure("ERR_COTS_NON_FINITE", "Expected finite features, losses and gradients, got NaN or infinity in " +
-                                             std::to_string(non_finite_in_row_) + " steps in a row (guard.maxNonFinite " +
-                                             std::to_string(config_.max_non_finite) +
-                                             "). Go back to an earlier checkpoint, or lower optim.lr or raise loss.tau.");
+    throw Failure("ERR_COTS_NON_FINITE",
+                  "Expected finite features, losses and gradients, got NaN or infinity in " +
+                      std::to_string(non_finite_in_row_) + " steps in a row (guard.maxNonFinite " +
+                      std::to_string(config_.max_non_finite) +
+                      "). Go back to an earlier checkpoint, or lower optim.lr or raise loss.tau.");
   if (collapsed_steps_ > kMaxCollapsedSteps)
-    throw Failure("ERR_COTS_NON_FINITE", "Expected the scores of the queue to spread, got a standard deviation below 1e-6 for " +
-                                             std::to_string(collapsed_steps_) +
-                                             " steps: the towers have collapsed. Lower optim.lr, or check that the images and captions vary.");
+    throw Failure(
+        "ERR_COTS_NON_FINITE",
+        "Expected the scores of the queue to spread, got a standard deviation below 1e-6 for " +
+            std::to_string(collapsed_steps_) +
+            " steps: the towers have collapsed. Lower optim.lr, or check that the images and "
+            "captions vary.");
 }
 
 void Trainer::prefill(const Batch& batch) {

@@ -1,4 +1,5 @@
-// The state of a pre-training run and its one operation, step(): SPEC 3.6's order of one optimizer step.
+// The state of a pre-training run and its one operation, step(): SPEC 3.6's order of one optimizer
+// step.
 #pragma once
 
 #include <memory>
@@ -11,9 +12,9 @@
 #include "model/queue.h"
 #include "train/batch.h"
 #include "train/config.h"
-#include "train/metrics.h"
 #include "train/key_pass.h"
 #include "train/masks.h"
+#include "train/metrics.h"
 #include "train/online_pass.h"
 #include "train/optimizer.h"
 
@@ -24,11 +25,13 @@ class Trainer {
   /// `tokenizer` may be null when loss.weight_cmvm is 0.
   Trainer(const TrainConfig& config, std::shared_ptr<const ImageTokenizer> tokenizer);
 
-  /// EMA -> keys of all micro-batches -> filter -> online passes, losses, backward per micro-batch -> clip -> AdamW -> push.
-  /// Only pairs that the filter keeps go through the online passes. Throws ops::Cancelled between layers when the job is
-  /// cancelled: weights, queues and counters are then those of the step before, and the momentum encoder, which follows the
-  /// weights once per change, is not moved twice when the step is repeated. Throws ERR_COTS_NON_FINITE, after the step has
-  /// been counted, when max_non_finite steps in a row were not finite or the queue's scores have collapsed (SPEC 3.8).
+  /// EMA -> keys of all micro-batches -> filter -> online passes, losses, backward per micro-batch
+  /// -> clip -> AdamW -> push. Only pairs that the filter keeps go through the online passes.
+  /// Throws ops::Cancelled between layers when the job is cancelled: weights, queues and counters
+  /// are then those of the step before, and the momentum encoder, which follows the weights once
+  /// per change, is not moved twice when the step is repeated. Throws ERR_COTS_NON_FINITE, after
+  /// the step has been counted, when max_non_finite steps in a row were not finite or the queue's
+  /// scores have collapsed (SPEC 3.8).
   StepMetrics step(const Batch& batch);
 
   /// Runs the momentum towers over a batch and pushes the keys, nothing else (queue.prefill).
@@ -41,13 +44,14 @@ class Trainer {
   const Optimizer& optimizer() const { return optimizer_; }
   const TrainConfig& config() const { return config_; }
 
-  /// model.safetensors (online towers, projections, logit scale) and state.safetensors (heads, momentum, queues, optimizer,
-  /// counters) into an existing directory; each file is complete and synced when this returns.
+  /// model.safetensors (online towers, projections, logit scale) and state.safetensors (heads,
+  /// momentum, queues, optimizer, counters) into an existing directory; each file is complete and
+  /// synced when this returns.
   void save(const std::string& directory) const;
   /// Restores both files bit for bit; throws with the tensor's name, found and wanted shape.
   void restore(const std::string& directory);
-  /// Initial weights from a model folder (train.init): towers present in the file replace the random ones, the momentum
-  /// twin is copied again.
+  /// Initial weights from a model folder (train.init): towers present in the file replace the
+  /// random ones, the momentum twin is copied again.
   void initialize_from(const std::string& model_file);
 
  private:
@@ -55,9 +59,10 @@ class Trainer {
 
   void follow_online(StageSeconds& seconds);
   loss::FilterDecision filter(const Keys& keys, StepMetrics& metrics) const;
-  Outcome learn(const Batch& batch, const Keys& keys, const Tensor& weights_B, StepMetrics& metrics);
-  StepContext make_context(const Batch& batch, const Keys& keys, const Masks& masks, const Tensor& weights_B, const Tensor& rows,
-                           int64_t step) const;
+  Outcome learn(const Batch& batch, const Keys& keys, const Tensor& weights_B,
+                StepMetrics& metrics);
+  StepContext make_context(const Batch& batch, const Keys& keys, const Masks& masks,
+                           const Tensor& weights_B, const Tensor& rows, int64_t step) const;
   static void add_losses(const Losses& losses, StepMetrics& metrics);
   void commit(const Batch& batch, const Keys& keys, Outcome outcome, StepMetrics& metrics);
   void clamp_temperature();
@@ -72,7 +77,8 @@ class Trainer {
   Queue queue_;
   Optimizer optimizer_;
   int64_t step_ = 0, non_finite_in_row_ = 0, collapsed_steps_ = 0;
-  bool ema_pending_ = false;   // the weights have changed since the momentum encoder last followed them
+  bool ema_pending_ =
+      false;  // the weights have changed since the momentum encoder last followed them
 };
 
 }  // namespace cots

@@ -41,11 +41,12 @@ cots::Batch batch_with_poison(int64_t first) {
 
 TEST_CASE("all pairs filtered (W = 0)") {
   cots::TrainConfig config = tiny::config();
-  config.filter.k = -1000;   // threshold far above every score
+  config.filter.k = -1000;  // threshold far above every score
   cots::Trainer trainer(config, tiny::tokenizer());
-  trainer.step(tiny::batch(0));   // the queue is not full yet: this one learns, and an EMA is due
+  trainer.step(tiny::batch(0));  // the queue is not full yet: this one learns, and an EMA is due
   fill_queue(trainer);
-  const Tensor online = trainer.model().parameters().flat().clone(), slow = trainer.momentum().parameters().flat().clone();
+  const Tensor online = trainer.model().parameters().flat().clone(),
+               slow = trainer.momentum().parameters().flat().clone();
   const int64_t pointer = column(trainer, "queue.ptr").item<int64_t>();
 
   const cots::StepMetrics m = trainer.step(tiny::batch(6));
@@ -57,17 +58,19 @@ TEST_CASE("all pairs filtered (W = 0)") {
   CHECK(trainer.steps() == 2);
   CHECK(at::equal(trainer.model().parameters().flat(), online));
   const Tensor followed = trainer.momentum().parameters().flat().clone();
-  CHECK(!at::equal(followed, slow));   // this step's EMA stands
-  CHECK(column(trainer, "queue.ptr").item<int64_t>() == (pointer + 6) % 20);   // all of the batch is pushed
+  CHECK(!at::equal(followed, slow));  // this step's EMA stands
+  CHECK(column(trainer, "queue.ptr").item<int64_t>() ==
+        (pointer + 6) % 20);  // all of the batch is pushed
 
   trainer.step(tiny::batch(12));
-  CHECK(at::equal(trainer.momentum().parameters().flat(), followed));   // the weights did not change: no EMA
+  CHECK(at::equal(trainer.momentum().parameters().flat(),
+                  followed));  // the weights did not change: no EMA
 
   config.filter.min_keep_fraction = 0.5;
   cots::Trainer lenient(config, tiny::tokenizer());
   fill_queue(lenient);
   const cots::StepMetrics kept = lenient.step(tiny::batch(6));
-  CHECK(kept.filter_kept == 3);   // the best half
+  CHECK(kept.filter_kept == 3);  // the best half
   CHECK(!kept.skipped);
 }
 
@@ -82,11 +85,11 @@ TEST_CASE("non-finite momentum key or score") {
   CHECK(m.non_finite_keys == 1);
   CHECK(std::isnan(m.scores[2]));
   CHECK(m.kept[2] == 0);
-  CHECK(!m.skipped);                       // the step goes on
+  CHECK(!m.skipped);  // the step goes on
   CHECK(m.filter_kept >= 1);
   CHECK(std::isfinite(m.loss));
   CHECK(m.non_finite_in_row == 0);
-  CHECK(column(trainer, "queue.ptr").item<int64_t>() == (pointer + 5) % 20);   // not enqueued
+  CHECK(column(trainer, "queue.ptr").item<int64_t>() == (pointer + 5) % 20);  // not enqueued
   CHECK(column(trainer, "queue.text").isfinite().all().item<bool>());
   CHECK(column(trainer, "queue.score").isfinite().all().item<bool>());
   CHECK(!column(trainer, "queue.id").eq(2).any().item<bool>());
@@ -100,7 +103,8 @@ TEST_CASE("non-finite online feature, loss or gradient norm") {
   fill_queue(trainer);
   const int64_t pointer = column(trainer, "queue.ptr").item<int64_t>();
   poison_word(trainer.model().parameters(), "text.embed.word.weight", kPoison);
-  const Tensor online = trainer.model().parameters().flat().clone(), slow = trainer.momentum().parameters().flat().clone();
+  const Tensor online = trainer.model().parameters().flat().clone(),
+               slow = trainer.momentum().parameters().flat().clone();
   config.filter.enabled = false;
 
   const cots::StepMetrics m = trainer.step(batch_with_poison(0));
@@ -108,10 +112,12 @@ TEST_CASE("non-finite online feature, loss or gradient norm") {
   CHECK(m.skipped);
   CHECK(m.non_finite_in_row == 1);
   CHECK(m.non_finite_keys == 0);
-  CHECK(column(trainer, "queue.ptr").item<int64_t>() == (pointer + 6) % 20);   // finite keys are still pushed
+  CHECK(column(trainer, "queue.ptr").item<int64_t>() ==
+        (pointer + 6) % 20);  // finite keys are still pushed
   CHECK(at::equal(trainer.model().parameters().flat().nan_to_num(5), online.nan_to_num(5)));
   CHECK(trainer.step(batch_with_poison(6)).non_finite_in_row == 2);
-  CHECK(at::equal(trainer.momentum().parameters().flat(), slow));   // no EMA after a step that did not happen
+  CHECK(at::equal(trainer.momentum().parameters().flat(),
+                  slow));  // no EMA after a step that did not happen
 
   std::string message;
   try {
@@ -129,7 +135,7 @@ TEST_CASE("non-finite online feature, loss or gradient norm") {
     CHECK(other.step(batch_with_poison(0)).non_finite_in_row == 1);
     cots::Batch clean = tiny::batch(6);
     clean.ids_BL = at::where(clean.ids_BL.eq(kPoison), 48, clean.ids_BL);
-    config.loss.weight_cmlm = 0;   // CMLM's classifier holds every word
+    config.loss.weight_cmlm = 0;  // CMLM's classifier holds every word
     cots::Trainer third(config, tiny::tokenizer());
     poison_word(third.model().parameters(), "text.embed.word.weight", kPoison);
     CHECK(third.step(batch_with_poison(0)).non_finite_in_row == 1);
@@ -163,13 +169,13 @@ TEST_CASE("σ < 1e-6 for more than 100 steps is a collapse") {
   try {
     for (; steps < 200; ++steps) {
       const cots::StepMetrics m = trainer.step(batch);
-      if (m.filter_active) CHECK(m.filter_kept == 6);   // every pair is kept
+      if (m.filter_active) CHECK(m.filter_kept == 6);  // every pair is kept
     }
   } catch (const cots::Failure& failure) {
     message = failure.what();
   }
   CHECK(message.find("collapsed") != std::string::npos);
-  CHECK(steps == 4 + 100);   // the queue of 20 is full after 4 steps
+  CHECK(steps == 4 + 100);  // the queue of 20 is full after 4 steps
 }
 
 TEST_CASE("EMA at resume") {
@@ -181,14 +187,18 @@ TEST_CASE("EMA at resume") {
   cots::Trainer resumed(tiny::config(), tiny::tokenizer());
   resumed.restore(folder.path.string());
   CHECK(at::equal(resumed.momentum().parameters().flat(), trainer.momentum().parameters().flat()));
-  CHECK(!at::equal(resumed.momentum().parameters().flat(), resumed.model().parameters().flat().narrow(0, 0, resumed.model().tower_count())));
-  for (const char* name : {"queue.image", "queue.text", "queue.score", "queue.id", "queue.valid", "queue.ptr", "queue.n"})
+  CHECK(
+      !at::equal(resumed.momentum().parameters().flat(),
+                 resumed.model().parameters().flat().narrow(0, 0, resumed.model().tower_count())));
+  for (const char* name : {"queue.image", "queue.text", "queue.score", "queue.id", "queue.valid",
+                           "queue.ptr", "queue.n"})
     CHECK(at::equal(column(resumed, name), column(trainer, name)));
 
   // Without the momentum encoder and the queue the next step would differ.
   cots::Trainer forgetful(tiny::config(), tiny::tokenizer());
   forgetful.initialize_from(folder.file("model.safetensors"));
-  const cots::StepMetrics wanted = trainer.step(tiny::batch_of_run(10)), found = resumed.step(tiny::batch_of_run(10));
+  const cots::StepMetrics wanted = trainer.step(tiny::batch_of_run(10)),
+                          found = resumed.step(tiny::batch_of_run(10));
   CHECK(found.loss == wanted.loss);
   CHECK(found.scores == wanted.scores);
   CHECK(found.step == 11);

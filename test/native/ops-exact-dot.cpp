@@ -20,5 +20,6 @@ TEST_CASE("exact_dots gives exact_dot's numbers, in any group") {
   std::vector<float> out(rows.size());
   const float *query = q.const_data_ptr<float>(), *data = gallery.const_data_ptr<float>();
   ops::exact_dots(query, data, rows.data(), static_cast<int64_t>(rows.size()), 123, out.data());
-  for (size_t i = 0; i < rows.size(); ++i) CHECK(out[i] == ops::exact_dot(query, data + rows[i] * 123, 123));
+  for (size_t i = 0; i < rows.size(); ++i)
+    CHECK(out[i] == ops::exact_dot(query, data + rows[i] * 123, 123));
 }

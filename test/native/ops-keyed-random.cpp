@@ -27,8 +27,10 @@ TEST_CASE("keyed_uniform is philox of (key, site, element / 4), whatever the row
     bool equal = true;
     for (int64_t b = 0; b < 2; ++b)
       for (int64_t i = 0; i < n; ++i) {
-        const auto words = ops::philox(static_cast<uint64_t>(keys[b].item<int64_t>()), 9, static_cast<uint64_t>(i / 4));
-        const float expected = static_cast<float>(words[static_cast<size_t>(i % 4)] >> 8) * 0x1p-24f;
+        const auto words = ops::philox(static_cast<uint64_t>(keys[b].item<int64_t>()), 9,
+                                       static_cast<uint64_t>(i / 4));
+        const float expected =
+            static_cast<float>(words[static_cast<size_t>(i % 4)] >> 8) * 0x1p-24f;
         equal = equal && u.const_data_ptr<float>()[b * n + i] == expected;
       }
     CHECK(equal);
@@ -57,15 +59,18 @@ TEST_CASE("sample_keys depend on seed, step and sample alone") {
 }
 
 TEST_CASE("keyed draws do not depend on the thread count") {
-  const Tensor keys = ops::sample_keys(1, 1, at::arange(37, at::kLong)), x = at::randn({37, 5001}, test::generator(3));
+  const Tensor keys = ops::sample_keys(1, 1, at::arange(37, at::kLong)),
+               x = at::randn({37, 5001}, test::generator(3));
   const int threads = at::get_num_threads();
   at::set_num_threads(1);
-  const Tensor uniform = ops::keyed_uniform(keys, 2, 5001), dropped = ops::keyed_dropout(x, keys, 2, 0.3);
+  const Tensor uniform = ops::keyed_uniform(keys, 2, 5001),
+               dropped = ops::keyed_dropout(x, keys, 2, 0.3);
   at::set_num_threads(2);
   CHECK(uniform.equal(ops::keyed_uniform(keys, 2, 5001)));
   CHECK(dropped.equal(ops::keyed_dropout(x, keys, 2, 0.3)));
   at::set_num_threads(threads);
-  CHECK(dropped.narrow(0, 20, 5).equal(ops::keyed_dropout(x.narrow(0, 20, 5), keys.narrow(0, 20, 5), 2, 0.3)));   // nor on the batch
+  CHECK(dropped.narrow(0, 20, 5).equal(
+      ops::keyed_dropout(x.narrow(0, 20, 5), keys.narrow(0, 20, 5), 2, 0.3)));  // nor on the batch
 }
 
 TEST_CASE("keyed_dropout equals its composite") {
@@ -74,9 +79,11 @@ TEST_CASE("keyed_dropout equals its composite") {
       const Tensor keys = ops::sample_keys(7, 1, at::arange(3, at::kLong));
       const Tensor x = at::randn({3, n}, test::generator(8)).to(type);
       for (const double p : {0.0, 0.1, 0.5, 0.999}) {
-        const Tensor kernel = ops::keyed_dropout(x, keys, 4, p), composite = ops::keyed_dropout_composite(x, keys, 4, p);
+        const Tensor kernel = ops::keyed_dropout(x, keys, 4, p),
+                     composite = ops::keyed_dropout_composite(x, keys, 4, p);
         CHECK(kernel.eq(0).equal(composite.eq(0)));
-        CHECK(test::max_error(kernel, composite) <= (type == at::kBFloat16 ? 1e-2 : 1e-6) * test::max_abs(composite));
+        CHECK(test::max_error(kernel, composite) <=
+              (type == at::kBFloat16 ? 1e-2 : 1e-6) * test::max_abs(composite));
       }
     }
 }
@@ -88,12 +95,14 @@ TEST_CASE("keyed_dropout drops a share p and keeps the mean") {
   CHECK(y.to(at::kDouble).mean().item<double>() == doctest::Approx(1.0).epsilon(0.003));
 }
 
-TEST_CASE("keyed_dropout draws the same mask in backward, in double backward shapes and non-contiguous input") {
+TEST_CASE(
+    "keyed_dropout draws the same mask in backward, in double backward shapes and non-contiguous "
+    "input") {
   const Tensor keys = ops::sample_keys(7, 1, at::arange(6, at::kLong));
   const Tensor leaf = at::ones({50, 6}).requires_grad_(), x = leaf.t().view({6, 5, 10});
   const Tensor y = ops::keyed_dropout(x, keys, 4, 0.4);
   y.sum().backward();
-  CHECK(leaf.grad().t().equal(y.view({6, 50}).detach()));   // x is 1, so the gradient is the output
+  CHECK(leaf.grad().t().equal(y.view({6, 50}).detach()));  // x is 1, so the gradient is the output
   CHECK(y.eq(0).any().item<bool>());
 }
 
@@ -109,6 +118,8 @@ TEST_CASE("keyed_normal is normal and keyed") {
 
 TEST_CASE("keyed_dropout refuses a key count that is not the row count and p = 1") {
   const Tensor keys = ops::sample_keys(1, 1, at::arange(2, at::kLong));
-  CHECK_THROWS_WITH_AS(ops::keyed_dropout(at::ones({3, 4}), keys, 0, 0.1), doctest::Contains("one key a row"), c10::Error);
-  CHECK_THROWS_WITH_AS(ops::keyed_dropout(at::ones({2, 4}), keys, 0, 1.0), doctest::Contains("p in [0, 1)"), c10::Error);
+  CHECK_THROWS_WITH_AS(ops::keyed_dropout(at::ones({3, 4}), keys, 0, 0.1),
+                       doctest::Contains("one key a row"), c10::Error);
+  CHECK_THROWS_WITH_AS(ops::keyed_dropout(at::ones({2, 4}), keys, 0, 1.0),
+                       doctest::Contains("p in [0, 1)"), c10::Error);
 }

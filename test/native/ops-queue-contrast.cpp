@@ -1,5 +1,6 @@
-// queue_contrast against its composite in float64, the composite against a plain loop and finite differences, and the rows
-// of SPEC 3.8 that this op holds. Legend: B pairs, n queue entries, D embedding.
+// queue_contrast against its composite in float64, the composite against a plain loop and finite
+// differences, and the rows of SPEC 3.8 that this op holds. Legend: B pairs, n queue entries, D
+// embedding.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
@@ -25,7 +26,8 @@ struct Problem {
 
   Problem to(at::ScalarType type) const {
     Problem p = *this;
-    for (Tensor* x : {&p.image, &p.text, &p.log_scale}) *x = x->detach().to(type).clone().requires_grad_();
+    for (Tensor* x : {&p.image, &p.text, &p.log_scale})
+      *x = x->detach().to(type).clone().requires_grad_();
     for (Tensor* x : {&p.image_key, &p.text_key, &p.image_queue, &p.text_queue}) *x = x->to(type);
     return p;
   }
@@ -52,9 +54,9 @@ void add_ids(Problem& p, int64_t policy, int64_t distinct) {
 
 template <class F>
 Tensor losses_by(const F& function, const Problem& p) {
-  return function(p.image, p.text, p.image_key, p.text_key, p.image_queue, p.text_queue, p.weights, p.log_scale, p.id,
-                  p.queue_id, p.normalizer, p.instance_weight, p.task_weight, p.include_positive, p.stopgrad_target,
-                  p.policy, p.batch_key_column);
+  return function(p.image, p.text, p.image_key, p.text_key, p.image_queue, p.text_queue, p.weights,
+                  p.log_scale, p.id, p.queue_id, p.normalizer, p.instance_weight, p.task_weight,
+                  p.include_positive, p.stopgrad_target, p.policy, p.batch_key_column);
 }
 Tensor kernel_losses(const Problem& p) { return losses_by(ops::queue_contrast_loss, p); }
 Tensor composite_losses(const Problem& p) { return losses_by(ops::queue_contrast_composite, p); }
@@ -71,11 +73,14 @@ Result result_of(const Tensor& losses, const Problem& p) {
 /// Kernel and float32 composite against the float64 composite, at most twice its error.
 Result compare(const Problem& inputs) {
   const Problem k = inputs.to(at::kFloat), c = inputs.to(at::kFloat), r = inputs.to(at::kDouble);
-  const Result kernel = result_of(kernel_losses(k), k), composite = result_of(composite_losses(c), c);
+  const Result kernel = result_of(kernel_losses(k), k),
+               composite = result_of(composite_losses(c), c);
   const Result reference = result_of(composite_losses(r), r);
-  INFO("B ", k.image.size(0), " n ", k.image_queue.size(0), " D ", k.image.size(1), " include_positive ", k.include_positive,
-       " stopgrad_target ", k.stopgrad_target, " policy ", k.policy);
-  const double scale = std::exp(inputs.log_scale.item<double>());   // what a logit's rounding error is relative to
+  INFO("B ", k.image.size(0), " n ", k.image_queue.size(0), " D ", k.image.size(1),
+       " include_positive ", k.include_positive, " stopgrad_target ", k.stopgrad_target, " policy ",
+       k.policy);
+  const double scale =
+      std::exp(inputs.log_scale.item<double>());  // what a logit's rounding error is relative to
   test::check_twice(kernel.losses, composite.losses, reference.losses, std::max(1.0, 0.1 * scale));
   test::check_twice(kernel.image, composite.image, reference.image);
   test::check_twice(kernel.text, composite.text, reference.text);
@@ -95,7 +100,8 @@ double log_sum_exp(const std::vector<double>& x, size_t first) {
   return top + std::log(sum);
 }
 
-RowLosses loop_losses(const std::vector<double>& a, const std::vector<double>& b, bool include_positive) {
+RowLosses loop_losses(const std::vector<double>& a, const std::vector<double>& b,
+                      bool include_positive) {
   RowLosses row{log_sum_exp(a, 0) - a[0] + log_sum_exp(b, 0) - b[0], 0};
   const size_t first = include_positive ? 0 : 1;
   if (first == a.size()) return row;
@@ -116,15 +122,17 @@ double loop_total(const Problem& p) {
   };
   double total = 0;
   for (int64_t i = 0; i < d.image.size(0); ++i) {
-    const RowLosses row = loop_losses(logits(d.image.detach()[i], d.text_key[i], d.text_queue),
-                                      logits(d.text.detach()[i], d.image_key[i], d.image_queue), p.include_positive);
-    total += p.weights[i].item<double>() / p.normalizer * (p.instance_weight * row.instance + p.task_weight * row.task);
+    const RowLosses row =
+        loop_losses(logits(d.image.detach()[i], d.text_key[i], d.text_queue),
+                    logits(d.text.detach()[i], d.image_key[i], d.image_queue), p.include_positive);
+    total += p.weights[i].item<double>() / p.normalizer *
+             (p.instance_weight * row.instance + p.task_weight * row.task);
   }
   return total;
 }
 
 /// Central differences of the total in float64.
-Tensor finite_differences(const Problem& p, Tensor Problem::* argument) {
+Tensor finite_differences(const Problem& p, Tensor Problem::*argument) {
   Problem moved = p.to(at::kDouble);
   Tensor x = (moved.*argument).detach();
   const Tensor flat = x.view({-1}), gradient = at::zeros_like(flat);
@@ -149,7 +157,8 @@ TEST_CASE("queue_contrast: the composite is SPEC 3.2 and 3.3 by plain loops") {
     Problem p = random_problem(4, 37, 8);
     p.include_positive = include_positive;
     const double expected = loop_total(p);
-    CHECK(std::abs(composite_losses(p.to(at::kDouble))[0].item<double>() - expected) < 1e-14 * expected * 4);
+    CHECK(std::abs(composite_losses(p.to(at::kDouble))[0].item<double>() - expected) <
+          1e-14 * expected * 4);
   }
 }
 
@@ -158,8 +167,10 @@ TEST_CASE("queue_contrast: gradients against float64 central differences") {
     Problem p = random_problem(4, 37, 8);
     p.include_positive = include_positive;
     const Problem d = p.to(at::kDouble), f = p.to(at::kFloat);
-    const Result composite = result_of(composite_losses(d), d), kernel = result_of(kernel_losses(f), f);
-    const Tensor image = finite_differences(p, &Problem::image), text = finite_differences(p, &Problem::text);
+    const Result composite = result_of(composite_losses(d), d),
+                 kernel = result_of(kernel_losses(f), f);
+    const Tensor image = finite_differences(p, &Problem::image),
+                 text = finite_differences(p, &Problem::text);
     const Tensor log_scale = finite_differences(p, &Problem::log_scale);
     CHECK(test::max_abs(image) > 1);
     CHECK(test::max_error(composite.image, image) < 1e-7);
@@ -171,7 +182,9 @@ TEST_CASE("queue_contrast: gradients against float64 central differences") {
   }
 }
 
-TEST_CASE("queue_contrast equals its composite on awkward shapes, both task modes and both stop-gradients") {
+TEST_CASE(
+    "queue_contrast equals its composite on awkward shapes, both task modes and both "
+    "stop-gradients") {
   for (const int64_t B : {1, 2, 123, 257})
     for (const int64_t n : {0, 1, 2, 123, 257})
       for (const int64_t D : {1, 2, 123}) {
@@ -214,7 +227,8 @@ TEST_CASE("queue_contrast repeats bit for bit with two threads") {
 
 TEST_CASE("queue_contrast with duplicate keys and large logits") {
   Problem p = random_problem(33, 130, 8);
-  p.text_queue.narrow(0, 3, 60).copy_(p.text_key.narrow(0, 0, 1).expand({60, 8}));   // ties with a positive
+  p.text_queue.narrow(0, 3, 60).copy_(
+      p.text_key.narrow(0, 0, 1).expand({60, 8}));  // ties with a positive
   p.image_queue.narrow(0, 70, 50).copy_(p.image_queue.narrow(0, 0, 1).expand({50, 8}));
   compare(p);
   Problem steep = p;
@@ -240,7 +254,8 @@ TEST_CASE("queue_contrast: a row of weight 0 may hold NaN") {
     x->select(0, 2).fill_(std::numeric_limits<float>::quiet_NaN());
   }
   const Problem poisoned = p.to(at::kFloat);
-  const Result expected = result_of(kernel_losses(clean), clean), got = result_of(kernel_losses(poisoned), poisoned);
+  const Result expected = result_of(kernel_losses(clean), clean),
+               got = result_of(kernel_losses(poisoned), poisoned);
   CHECK(got.losses.equal(expected.losses));
   CHECK(got.image.equal(expected.image));
   CHECK(got.log_scale.equal(expected.log_scale));
@@ -268,10 +283,12 @@ TEST_CASE("queue_contrast: the batch's own keys, each row without its own column
   for (const int64_t policy : {0, 1, 2}) {
     Problem p = random_problem(7, 40, 8);
     if (policy != 0) add_ids(p, policy, 5);
-    p.image_queue = at::cat({p.image_queue, p.image_key}), p.text_queue = at::cat({p.text_queue, p.text_key});
+    p.image_queue = at::cat({p.image_queue, p.image_key}),
+    p.text_queue = at::cat({p.text_queue, p.text_key});
     if (policy != 0) p.queue_id = at::cat({*p.queue_id, *p.id});
     p.batch_key_column = 40;
-    p.weights[3].fill_(0.0f);   // a row's column is its place in the batch, not among the rows with a weight
+    p.weights[3].fill_(
+        0.0f);  // a row's column is its place in the batch, not among the rows with a weight
     compare(p);
   }
 }
@@ -281,7 +298,8 @@ TEST_CASE("include_positive false and n = 0") {
   p.include_positive = false;
   const Result kernel = compare(p);
   CHECK(kernel.losses[3].item<float>() == 0.0f);
-  CHECK(test::max_abs(kernel.losses) == 0.0);   // nothing to tell the pair from: InfoNCE is 0 as well
+  CHECK(test::max_abs(kernel.losses) ==
+        0.0);  // nothing to tell the pair from: InfoNCE is 0 as well
   CHECK(test::max_abs(kernel.image) == 0.0);
 }
 
@@ -289,21 +307,29 @@ TEST_CASE("same image (or same text) in the queue") {
   // Row 0 has id 7; queue entries 1 and 4 are other captions of the same image.
   Problem p = random_problem(2, 6, 8);
   p.id = at::tensor({int64_t{7}, int64_t{8}}, at::kLong);
-  p.queue_id = at::tensor({int64_t{1}, int64_t{7}, int64_t{2}, int64_t{3}, int64_t{7}, int64_t{4}}, at::kLong);
+  p.queue_id = at::tensor({int64_t{1}, int64_t{7}, int64_t{2}, int64_t{3}, int64_t{7}, int64_t{4}},
+                          at::kLong);
   p.task_weight = 0;
   p.weights = at::tensor({1.0f, 0.0f});
   p.normalizer = 1;
   const double s = std::exp(p.log_scale.item<double>());
-  const Tensor a = s * at::cat({p.text_key[0].dot(p.image[0]).view({1}), p.text_queue.mv(p.image[0])}).to(at::kDouble);
+  const Tensor a =
+      s * at::cat({p.text_key[0].dot(p.image[0]).view({1}), p.text_queue.mv(p.image[0])})
+              .to(at::kDouble);
   const auto image_to_text = [&](int64_t policy) {
     p.policy = policy;
     return compare(p).losses[1].item<double>();
   };
-  const auto at_columns = [&](std::vector<int64_t> columns) { return a.index_select(0, at::tensor(columns, at::kLong)); };
+  const auto at_columns = [&](std::vector<int64_t> columns) {
+    return a.index_select(0, at::tensor(columns, at::kLong));
+  };
   const double all = a.logsumexp(0).item<double>(), a0 = a[0].item<double>();
   CHECK(image_to_text(0) == doctest::Approx(all - a0).epsilon(1e-5));
-  CHECK(image_to_text(1) == doctest::Approx(at_columns({0, 1, 3, 4, 6}).logsumexp(0).item<double>() - a0).epsilon(1e-5));
-  CHECK(image_to_text(2) == doctest::Approx(all - at_columns({0, 2, 5}).mean().item<double>()).epsilon(1e-5));
+  CHECK(
+      image_to_text(1) ==
+      doctest::Approx(at_columns({0, 1, 3, 4, 6}).logsumexp(0).item<double>() - a0).epsilon(1e-5));
+  CHECK(image_to_text(2) ==
+        doctest::Approx(all - at_columns({0, 2, 5}).mean().item<double>()).epsilon(1e-5));
   p.task_weight = 0.7;
   for (const int64_t policy : {1, 2})
     for (const bool include_positive : {true, false}) {
@@ -320,7 +346,7 @@ TEST_CASE("all columns of a row masked") {
     p.id = at::tensor({int64_t{1}, int64_t{2}, int64_t{1}}, at::kLong);
     p.queue_id = at::ones({10}, at::kLong);
     const Result kernel = compare(p);
-    CHECK(test::max_abs(kernel.image[0]) == 0.0);   // only the positive remains: p_0 = 1
+    CHECK(test::max_abs(kernel.image[0]) == 0.0);  // only the positive remains: p_0 = 1
     CHECK(test::max_abs(kernel.text[2]) == 0.0);
     CHECK(test::max_abs(kernel.image[1]) > 0.0);
     p.weights = at::tensor({1.0f, 0.0f, 1.0f});
@@ -329,7 +355,8 @@ TEST_CASE("all columns of a row masked") {
 }
 
 TEST_CASE("p underflow") {
-  // Logits 4,000 apart: every p but one is 0 in float32, d = a - b is still exact and nothing is NaN.
+  // Logits 4,000 apart: every p but one is 0 in float32, d = a - b is still exact and nothing is
+  // NaN.
   for (const bool include_positive : {true, false}) {
     Problem p = random_problem(4, 37, 8);
     p.include_positive = include_positive;
@@ -339,7 +366,8 @@ TEST_CASE("p underflow") {
     CHECK(kernel.image.isfinite().all().item<bool>());
     CHECK(kernel.losses[3].item<double>() > 100);
   }
-  // The other way round: the positive takes everything, and the queue's own distribution must not divide by e^-4000.
+  // The other way round: the positive takes everything, and the queue's own distribution must not
+  // divide by e^-4000.
   Problem p = random_problem(2, 8, 8);
   p.image = p.text_key.clone(), p.text = p.image_key.clone();
   p.text_queue = -p.text_key[0].expand({8, 8}).clone() + 0.01 * p.text_queue;
@@ -353,8 +381,10 @@ TEST_CASE("p underflow") {
 TEST_CASE("queue_contrast refuses shapes that disagree and a policy without ids") {
   Problem p = random_problem(3, 10, 8);
   p.text_queue = test::unit_rows(9, 8, 1);
-  CHECK_THROWS_WITH_AS(kernel_losses(p), doctest::Contains("expected text_queue as float32 [10, 8]"), c10::Error);
+  CHECK_THROWS_WITH_AS(kernel_losses(p),
+                       doctest::Contains("expected text_queue as float32 [10, 8]"), c10::Error);
   p = random_problem(3, 10, 8);
   p.policy = 1;
-  CHECK_THROWS_WITH_AS(kernel_losses(p), doctest::Contains("a duplicate policy needs id"), c10::Error);
+  CHECK_THROWS_WITH_AS(kernel_losses(p), doctest::Contains("a duplicate policy needs id"),
+                       c10::Error);
 }

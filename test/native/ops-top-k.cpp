@@ -20,8 +20,8 @@ std::tuple<Tensor, Tensor> by_sorting(const Tensor& queries, const Tensor& galle
   Tensor scores = at::empty({Q, N});
   for (int64_t q = 0; q < Q; ++q)
     for (int64_t i = 0; i < N; ++i)
-      scores.mutable_data_ptr<float>()[q * N + i] =
-          ops::exact_dot(queries.const_data_ptr<float>() + q * D, gallery.const_data_ptr<float>() + i * D, D);
+      scores.mutable_data_ptr<float>()[q * N + i] = ops::exact_dot(
+          queries.const_data_ptr<float>() + q * D, gallery.const_data_ptr<float>() + i * D, D);
   const auto [sorted, order] = scores.sort(true, 1, true);
   return {sorted.narrow(1, 0, k), order.narrow(1, 0, k)};
 }
@@ -54,11 +54,12 @@ TEST_CASE("top_k gives equal scores by lower index, however many") {
     CHECK(indices.equal(at::arange(20, at::kLong).expand({Q, 20})));
     CHECK(scores[0].eq(scores[0][0]).all().item<bool>());
   }
-  Tensor mixed = test::unit_rows(3000, 64, 5);   // duplicates far apart, in other tiles and chunks
+  Tensor mixed = test::unit_rows(3000, 64, 5);  // duplicates far apart, in other tiles and chunks
   mixed[2999].copy_(mixed[1]);
   mixed[1500].copy_(mixed[1]);
   const auto [scores, indices] = ops::top_k(mixed.narrow(0, 1, 1), mixed, 3);
-  CHECK(indices.equal(at::tensor({int64_t{1}, int64_t{1500}, int64_t{2999}}, at::kLong).unsqueeze(0)));
+  CHECK(indices.equal(
+      at::tensor({int64_t{1}, int64_t{1500}, int64_t{2999}}, at::kLong).unsqueeze(0)));
 }
 
 TEST_CASE("top_k decides scores that float32 products confuse, also for rows that are not unit") {
@@ -90,8 +91,10 @@ TEST_CASE("top_k agrees with its composite") {
 
 TEST_CASE("top_k refuses k beyond the gallery and non-finite rows, and stops when cancelled") {
   const Tensor queries = test::unit_rows(3, 8, 1), gallery = test::unit_rows(5000, 8, 2);
-  CHECK_THROWS_WITH_AS(ops::top_k(queries, gallery, 5001), doctest::Contains("k in [1, 5000], got 5001"), c10::Error);
-  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()})
+  CHECK_THROWS_WITH_AS(ops::top_k(queries, gallery, 5001),
+                       doctest::Contains("k in [1, 5000], got 5001"), c10::Error);
+  for (const float bad :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()})
     for (const int64_t Q : {1, 3}) {
       Tensor broken = gallery.clone();
       broken[4321][3].fill_(bad);

@@ -12,7 +12,8 @@ using at::Tensor;
 namespace {
 
 Tensor random_image(int64_t height, int64_t width, uint64_t seed) {
-  return at::randint(256, {height, width, 3}, test::generator(seed), at::TensorOptions().dtype(at::kByte));
+  return at::randint(256, {height, width, 3}, test::generator(seed),
+                     at::TensorOptions().dtype(at::kByte));
 }
 
 /// The image of the golden values: value = (37 x + 101 y + 53 c + 7 x y) mod 256.
@@ -46,8 +47,8 @@ TEST_CASE("make_views crops, flips and resizes each view alike") {
 }
 
 TEST_CASE("make_views jitters colors as Pillow's ImageEnhance does, byte for byte") {
-  // ImageEnhance.Brightness(0.73), Contrast(1.31), Color(0.45) of Pillow 13.0.0, in the six orders, on the golden 4 x 4 image;
-  // the sum over the image of value * (index + 1).
+  // ImageEnhance.Brightness(0.73), Contrast(1.31), Color(0.45) of Pillow 13.0.0, in the six orders,
+  // on the golden 4 x 4 image; the sum over the image of value * (index + 1).
   const Tensor image = golden_image(4, 4);
   const std::vector<int64_t> golden{116410, 114571, 113626, 113499, 114527, 114609};
   for (int order = 0; order < 6; ++order) {
@@ -56,8 +57,9 @@ TEST_CASE("make_views jitters colors as Pillow's ImageEnhance does, byte for byt
     t.color = {0.73, 1.31, 0.45, order};
     const auto views = io::make_views(image, t, {{4, "bicubic", true}, {4, "bicubic", false}});
     const Tensor bytes = views[0].to(at::kLong).flatten();
-    CHECK((bytes * at::arange(1, 49, at::kLong)).sum().item<int64_t>() == golden[static_cast<size_t>(order)]);
-    CHECK(views[1].equal(image));   // the view that takes no jitter
+    CHECK((bytes * at::arange(1, 49, at::kLong)).sum().item<int64_t>() ==
+          golden[static_cast<size_t>(order)]);
+    CHECK(views[1].equal(image));  // the view that takes no jitter
   }
 }
 
@@ -65,16 +67,20 @@ TEST_CASE("make_views refuses a crop outside the image") {
   const Tensor image = random_image(4, 5, 1);
   io::Transform t = whole(image);
   t.left = 1;
-  CHECK_THROWS_WITH_AS(io::make_views(image, t, {{2, "bicubic", false}}), doctest::Contains("a crop inside 5 x 4 pixels"),
-                       c10::Error);
+  CHECK_THROWS_WITH_AS(io::make_views(image, t, {{2, "bicubic", false}}),
+                       doctest::Contains("a crop inside 5 x 4 pixels"), c10::Error);
 }
 
 TEST_CASE("normalize and to_unit_range give planes of floats") {
-  const Tensor images = at::randint(256, {3, 31, 31, 3}, test::generator(2), at::TensorOptions().dtype(at::kByte));
-  const double mean[3] = {0.48145466, 0.4578275, 0.40821073}, std[3] = {0.26862954, 0.26130258, 0.27577711};
+  const Tensor images =
+      at::randint(256, {3, 31, 31, 3}, test::generator(2), at::TensorOptions().dtype(at::kByte));
+  const double mean[3] = {0.48145466, 0.4578275, 0.40821073},
+               std[3] = {0.26862954, 0.26130258, 0.27577711};
   const Tensor unit = images.permute({0, 3, 1, 2}).to(at::kFloat) / 255;
   CHECK(io::to_unit_range(images).equal(unit));
-  const auto plane = [](const double (&x)[3]) { return at::tensor({x[0], x[1], x[2]}, at::kFloat).view({1, 3, 1, 1}); };
+  const auto plane = [](const double(&x)[3]) {
+    return at::tensor({x[0], x[1], x[2]}, at::kFloat).view({1, 3, 1, 1});
+  };
   CHECK(io::normalize(images, mean, std).equal((unit - plane(mean)) / plane(std)));
   CHECK(io::to_unit_range(images.narrow(0, 0, 0)).sizes() == at::IntArrayRef({0, 3, 31, 31}));
 }

@@ -1,4 +1,5 @@
-// io/safetensors: what it writes it reads back, what is wrong it refuses, and a file is either the old one or the new one.
+// io/safetensors: what it writes it reads back, what is wrong it refuses, and a file is either the
+// old one or the new one.
 #include "io/safetensors.h"
 
 #include <ATen/ATen.h>
@@ -29,7 +30,8 @@ struct Folder {
 };
 
 /// A file from its header, with the header's size made to fit.
-std::string write_raw(const Folder& folder, const std::string& header, size_t data_bytes, int64_t claimed = -1) {
+std::string write_raw(const Folder& folder, const std::string& header, size_t data_bytes,
+                      int64_t claimed = -1) {
   const std::string file = folder.file("raw.safetensors");
   const uint64_t size = claimed < 0 ? header.size() : static_cast<uint64_t>(claimed);
   std::ofstream out(file, std::ios::binary);
@@ -47,7 +49,9 @@ std::string failure_of(const std::string& file) {
   return "no failure";
 }
 
-bool says(const std::string& text, const char* part) { return text.find(part) != std::string::npos; }
+bool says(const std::string& text, const char* part) {
+  return text.find(part) != std::string::npos;
+}
 
 }  // namespace
 
@@ -55,7 +59,8 @@ TEST_CASE("safetensors: every type and shape comes back bit for bit") {
   const Folder folder;
   const std::string file = folder.file("all.safetensors");
   cots::io::NamedTensors tensors;
-  for (const auto type : {at::kFloat, at::kDouble, at::kHalf, at::kBFloat16, at::kLong, at::kInt, at::kShort, at::kChar, at::kByte, at::kBool})
+  for (const auto type : {at::kFloat, at::kDouble, at::kHalf, at::kBFloat16, at::kLong, at::kInt,
+                          at::kShort, at::kChar, at::kByte, at::kBool})
     tensors.emplace_back(c10::toString(type), (at::rand({3, 5}) * 100 - 20).to(type));
   tensors.emplace_back("scalar", at::scalar_tensor(7, at::kLong));
   tensors.emplace_back("empty", at::empty({0, 4}));
@@ -88,14 +93,16 @@ TEST_CASE("safetensors: tensors outlive the map they came in, and writing to one
 
 TEST_CASE("safetensors: data that is not aligned in the file is read all the same") {
   const Folder folder;
-  const std::string file = write_raw(folder, R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 8);
+  const std::string file =
+      write_raw(folder, R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 8);
   REQUIRE(fs::file_size(file) % 4 != 0);
   CHECK(cots::io::read_safetensors(file).at("x").numel() == 2);
 }
 
 TEST_CASE("safetensors: malformed files are refused with the rule they break") {
   const Folder folder;
-  const auto refused = [&](const char* rule, const std::string& header, size_t data = 8, int64_t claimed = -1) {
+  const auto refused = [&](const char* rule, const std::string& header, size_t data = 8,
+                           int64_t claimed = -1) {
     const std::string message = failure_of(write_raw(folder, header, data, claimed));
     INFO(header);
     INFO(message);
@@ -118,15 +125,25 @@ TEST_CASE("safetensors: malformed files are refused with the rule they break") {
   refused("has no list 'shape'", R"({"x":{"dtype":"F32","data_offsets":[0,8]}})");
   refused("holds -2", R"({"x":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})");
   refused("holds 2.5", R"({"x":{"dtype":"F32","shape":[2.5],"data_offsets":[0,8]}})");
-  refused("overflows", R"({"x":{"dtype":"F32","shape":[4294967296,4294967296,4],"data_offsets":[0,8]}})");
-  refused("overflows", R"({"x":{"dtype":"F32","shape":[18446744073709551615],"data_offsets":[0,8]}})");
+  refused("overflows",
+          R"({"x":{"dtype":"F32","shape":[4294967296,4294967296,4],"data_offsets":[0,8]}})");
+  refused("overflows",
+          R"({"x":{"dtype":"F32","shape":[18446744073709551615],"data_offsets":[0,8]}})");
   refused("unsupported dtype 'C64'", R"({"x":{"dtype":"C64","shape":[1],"data_offsets":[0,8]}})");
   refused("has no dtype", R"({"x":{"shape":[2],"data_offsets":[0,8]}})");
   refused("has no dtype", R"({"x":7})");
-  refused("overlaps", R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"y":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})");
-  refused("hole", R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"y":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}})", 12);
-  refused("listed twice", R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"x":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})");
-  refused("__metadata__", R"({"__metadata__":{"a":1},"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})");
+  refused(
+      "overlaps",
+      R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"y":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})");
+  refused(
+      "hole",
+      R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"y":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}})",
+      12);
+  refused(
+      "listed twice",
+      R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"x":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})");
+  refused("__metadata__",
+          R"({"__metadata__":{"a":1},"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})");
 }
 
 TEST_CASE("safetensors: a short, empty, absent or unreadable file") {

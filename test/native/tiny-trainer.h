@@ -1,4 +1,5 @@
-// A model small enough for a test to train: two layers a tower, 3 x 3 patches, 50 words; and batches for it.
+// A model small enough for a test to train: two layers a tower, 3 x 3 patches, 50 words; and
+// batches for it.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -29,8 +30,20 @@ struct Folder {
 
 inline cots::TrainConfig config() {
   cots::TrainConfig c;
-  c.model.image = {.size = 24, .patch = 8, .width = 16, .layers = 2, .heads = 2, .mlp_ratio = 2, .drop_path = 0.2};
-  c.model.text = {.width = 16, .layers = 2, .heads = 2, .mlp_ratio = 2, .vocab_size = 50, .max_positions = 12, .dropout = 0.1};
+  c.model.image = {.size = 24,
+                   .patch = 8,
+                   .width = 16,
+                   .layers = 2,
+                   .heads = 2,
+                   .mlp_ratio = 2,
+                   .drop_path = 0.2};
+  c.model.text = {.width = 16,
+                  .layers = 2,
+                  .heads = 2,
+                  .mlp_ratio = 2,
+                  .vocab_size = 50,
+                  .max_positions = 12,
+                  .dropout = 0.1};
   c.model.embed_dim = 8;
   c.token.vocab = 32;
   c.token.mask_id = 4, c.token.cls_id = 2, c.token.sep_id = 3, c.token.pad_id = 0;
@@ -40,22 +53,32 @@ inline cots::TrainConfig config() {
   c.filter.min_valid = 20;
   c.ema_m = 0.9;
   c.seed = 7;
-  c.optimizer = {.lr = 2e-3, .warmup_steps = 4, .warmup_from = 1e-4, .min_lr = 1e-4, .total_steps = 100};
+  c.optimizer = {
+      .lr = 2e-3, .warmup_steps = 4, .warmup_from = 1e-4, .min_lr = 1e-4, .total_steps = 100};
   return c;
 }
 
 inline cots::TokenizerConfig tokenizer_config() {
-  return {.arch = cots::TokenizerArch::kSmall, .vocab = 32, .hidden = 8, .codebook_dim = 8, .blocks = 1, .pixels = cots::PixelRule::kMeanStdHalf};
+  return {.arch = cots::TokenizerArch::kSmall,
+          .vocab = 32,
+          .hidden = 8,
+          .codebook_dim = 8,
+          .blocks = 1,
+          .pixels = cots::PixelRule::kMeanStdHalf};
 }
 
 inline std::shared_ptr<const cots::ImageTokenizer> tokenizer() {
   return cots::load_image_tokenizer(tokenizer_config(), "", /*with_decoder=*/false);
 }
 
-/// `pairs` pairs of random images and texts of 4 to 10 tokens, the same for the same `first` sample.
+/// `pairs` pairs of random images and texts of 4 to 10 tokens, the same for the same `first`
+/// sample.
 inline cots::Batch batch(int64_t first, int64_t pairs = 6) {
-  at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(static_cast<uint64_t>(1000 + first));
-  const auto bytes = [&](at::IntArrayRef shape) { return at::randint(0, 256, shape, generator, at::kByte); };
+  at::Generator generator =
+      at::make_generator<at::CPUGeneratorImpl>(static_cast<uint64_t>(1000 + first));
+  const auto bytes = [&](at::IntArrayRef shape) {
+    return at::randint(0, 256, shape, generator, at::kByte);
+  };
   cots::Batch b;
   b.image_BSS3 = bytes({pairs, 24, 24, 3});
   b.token_view_BVV3 = b.image_BSS3;
@@ -79,9 +102,12 @@ inline cots::Batch batch_of_run(int64_t step, int64_t pairs = 6) {
 
 /// Everything that a step changes, as one vector.
 inline Tensor everything(cots::Trainer& trainer) {
-  std::vector<Tensor> parts = {trainer.model().parameters().flat().to(at::kDouble), trainer.momentum().parameters().flat().to(at::kDouble)};
-  for (const auto& [name, tensor] : trainer.queue().state()) parts.push_back(tensor.to(at::kDouble).flatten());
-  for (const auto& [name, tensor] : trainer.optimizer().state()) parts.push_back(tensor.to(at::kDouble).flatten());
+  std::vector<Tensor> parts = {trainer.model().parameters().flat().to(at::kDouble),
+                               trainer.momentum().parameters().flat().to(at::kDouble)};
+  for (const auto& [name, tensor] : trainer.queue().state())
+    parts.push_back(tensor.to(at::kDouble).flatten());
+  for (const auto& [name, tensor] : trainer.optimizer().state())
+    parts.push_back(tensor.to(at::kDouble).flatten());
   return at::cat(parts);
 }
 

@@ -11,8 +11,6 @@
 #include "io/failure.h"
 #include "ops/cancel.h"
 #include "tiny-trainer.h"
-#include "train/schedule.h"
-#include "train/tokenizer_trainer.h"
 
 namespace {
 
@@ -29,7 +27,9 @@ std::string failure_of(const std::function<void()>& action) {
   return "no failure";
 }
 
-bool says(const std::string& text, const char* part) { return text.find(part) != std::string::npos; }
+bool says(const std::string& text, const char* part) {
+  return text.find(part) != std::string::npos;
+}
 
 }  // namespace
 
@@ -44,16 +44,17 @@ TEST_CASE("train: 100 steps equal 50 steps, a checkpoint, and 50 steps more, bit
     losses.push_back(m.loss);
     if (step == 49) whole.save(folder.path.string());
   }
-  REQUIRE(dropped > 0);   // the filter was at work
+  REQUIRE(dropped > 0);  // the filter was at work
 
   cots::TrainConfig other = tiny::config();
-  other.seed = 8;   // other initial weights: all must come from the files
+  other.seed = 8;  // other initial weights: all must come from the files
   cots::Trainer resumed(other, tiny::tokenizer());
   resumed.restore(folder.path.string());
   CHECK(resumed.steps() == 50);
   cots::Trainer same_seed(tiny::config(), tiny::tokenizer());
   same_seed.restore(folder.path.string());
-  for (int64_t step = 50; step < 100; ++step) CHECK(same_seed.step(tiny::batch_of_run(step)).loss == losses[static_cast<size_t>(step)]);
+  for (int64_t step = 50; step < 100; ++step)
+    CHECK(same_seed.step(tiny::batch_of_run(step)).loss == losses[static_cast<size_t>(step)]);
   CHECK(at::equal(tiny::everything(same_seed), tiny::everything(whole)));
 }
 
@@ -67,14 +68,16 @@ TEST_CASE("train: micro-batches change nothing but the order of sums") {
   const cots::StepMetrics ma = a.step(batch), mb = b.step(batch);
   REQUIRE(ma.filter_kept > 4);
   CHECK(ma.filter_kept == mb.filter_kept);
-  for (const auto field : {&cots::StepMetrics::loss, &cots::StepMetrics::loss_image_to_text, &cots::StepMetrics::loss_text_to_image,
-                           &cots::StepMetrics::loss_task, &cots::StepMetrics::loss_cmvm, &cots::StepMetrics::loss_cmlm,
+  for (const auto field : {&cots::StepMetrics::loss, &cots::StepMetrics::loss_image_to_text,
+                           &cots::StepMetrics::loss_text_to_image, &cots::StepMetrics::loss_task,
+                           &cots::StepMetrics::loss_cmvm, &cots::StepMetrics::loss_cmlm,
                            &cots::StepMetrics::grad_norm})
     CHECK(ma.*field == doctest::Approx(mb.*field).epsilon(1e-5));
   CHECK(ma.loss_cmvm > 1);
   CHECK(ma.loss_cmlm > 1);
   const Tensor& grad = a.model().parameters().flat_grad();
-  CHECK(difference(grad, b.model().parameters().flat_grad()) < 1e-5 * grad.abs().max().item<double>());
+  CHECK(difference(grad, b.model().parameters().flat_grad()) <
+        1e-5 * grad.abs().max().item<double>());
 }
 
 TEST_CASE("train: the losses fall on pairs seen again and again") {
@@ -82,11 +85,13 @@ TEST_CASE("train: the losses fall on pairs seen again and again") {
   config.model.image.drop_path = config.model.text.dropout = 0;
   config.filter.enabled = false;
   config.ema_m = 0.99;
-  config.optimizer = {.lr = 2e-3, .warmup_steps = 5, .warmup_from = 1e-4, .min_lr = 1e-3, .total_steps = 200};
+  config.optimizer = {
+      .lr = 2e-3, .warmup_steps = 5, .warmup_from = 1e-4, .min_lr = 1e-3, .total_steps = 200};
   cots::Trainer trainer(config, tiny::tokenizer());
   cots::StepMetrics early, late;
   const auto add = [](cots::StepMetrics& sum, const cots::StepMetrics& m) {
-    sum.loss_image_to_text += m.loss_image_to_text, sum.loss_cmvm += m.loss_cmvm, sum.loss_cmlm += m.loss_cmlm;
+    sum.loss_image_to_text += m.loss_image_to_text, sum.loss_cmvm += m.loss_cmvm,
+        sum.loss_cmlm += m.loss_cmlm;
   };
   for (int64_t step = 0; step < 200; ++step) {
     const cots::StepMetrics m = trainer.step(tiny::batch_of_run(step));
@@ -99,7 +104,8 @@ TEST_CASE("train: the losses fall on pairs seen again and again") {
 }
 
 TEST_CASE("train: a cancelled step leaves no trace and repeats to the same numbers") {
-  cots::Trainer calm(tiny::config(), tiny::tokenizer()), disturbed(tiny::config(), tiny::tokenizer());
+  cots::Trainer calm(tiny::config(), tiny::tokenizer()),
+      disturbed(tiny::config(), tiny::tokenizer());
   int cancelled = 0;
   for (int64_t step = 0; step < 12; ++step) {
     const cots::Batch batch = tiny::batch_of_run(step);
@@ -134,19 +140,23 @@ TEST_CASE("train: a cancelled step leaves no trace and repeats to the same numbe
 }
 
 TEST_CASE("train: the order of a step") {
-  // EMA first, with the weights of the step before; keys and filter next, on the queue as it was; the push last.
+  // EMA first, with the weights of the step before; keys and filter next, on the queue as it was;
+  // the push last.
   cots::Trainer trainer(tiny::config(), tiny::tokenizer());
   trainer.step(tiny::batch_of_run(0));
-  const Tensor online = trainer.model().parameters().flat().narrow(0, 0, trainer.model().tower_count()).clone();
+  const Tensor online =
+      trainer.model().parameters().flat().narrow(0, 0, trainer.model().tower_count()).clone();
   const Tensor before = trainer.momentum().parameters().flat().clone();
-  CHECK(at::equal(before, cots::Trainer(tiny::config(), tiny::tokenizer()).momentum().parameters().flat()));
+  CHECK(at::equal(before,
+                  cots::Trainer(tiny::config(), tiny::tokenizer()).momentum().parameters().flat()));
   CHECK(trainer.queue().filled() == 6);
   const cots::StepMetrics m = trainer.step(tiny::batch_of_run(1));
   CHECK(difference(trainer.momentum().parameters().flat(), before * 0.9 + online * 0.1) < 1e-6);
   CHECK(m.queue_valid == 12);
-  CHECK(!m.filter_active);   // 6 pairs were queued, not 20
+  CHECK(!m.filter_active);  // 6 pairs were queued, not 20
   const Tensor pushed = trainer.queue().state()[2].second.narrow(0, 6, 6);
-  for (int64_t i = 0; i < 6; ++i) CHECK(m.scores[static_cast<size_t>(i)] == doctest::Approx(pushed[i].item<float>()));
+  for (int64_t i = 0; i < 6; ++i)
+    CHECK(m.scores[static_cast<size_t>(i)] == doctest::Approx(pushed[i].item<float>()));
 }
 
 TEST_CASE("train: what the filter drops changes no gradient") {
@@ -176,15 +186,16 @@ TEST_CASE("train: what the filter drops changes no gradient") {
   auto alone = prepared();
   const cots::StepMetrics k = alone->step(kept);
   CHECK(k.loss == doctest::Approx(m.loss).epsilon(1e-5));
-  CHECK(difference(alone->model().parameters().flat_grad(), filtered->model().parameters().flat_grad()) < 1e-5);
-  CHECK(filtered->queue().state()[6].second.item<int64_t>() == 20);   // all 12 were pushed
+  CHECK(difference(alone->model().parameters().flat_grad(),
+                   filtered->model().parameters().flat_grad()) < 1e-5);
+  CHECK(filtered->queue().state()[6].second.item<int64_t>() == 20);  // all 12 were pushed
   CHECK(filtered->queue().state()[5].second.item<int64_t>() == 12);
 }
 
 TEST_CASE("train: amf.applyTo contrast leaves the token losses to all pairs") {
   cots::TrainConfig config = tiny::config();
   config.filter.apply_to = cots::FilterScope::kContrast;
-  config.filter.k = -1000;   // nobody passes
+  config.filter.k = -1000;  // nobody passes
   cots::Trainer trainer(config, tiny::tokenizer());
   for (int64_t i = 0; i < 2; ++i) trainer.prefill(tiny::batch(500 + 10 * i, 10));
   const cots::StepMetrics m = trainer.step(tiny::batch(0));
@@ -213,12 +224,14 @@ TEST_CASE("train: a loss of weight 0 costs nothing") {
   const cots::StepMetrics t = tokens_only.step(tiny::batch(6));
   CHECK(t.seconds.clean_pass < 1e-4);
   CHECK(t.loss == doctest::Approx(t.loss_cmvm + t.loss_cmlm));
-  CHECK(failure_of([] { cots::Trainer(tiny::config(), nullptr); }).find("cots train-tokenizer") != std::string::npos);
+  CHECK(failure_of([] { cots::Trainer(tiny::config(), nullptr); }).find("cots train-tokenizer") !=
+        std::string::npos);
 }
 
 TEST_CASE("train: every switch of the token level trains") {
   for (const auto passes : {cots::Passes::kSeparate, cots::Passes::kShared})
-    for (const auto source : {cots::GlobalSource::kHidden, cots::GlobalSource::kEmbed, cots::GlobalSource::kMomentum})
+    for (const auto source :
+         {cots::GlobalSource::kHidden, cots::GlobalSource::kEmbed, cots::GlobalSource::kMomentum})
       for (const auto fusion : {cots::Fusion::kAdd, cots::Fusion::kConcat, cots::Fusion::kNone})
         for (const auto head : {cots::ImageHead::kMlp, cots::ImageHead::kBare}) {
           cots::TrainConfig config = tiny::config();
@@ -242,11 +255,13 @@ TEST_CASE("train: pooling by mean, no projection, a mean reduction and a halved 
   cots::Trainer trainer(config, tiny::tokenizer());
   trainer.step(tiny::batch_of_run(0));
   const cots::StepMetrics m = trainer.step(tiny::batch_of_run(1));
-  CHECK(m.loss == doctest::Approx(0.5 * (m.loss_image_to_text + m.loss_text_to_image) + 0.5 * m.loss_task + m.loss_cmvm + m.loss_cmlm));
+  CHECK(m.loss == doctest::Approx(0.5 * (m.loss_image_to_text + m.loss_text_to_image) +
+                                  0.5 * m.loss_task + m.loss_cmvm + m.loss_cmlm));
   CHECK(m.loss_task > 0);
 }
 
-TEST_CASE("train: queue.includeBatchKeys adds the other pairs' keys, and is refused with accumulation") {
+TEST_CASE(
+    "train: queue.includeBatchKeys adds the other pairs' keys, and is refused with accumulation") {
   cots::TrainConfig config = tiny::config();
   config.queue.include_batch_keys = true;
   config.loss.weight_cmvm = config.loss.weight_cmlm = 0;
@@ -259,10 +274,15 @@ TEST_CASE("train: queue.includeBatchKeys adds the other pairs' keys, and is refu
   trainer.save(folder.path.string());
   embedder.load(folder.file("model.safetensors"));
   const Tensor logits = embedder.embed_images(batch.image_BSS3, config.image_mean, config.image_std)
-                            .matmul(embedder.embed_texts(batch.ids_BL, batch.lengths_B).t()) / config.loss.tau;
+                            .matmul(embedder.embed_texts(batch.ids_BL, batch.lengths_B).t()) /
+                        config.loss.tau;
   const cots::StepMetrics m = trainer.step(batch);
-  CHECK(m.loss_image_to_text == doctest::Approx((logits.logsumexp({1}) - logits.diag()).mean().item<double>()).epsilon(1e-4));
-  CHECK(m.loss_text_to_image == doctest::Approx((logits.logsumexp({0}) - logits.diag()).mean().item<double>()).epsilon(1e-4));
+  CHECK(
+      m.loss_image_to_text ==
+      doctest::Approx((logits.logsumexp({1}) - logits.diag()).mean().item<double>()).epsilon(1e-4));
+  CHECK(
+      m.loss_text_to_image ==
+      doctest::Approx((logits.logsumexp({0}) - logits.diag()).mean().item<double>()).epsilon(1e-4));
   config.accumulate = 2;
   CHECK(says(failure_of([&] { cots::Trainer(config, nullptr); }), "queue.includeBatchKeys"));
 }
@@ -293,13 +313,15 @@ TEST_CASE("train: initial weights come from a model file, a tower at a time") {
   cots::Trainer trainer(tiny::config(), tiny::tokenizer());
   trainer.initialize_from(folder.file("donor.safetensors"));
   const int64_t towers = trainer.model().tower_count();
-  CHECK(at::equal(trainer.model().parameters().flat().narrow(0, 0, towers), donor.parameters().flat()));
+  CHECK(at::equal(trainer.model().parameters().flat().narrow(0, 0, towers),
+                  donor.parameters().flat()));
   CHECK(at::equal(trainer.momentum().parameters().flat(), donor.parameters().flat()));
   other.model.text.width = 32;
   cots::Embedder wrong(other.model, 99);
   wrong.save(folder.file("wrong.safetensors"));
   const Tensor before = trainer.model().parameters().flat().clone();
-  const std::string message = failure_of([&] { trainer.initialize_from(folder.file("wrong.safetensors")); });
+  const std::string message =
+      failure_of([&] { trainer.initialize_from(folder.file("wrong.safetensors")); });
   CHECK(says(message, "ERR_COTS_CHECKPOINT"));
   CHECK(says(message, "text."));
   CHECK(says(message, "found ["));
@@ -346,120 +368,11 @@ TEST_CASE("train: fixed draws replace the generator's") {
   batch.image_mask_BP = at::zeros({6, 9}, at::kBool);
   batch.masked_ids_BL = batch.ids_BL;
   batch.text_mask_BL = at::zeros({6, 10}, at::kBool);
-  const cots::StepMetrics none = trainer.step(batch);   // |M| = 0: the terms are 0
+  const cots::StepMetrics none = trainer.step(batch);  // |M| = 0: the terms are 0
   CHECK(none.loss_cmvm == 0);
   CHECK(none.loss_cmlm == 0);
   batch.image_mask_BP[2][4] = true;
   const cots::StepMetrics one = trainer.step(batch);
   CHECK(one.loss_cmvm > 1);
   CHECK(one.loss_cmlm == 0);
-}
-
-TEST_CASE("schedule: warm-up from the first step, cosine to the last") {
-  const cots::OptimizerConfig c{.lr = 1, .warmup_steps = 10, .warmup_from = 0.1, .min_lr = 0.2, .total_steps = 110};
-  CHECK(cots::learning_rate(c, 1) == doctest::Approx(0.1));
-  CHECK(cots::learning_rate(c, 6) == doctest::Approx(0.55));
-  CHECK(cots::learning_rate(c, 11) == doctest::Approx(1.0));
-  CHECK(cots::learning_rate(c, 61) == doctest::Approx(0.6));
-  CHECK(cots::learning_rate(c, 111) == doctest::Approx(0.2));
-  CHECK(cots::learning_rate(c, 1000) == doctest::Approx(0.2));
-  const cots::LossConfig l{.weight_task = 2, .task_warmup_steps = 4};
-  CHECK(cots::task_weight(l, 1) == 0);
-  CHECK(cots::task_weight(l, 3) == doctest::Approx(1));
-  CHECK(cots::task_weight(l, 50) == doctest::Approx(2));
-  CHECK(cots::task_weight({.weight_task = 2}, 1) == doctest::Approx(2));
-}
-
-TEST_CASE("optimizer: norm and clipping") {
-  cots::Parameters parameters(1);
-  parameters.add("w.weight", {300, 500}, cots::Init::normal(1), true);
-  parameters.flatten(true);
-  cots::Optimizer optimizer(parameters, {.clip_grad = 1});
-  const_cast<Tensor&>(parameters.flat_grad()).normal_();
-  const double norm = parameters.flat_grad().to(at::kDouble).norm().item<double>();
-  CHECK(optimizer.grad_norm() == doctest::Approx(norm).epsilon(1e-12));
-  // The first moment after one step is (1 - beta1) times the clipped gradient.
-  const Tensor grad = parameters.flat_grad().clone();
-  optimizer.step(1e-3, norm);
-  CHECK(difference(optimizer.state()[0].second, grad / norm * 0.1) < 1e-7);
-}
-
-TEST_CASE("tokenizer trainer: the loss falls, the figures keep their ranges") {
-  cots::TokenizerTrainConfig config;
-  config.tokenizer = tiny::tokenizer_config();
-  config.optimizer = {.lr = 3e-3, .weight_decay = 0, .clip_grad = 0, .warmup_steps = 0, .min_lr = 3e-3, .total_steps = 60};
-  config.temperature_rate = 0.01;
-  cots::TokenizerTrainer trainer(config);
-  cots::Batch batch = tiny::batch(0, 8);
-  batch.image_BSS3 = batch.image_BSS3.narrow(1, 0, 1).narrow(2, 0, 1).expand({8, 24, 24, 3}).contiguous();   // one color an image
-  cots::TokenizerMetrics first, last;
-  for (int step = 0; step < 60; ++step) {
-    last = trainer.step(batch.image_BSS3, batch.sample_B);
-    if (step == 0) first = last;
-    CHECK(last.perplexity >= 1);
-    CHECK(last.perplexity <= 32.001);
-    CHECK(last.dead_codes >= 0);
-    CHECK(last.unigram_entropy <= std::log(32.0) + 1e-6);
-    CHECK(last.kl >= -1e-5);
-  }
-  CHECK(last.reconstruction < 0.9 * first.reconstruction);
-  CHECK(first.temperature == 1);
-  CHECK(last.temperature == doctest::Approx(std::exp(-0.59)));
-  const auto [hard, soft] = trainer.evaluate(batch.image_BSS3);
-  CHECK(hard > 0);
-  CHECK(soft > 0);
-  CHECK(hard < 0.5);
-
-  const tiny::Folder folder;
-  trainer.save(folder.file("dvae.safetensors"));
-  const auto frozen = cots::load_image_tokenizer(config.tokenizer, folder.file("dvae.safetensors"), false);
-  CHECK(at::equal(cots::image_tokens(*frozen, batch.image_BSS3), cots::image_tokens(trainer.tokenizer(), batch.image_BSS3)));
-}
-
-TEST_CASE("tokenizer trainer: logit-Laplace trains the openai network") {
-  cots::TokenizerTrainConfig config;
-  config.tokenizer = {.arch = cots::TokenizerArch::kOpenAi, .vocab = 16, .hidden = 8, .codebook_dim = 8, .blocks = 1};
-  config.reconstruction = cots::Reconstruction::kLogitLaplace;
-  config.optimizer = {.lr = 3e-3, .weight_decay = 0, .clip_grad = 0, .warmup_steps = 0, .min_lr = 3e-3, .total_steps = 40};
-  config.temperature_min = 1.0 / 16;
-  cots::TokenizerTrainer trainer(config);
-  const cots::Batch batch = tiny::batch(0, 4);
-  const cots::TokenizerMetrics first = trainer.step(batch.image_BSS3, batch.sample_B);
-  cots::TokenizerMetrics last;
-  for (int step = 1; step < 40; ++step) last = trainer.step(batch.image_BSS3, batch.sample_B);
-  CHECK(last.reconstruction < first.reconstruction);
-  CHECK(first.temperature == 1);
-  CHECK(last.temperature < 0.07);   // cosine to 1 / 16
-  config.reconstruction = cots::Reconstruction::kMse;
-  CHECK_THROWS_AS(cots::TokenizerTrainer{config}, c10::Error);
-}
-
-TEST_CASE("embedder: order kept, rows independent of their batch, weights through a file") {
-  const cots::ModelConfig model = tiny::config().model;
-  cots::Embedder embedder(model, 3);
-  const cots::Batch batch = tiny::batch(0, 40);
-  const double mean[3] = {0.5, 0.5, 0.5}, std[3] = {0.5, 0.5, 0.5};
-  const Tensor texts = embedder.embed_texts(batch.ids_BL, batch.lengths_B), images = embedder.embed_images(batch.image_BSS3, mean, std);
-  CHECK(texts.sizes() == at::IntArrayRef({40, 8}));
-  CHECK(difference(texts.norm(2, 1), at::ones({40})) < 1e-5);
-  for (int64_t row = 0; row < 40; row += 7) {
-    const Tensor text = embedder.embed_texts(batch.ids_BL.narrow(0, row, 1), batch.lengths_B.narrow(0, row, 1));
-    const Tensor image = embedder.embed_images(batch.image_BSS3.narrow(0, row, 1), mean, std);
-    CHECK(difference(text, texts.narrow(0, row, 1)) < 1e-5);
-    CHECK(difference(image, images.narrow(0, row, 1)) < 1e-5);
-  }
-  CHECK(embedder.embed_texts(batch.ids_BL.narrow(0, 0, 0), batch.lengths_B.narrow(0, 0, 0)).sizes() == at::IntArrayRef({0, 8}));
-  CHECK(embedder.embed_images(batch.image_BSS3.narrow(0, 0, 0), mean, std).sizes() == at::IntArrayRef({0, 8}));
-
-  const tiny::Folder folder;
-  embedder.save(folder.file("model.safetensors"));
-  cots::Embedder loaded(model, std::nullopt);
-  loaded.load(folder.file("model.safetensors"));
-  CHECK(at::equal(loaded.embed_texts(batch.ids_BL, batch.lengths_B), texts));
-  cots::ModelConfig wider = model;
-  wider.embed_dim = 16;
-  const std::string message = failure_of([&] { cots::Embedder(wider, std::nullopt).load(folder.file("model.safetensors")); });
-  CHECK(says(message, "'visual.proj.weight'"));
-  CHECK(says(message, "[16, 16]"));
-  CHECK(says(message, "[8, 16]"));
 }

@@ -19,12 +19,13 @@ struct Buffers {
   const float* decay;
 };
 
-struct Step {   // what is the same for every element
+struct Step {  // what is the same for every element
   float decay, blend, beta2, rest2, inverse_root2, eps, rate, grad_scale;
 };
 
 #pragma GCC push_options
-#pragma GCC optimize("no-math-errno", "no-trapping-math")   // else a call to sqrtf stands in the way of vector code
+#pragma GCC optimize("no-math-errno", \
+                     "no-trapping-math")  // else a call to sqrtf stands in the way of vector code
 COTS_INLINE void update_body(const Buffers& b, const Step& s, int64_t begin, int64_t end) {
   float* __restrict parameter = b.parameter;
   float* __restrict first = b.first;
@@ -39,17 +40,19 @@ COTS_INLINE void update_body(const Buffers& b, const Step& s, int64_t begin, int
     parameter[i] = parameter[i] * (1.0f - s.decay * b.decay[i]) - s.rate * (m / denominator);
   }
 }
-COTS_VERSIONS(void, update, (const Buffers& b, const Step& s, int64_t begin, int64_t end), (b, s, begin, end))
+COTS_VERSIONS(void, update, (const Buffers& b, const Step& s, int64_t begin, int64_t end),
+              (b, s, begin, end))
 #pragma GCC pop_options
 
 void check_buffer(const Tensor& x, const char* name, int64_t N) {
-  TORCH_CHECK(x.scalar_type() == at::kFloat && x.is_contiguous() && x.numel() == N, "adamw_: expected ", name,
-              " as contiguous float32 of ", N, " elements, got ", x.scalar_type(), " ", x.sizes());
+  TORCH_CHECK(x.scalar_type() == at::kFloat && x.is_contiguous() && x.numel() == N,
+              "adamw_: expected ", name, " as contiguous float32 of ", N, " elements, got ",
+              x.scalar_type(), " ", x.sizes());
 }
 
-void adamw_cpu_(const Tensor& parameter, const Tensor& grad, const Tensor& first_moment, const Tensor& second_moment,
-                const Tensor& decay_mask, double lr, double beta1, double beta2, double eps, double weight_decay,
-                int64_t step, double grad_scale) {
+void adamw_cpu_(const Tensor& parameter, const Tensor& grad, const Tensor& first_moment,
+                const Tensor& second_moment, const Tensor& decay_mask, double lr, double beta1,
+                double beta2, double eps, double weight_decay, int64_t step, double grad_scale) {
   const int64_t N = parameter.numel();
   check_buffer(parameter, "parameter", N);
   check_buffer(grad, "grad", N);

@@ -1,5 +1,5 @@
-// One kernel body, compiled for three instruction sets and chosen at run time: the build names no -march, because the
-// addon runs on other machines than the one that built it.
+// One kernel body, compiled for three instruction sets and chosen at run time: the build names no
+// -march, because the addon runs on other machines than the one that built it.
 #pragma once
 
 namespace cots::ops {
@@ -26,22 +26,26 @@ inline Isa isa() {
 
 #define COTS_INLINE inline __attribute__((always_inline))
 
-/// After `COTS_INLINE R NAME_body PARAMETERS`: defines `R NAME PARAMETERS`, which runs the version for this machine.
-/// A macro, because a target attribute cannot be a template argument; ifunc clones would run before a sanitizer is set up.
+/// After `COTS_INLINE R NAME_body PARAMETERS`: defines `R NAME PARAMETERS`, which runs the version
+/// for this machine. A macro, because a target attribute cannot be a template argument; ifunc
+/// clones would run before a sanitizer is set up.
 #if defined(__x86_64__)
-#define COTS_VERSIONS(R, NAME, PARAMETERS, ARGUMENTS)                                                                     \
-  __attribute__((target("avx2,fma"))) R NAME##_avx2 PARAMETERS { return NAME##_body ARGUMENTS; }                           \
-  __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512"))) R NAME##_avx512           \
-      PARAMETERS {                                                                                                       \
-    return NAME##_body ARGUMENTS;                                                                                        \
-  }                                                                                                                      \
-  R NAME##_baseline PARAMETERS { return NAME##_body ARGUMENTS; }                                                          \
-  R NAME PARAMETERS {                                                                                                    \
-    switch (isa()) {                                                                                                     \
-      case ::cots::ops::Isa::kAvx512: return NAME##_avx512 ARGUMENTS;                                                                  \
-      case Isa::kAvx2: return NAME##_avx2 ARGUMENTS;                                                                      \
-      default: return NAME##_baseline ARGUMENTS;                                                                          \
-    }                                                                                                                    \
+#define COTS_VERSIONS(R, NAME, PARAMETERS, ARGUMENTS)                                            \
+  __attribute__((target("avx2,fma"))) R NAME##_avx2 PARAMETERS { return NAME##_body ARGUMENTS; } \
+  __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512"))) \
+  R NAME##_avx512 PARAMETERS {                                                                   \
+    return NAME##_body ARGUMENTS;                                                                \
+  }                                                                                              \
+  R NAME##_baseline PARAMETERS { return NAME##_body ARGUMENTS; }                                 \
+  R NAME PARAMETERS {                                                                            \
+    switch (isa()) {                                                                             \
+      case ::cots::ops::Isa::kAvx512:                                                            \
+        return NAME##_avx512 ARGUMENTS;                                                          \
+      case Isa::kAvx2:                                                                           \
+        return NAME##_avx2 ARGUMENTS;                                                            \
+      default:                                                                                   \
+        return NAME##_baseline ARGUMENTS;                                                        \
+    }                                                                                            \
   }
 #else
 #define COTS_VERSIONS(R, NAME, PARAMETERS, ARGUMENTS) \

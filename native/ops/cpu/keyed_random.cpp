@@ -1,5 +1,5 @@
-// A block of four elements of a row is one Philox call, so any split of the work gives the same numbers.
-// Legend: B rows (one key each), n elements a row.
+// A block of four elements of a row is one Philox call, so any split of the work gives the same
+// numbers. Legend: B rows (one key each), n elements a row.
 #include "ops/keyed_random.h"
 
 #include <ATen/ATen.h>
@@ -17,21 +17,24 @@
 namespace cots::ops {
 namespace {
 
-constexpr int64_t kRun = 1024;   // draws made at a time: 4 KiB of stack, 256 Philox blocks
+constexpr int64_t kRun = 1024;  // draws made at a time: 4 KiB of stack, 256 Philox blocks
 
 COTS_INLINE void to_uniform_body(const uint32_t* draws, float* out, int64_t count) {
-  for (int64_t l = 0; l < count; ++l) out[l] = static_cast<float>(static_cast<int32_t>(high_bits(draws[l]))) * 0x1p-24f;
+  for (int64_t l = 0; l < count; ++l)
+    out[l] = static_cast<float>(static_cast<int32_t>(high_bits(draws[l]))) * 0x1p-24f;
 }
-COTS_VERSIONS(void, to_uniform, (const uint32_t* draws, float* out, int64_t count), (draws, out, count))
+COTS_VERSIONS(void, to_uniform, (const uint32_t* draws, float* out, int64_t count),
+              (draws, out, count))
 
 template <class T>
 struct Dropout {
   T scale;
-  int32_t threshold;   // an element stays when its 24 high bits are at least this
+  int32_t threshold;  // an element stays when its 24 high bits are at least this
 };
 
 template <class T>
-COTS_INLINE void drop(const uint32_t* draws, const T* in, T* out, int64_t count, const Dropout<T>& d) {
+COTS_INLINE void drop(const uint32_t* draws, const T* in, T* out, int64_t count,
+                      const Dropout<T>& d) {
   const T scale = d.scale;
   const int32_t threshold = d.threshold;
   for (int64_t l = 0; l < count; ++l) {
@@ -39,22 +42,25 @@ COTS_INLINE void drop(const uint32_t* draws, const T* in, T* out, int64_t count,
     out[l] = static_cast<int32_t>(high_bits(draws[l])) >= threshold ? kept : T{0};
   }
 }
-COTS_INLINE void drop_float_body(const uint32_t* draws, const float* __restrict in, float* __restrict out, int64_t count,
-                                 const Dropout<float>& d) {
+COTS_INLINE void drop_float_body(const uint32_t* draws, const float* __restrict in,
+                                 float* __restrict out, int64_t count, const Dropout<float>& d) {
   drop(draws, in, out, count, d);
 }
 COTS_VERSIONS(void, drop_float,
-              (const uint32_t* draws, const float* in, float* out, int64_t count, const Dropout<float>& d),
+              (const uint32_t* draws, const float* in, float* out, int64_t count,
+               const Dropout<float>& d),
               (draws, in, out, count, d))
 
 template <class T>
 void drop_run(const uint32_t* draws, const T* in, T* out, int64_t count, const Dropout<T>& d) {
-  if constexpr (std::is_same_v<T, float>) drop_float(draws, in, out, count, d);
-  else drop(draws, in, out, count, d);
+  if constexpr (std::is_same_v<T, float>)
+    drop_float(draws, in, out, count, d);
+  else
+    drop(draws, in, out, count, d);
 }
 
-/// Calls use(offset, draws, count) over B rows of n elements in parallel, in runs of at most kRun; offset counts from
-/// the first row's first element.
+/// Calls use(offset, draws, count) over B rows of n elements in parallel, in runs of at most kRun;
+/// offset counts from the first row's first element.
 template <class F>
 void for_each_run(const int64_t* keys, int64_t site, int64_t B, int64_t n, const F& use) {
   const int64_t runs = (n + kRun - 1) / kRun;
@@ -62,16 +68,16 @@ void for_each_run(const int64_t* keys, int64_t site, int64_t B, int64_t n, const
     alignas(64) uint32_t draws[kRun];
     for (int64_t s = first; s < last; ++s) {
       const int64_t row = s / runs, begin = s % runs * kRun, count = std::min(kRun, n - begin);
-      philox_blocks(static_cast<uint64_t>(keys[row]), static_cast<uint64_t>(site), static_cast<uint64_t>(begin / 4),
-                    (count + 63) / 64 * 16, draws);
+      philox_blocks(static_cast<uint64_t>(keys[row]), static_cast<uint64_t>(site),
+                    static_cast<uint64_t>(begin / 4), (count + 63) / 64 * 16, draws);
       use(row * n + begin, draws, count);
     }
   });
 }
 
 void check_keys(const char* name, const Tensor& keys_B) {
-  TORCH_CHECK(keys_B.dim() == 1 && keys_B.scalar_type() == at::kLong, name, ": expected keys as int64 [B], got ",
-              keys_B.scalar_type(), " ", keys_B.sizes());
+  TORCH_CHECK(keys_B.dim() == 1 && keys_B.scalar_type() == at::kLong, name,
+              ": expected keys as int64 [B], got ", keys_B.scalar_type(), " ", keys_B.sizes());
 }
 
 Tensor keyed_uniform_cpu(const Tensor& keys_B, int64_t site, int64_t n) {
@@ -82,16 +88,18 @@ Tensor keyed_uniform_cpu(const Tensor& keys_B, int64_t site, int64_t n) {
   if (out_Bn.numel() == 0) return out_Bn;
   const Tensor keys = keys_B.contiguous();
   float* out = out_Bn.mutable_data_ptr<float>();
-  for_each_run(keys.const_data_ptr<int64_t>(), site, B, n, [=](int64_t offset, const uint32_t* draws, int64_t count) {
-    to_uniform(draws, out + offset, count);
-  });
+  for_each_run(keys.const_data_ptr<int64_t>(), site, B, n,
+               [=](int64_t offset, const uint32_t* draws, int64_t count) {
+                 to_uniform(draws, out + offset, count);
+               });
   return out_Bn;
 }
 
 Tensor keyed_dropout_cpu(const Tensor& x, const Tensor& keys_B, int64_t site, double p) {
   check_keys("keyed_dropout", keys_B);
-  TORCH_CHECK(x.dim() >= 1 && x.size(0) == keys_B.size(0), "keyed_dropout: expected one key a row, got ", keys_B.size(0),
-              " keys for x of ", x.sizes());
+  TORCH_CHECK(x.dim() >= 1 && x.size(0) == keys_B.size(0),
+              "keyed_dropout: expected one key a row, got ", keys_B.size(0), " keys for x of ",
+              x.sizes());
   TORCH_CHECK(p >= 0 && p < 1, "keyed_dropout: expected p in [0, 1), got ", p);
   const Tensor input = x.contiguous(), keys = keys_B.contiguous();
   Tensor output = at::empty_like(input);
@@ -102,9 +110,10 @@ Tensor keyed_dropout_cpu(const Tensor& x, const Tensor& keys_B, int64_t site, do
     const scalar_t* in = input.const_data_ptr<scalar_t>();
     scalar_t* out = output.mutable_data_ptr<scalar_t>();
     const Dropout<scalar_t> d{static_cast<scalar_t>(1 / (1 - p)), threshold};
-    for_each_run(keys.const_data_ptr<int64_t>(), site, B, n, [=](int64_t offset, const uint32_t* draws, int64_t count) {
-      drop_run(draws, in + offset, out + offset, count, d);
-    });
+    for_each_run(keys.const_data_ptr<int64_t>(), site, B, n,
+                 [=](int64_t offset, const uint32_t* draws, int64_t count) {
+                   drop_run(draws, in + offset, out + offset, count, d);
+                 });
   });
   return output;
 }

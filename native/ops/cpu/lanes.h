@@ -1,5 +1,6 @@
-// Sixteen float lanes in the compiler's own vector type: one AVX-512 register, two AVX2, four SSE. Used inside bodies of
-// COTS_VERSIONS only, so that the lanes never cross a real function call (whose ABI depends on the instruction set).
+// Sixteen float lanes in the compiler's own vector type: one AVX-512 register, two AVX2, four SSE.
+// Used inside bodies of COTS_VERSIONS only, so that the lanes never cross a real function call
+// (whose ABI depends on the instruction set).
 #pragma once
 
 #include <cstdint>
@@ -7,7 +8,7 @@
 
 #include "ops/cpu/isa.h"
 
-#pragma GCC diagnostic ignored "-Wpsabi"   // lanes are returned by functions that are always inlined
+#pragma GCC diagnostic ignored "-Wpsabi"  // lanes are returned by functions that are always inlined
 
 namespace cots::ops {
 
@@ -59,15 +60,17 @@ COTS_INLINE float reduce_sum_fast(const Floats& x) {
   return (quarter[0] + quarter[2]) + (quarter[1] + quarter[3]);
 }
 
-/// e^x within 2 ulp for x <= 88; exactly 0 below -87.3, where float32 would leave the normal numbers.
+/// e^x within 2 ulp for x <= 88; exactly 0 below -87.3, where float32 would leave the normal
+/// numbers.
 COTS_INLINE Floats exponential(const Floats& exponent) {
-  constexpr float kShift = 12582912.0f;   // 1.5 * 2^23: adding it rounds to the nearest integer
+  constexpr float kShift = 12582912.0f;  // 1.5 * 2^23: adding it rounds to the nearest integer
   const Ints vanishes = exponent < -87.3f;
   const Floats x = vanishes ? splat(-87.3f) : exponent;
   const Floats shifted = x * 1.44269504088896341f + kShift;
   const Floats n = shifted - kShift;
-  const Floats r = (x - n * 0.693145751953125f) - n * 1.428606765330187e-6f;   // x - n ln 2, in two parts
-  Floats p = splat(1.9875691500e-4f);                                          // Cephes expf
+  const Floats r =
+      (x - n * 0.693145751953125f) - n * 1.428606765330187e-6f;  // x - n ln 2, in two parts
+  Floats p = splat(1.9875691500e-4f);                            // Cephes expf
   p = p * r + 1.3981999507e-3f;
   p = p * r + 8.3334519073e-3f;
   p = p * r + 4.1665795894e-2f;
@@ -76,7 +79,7 @@ COTS_INLINE Floats exponential(const Floats& exponent) {
   p = p * (r * r) + r + 1.0f;
   Ints bits;
   std::memcpy(&bits, &shifted, sizeof bits);
-  const Ints power_of_two = ((bits - 0x4B400000) + 127) << 23;   // 0x4B400000 are the bits of kShift
+  const Ints power_of_two = ((bits - 0x4B400000) + 127) << 23;  // 0x4B400000 are the bits of kShift
   Floats scale;
   std::memcpy(&scale, &power_of_two, sizeof scale);
   return vanishes ? Floats{} : p * scale;

@@ -1,10 +1,10 @@
-// Two sweeps over tiles of the queue (SPEC 3.5): the first keeps an online softmax of each row and direction, the second
-// forms the logits again and turns them into gradients at once. No [B, n] matrix: memory is a pair of logit tiles a thread
-// and a [B, D] gradient a chunk of columns.
-// Chunks depend on the shapes alone and their results are added in order, so a run repeats bit for bit on one machine and
-// thread count (MKL's own sums change with the thread count).
-// Legend: B pairs with a weight, n queue entries, D embedding, R rows and T columns of a tile, C chunks of columns;
-// a: image to text, b: text to image.
+// Two sweeps over tiles of the queue (SPEC 3.5): the first keeps an online softmax of each row and
+// direction, the second forms the logits again and turns them into gradients at once. No [B, n]
+// matrix: memory is a pair of logit tiles a thread and a [B, D] gradient a chunk of columns. Chunks
+// depend on the shapes alone and their results are added in order, so a run repeats bit for bit on
+// one machine and thread count (MKL's own sums change with the thread count). Legend: B pairs with
+// a weight, n queue entries, D embedding, R rows and T columns of a tile, C chunks of columns; a:
+// image to text, b: text to image.
 #include "ops/queue_contrast.h"
 
 #include <ATen/ATen.h>
@@ -25,10 +25,11 @@ namespace {
 using OptionalTensor = std::optional<Tensor>;
 
 constexpr int64_t kTileRows = 256;
-constexpr int64_t kTileFloats = 1 << 16;           // two logit tiles and two queue tiles stay in a 2 MiB L2 cache
-constexpr int64_t kChunkColumns = 1024;            // at least
+constexpr int64_t kTileFloats =
+    1 << 16;  // two logit tiles and two queue tiles stay in a 2 MiB L2 cache
+constexpr int64_t kChunkColumns = 1024;  // at least
 constexpr int64_t kMaxChunks = 64;
-constexpr int64_t kAccumulatorBytes = 32 << 20;    // of all chunks together
+constexpr int64_t kAccumulatorBytes = 32 << 20;  // of all chunks together
 
 struct Options {
   double normalizer, instance_weight, task_weight;
@@ -36,8 +37,9 @@ struct Options {
 };
 
 struct Problem {
-  Tensor image_BD, text_BD, image_key_BD, text_key_BD, image_queue_nD, text_queue_nD;   // contiguous, weighted rows only
-  std::vector<double> share_B;   // w_i / W
+  Tensor image_BD, text_BD, image_key_BD, text_key_BD, image_queue_nD,
+      text_queue_nD;            // contiguous, weighted rows only
+  std::vector<double> share_B;  // w_i / W
   double scale;
   ColumnLists masked, matched;
   Options options;
@@ -47,7 +49,8 @@ struct Problem {
   int64_t width() const { return image_BD.size(1); }
   int64_t chunks() const {
     const int64_t fit = kAccumulatorBytes / std::max<int64_t>(2 * 4 * rows() * width(), 1);
-    const int64_t wanted = std::clamp<int64_t>(std::min(columns() / kChunkColumns, fit), 1, kMaxChunks);
+    const int64_t wanted =
+        std::clamp<int64_t>(std::min(columns() / kChunkColumns, fit), 1, kMaxChunks);
     return columns() == 0 ? 0 : wanted;
   }
 };
@@ -57,19 +60,21 @@ struct Tile {
 };
 
 struct RowState {
-  OnlineSoftmax a, b;                  // over the queue; the positive joins at the end
-  double matched_a = 0, matched_b = 0;   // sum of the logits of the row's other positives
+  OnlineSoftmax a, b;                   // over the queue; the positive joins at the end
+  double matched_a = 0, matched_b = 0;  // sum of the logits of the row's other positives
 };
 
 struct RowResult {
   double image_to_text = 0, text_to_image = 0, task = 0;
-  double positive_a = 0, positive_b = 0;   // gradient of the logits of column 0
-  double matched = 0;                      // what the target takes off the gradient of a matched column
+  double positive_a = 0, positive_b = 0;  // gradient of the logits of column 0
+  double matched = 0;  // what the target takes off the gradient of a matched column
   RowGradient gradient{};
 };
 
-void form_logits(Tensor& out_RT, const Tensor& query_BD, const Tensor& queue_nD, const Tile& t, double scale) {
-  at::addmm_out(out_RT, out_RT, query_BD.narrow(0, t.row, t.rows), queue_nD.narrow(0, t.column, t.columns).t(), 0, scale);
+void form_logits(Tensor& out_RT, const Tensor& query_BD, const Tensor& queue_nD, const Tile& t,
+                 double scale) {
+  at::addmm_out(out_RT, out_RT, query_BD.narrow(0, t.row, t.rows),
+                queue_nD.narrow(0, t.column, t.columns).t(), 0, scale);
 }
 
 void mask_columns(const ColumnLists& masked, const Tile& t, float* a, float* b) {
@@ -79,7 +84,8 @@ void mask_columns(const ColumnLists& masked, const Tile& t, float* a, float* b) 
       a[r * t.columns + j - t.column] = b[r * t.columns + j - t.column] = kMaskedLogit;
 }
 
-/// Calls visit(tile, a_RT, b_RT) with the logits of every tile; chunks in parallel, the tiles of a chunk in order.
+/// Calls visit(tile, a_RT, b_RT) with the logits of every tile; chunks in parallel, the tiles of a
+/// chunk in order.
 template <class F>
 void for_each_tile(const Problem& p, const F& visit) {
   const int64_t B = p.rows(), n = p.columns(), C = p.chunks();
@@ -87,9 +93,10 @@ void for_each_tile(const Problem& p, const F& visit) {
   const int64_t tile = std::clamp<int64_t>(kTileFloats / std::max<int64_t>(rows, 1), 64, 1024);
   const std::atomic<bool>* cancel = cancel_flag();
   at::parallel_for(0, C, 1, [&](int64_t begin, int64_t end) {
-    const at::AutoDispatchBelowADInplaceOrView below;   // workers do not inherit the caller's
+    const at::AutoDispatchBelowADInplaceOrView below;  // workers do not inherit the caller's
     const CancelScope scope(cancel);
-    const Tensor a_buffer = at::empty({rows * tile}, p.image_BD.options()), b_buffer = at::empty_like(a_buffer);
+    const Tensor a_buffer = at::empty({rows * tile}, p.image_BD.options()),
+                 b_buffer = at::empty_like(a_buffer);
     for (int64_t chunk = begin; chunk < end; ++chunk) {
       const int64_t last = n * (chunk + 1) / C;
       for (int64_t column = n * chunk / C; column < last; column += tile) {
@@ -127,7 +134,7 @@ std::vector<RowState> softmax_sweep(const Problem& p) {
   });
   std::vector<RowState> state_B(static_cast<size_t>(B));
   for (int64_t i = 0; i < B; ++i) {
-    if (p.masked.count(i) == p.columns()) continue;   // nothing but masked columns: an empty queue
+    if (p.masked.count(i) == p.columns()) continue;  // nothing but masked columns: an empty queue
     RowState& state = state_B[static_cast<size_t>(i)];
     for (int64_t c = 0; c < C; ++c) {
       const RowState& part = state_CB[static_cast<size_t>(c * B + i)];
@@ -142,7 +149,7 @@ std::vector<RowState> softmax_sweep(const Problem& p) {
 
 /// One direction of a row once its queue is summed: x0 is the positive's logit, d0 its a - b.
 struct Direction {
-  double lse, task_lse, expectation;   // of all columns; of the task's columns, and E[d] over them
+  double lse, task_lse, expectation;  // of all columns; of the task's columns, and E[d] over them
 
   Direction(const OnlineSoftmax& queue, double x0, double d0, bool include_positive) {
     OnlineSoftmax all = queue;
@@ -154,8 +161,10 @@ struct Direction {
   }
 };
 
-/// Losses and gradient coefficients of one row (SPEC 3.2, 3.3); p' and q' are the distributions of the task.
-RowResult finish_row(const RowState& state, double a0, double b0, int64_t positives, double share, const Options& o) {
+/// Losses and gradient coefficients of one row (SPEC 3.2, 3.3); p' and q' are the distributions of
+/// the task.
+RowResult finish_row(const RowState& state, double a0, double b0, int64_t positives, double share,
+                     const Options& o) {
   const double d0 = a0 - b0;
   const bool empty = state.a.l == 0;
   const Direction a(state.a, a0, d0, o.include_positive), b(state.b, b0, d0, o.include_positive);
@@ -172,9 +181,12 @@ RowResult finish_row(const RowState& state, double a0, double b0, int64_t positi
   const double slope = o.stopgrad_target ? 0 : 1;
   const double p0 = std::exp(a0 - a.lse), q0 = std::exp(b0 - b.lse);
   const double task0 = o.include_positive ? task : 0;
-  result.positive_a = instance * (p0 - target) + task0 * (slope * p0 * (d0 - a.expectation) + p0 - q0);
-  result.positive_b = instance * (q0 - target) + task0 * (q0 - p0 - slope * q0 * (d0 - b.expectation));
-  if (empty) return result;   // no column of weight in sweep 2: m = 0 makes every masked exponential vanish
+  result.positive_a =
+      instance * (p0 - target) + task0 * (slope * p0 * (d0 - a.expectation) + p0 - q0);
+  result.positive_b =
+      instance * (q0 - target) + task0 * (q0 - p0 - slope * q0 * (d0 - b.expectation));
+  if (empty)
+    return result;  // no column of weight in sweep 2: m = 0 makes every masked exponential vanish
 
   const double p = std::exp(state.a.m - a.lse), task_p = std::exp(state.a.m - a.task_lse);
   const double q = std::exp(state.b.m - b.lse), task_q = std::exp(state.b.m - b.task_lse);
@@ -200,14 +212,17 @@ double dot(const float* x, const float* y, int64_t n) {
 
 std::vector<RowResult> finish_rows(const Problem& p, const std::vector<RowState>& state_B) {
   const int64_t D = p.width();
-  const float *image = p.image_BD.const_data_ptr<float>(), *text = p.text_BD.const_data_ptr<float>();
-  const float *image_key = p.image_key_BD.const_data_ptr<float>(), *text_key = p.text_key_BD.const_data_ptr<float>();
+  const float *image = p.image_BD.const_data_ptr<float>(),
+              *text = p.text_BD.const_data_ptr<float>();
+  const float *image_key = p.image_key_BD.const_data_ptr<float>(),
+              *text_key = p.text_key_BD.const_data_ptr<float>();
   std::vector<RowResult> result_B(state_B.size());
   for (int64_t i = 0; i < p.rows(); ++i) {
     const auto row = static_cast<size_t>(i);
     const double a0 = p.scale * dot(image + i * D, text_key + i * D, D);
     const double b0 = p.scale * dot(text + i * D, image_key + i * D, D);
-    result_B[row] = finish_row(state_B[row], a0, b0, 1 + p.matched.count(i), p.share_B[row], p.options);
+    result_B[row] =
+        finish_row(state_B[row], a0, b0, 1 + p.matched.count(i), p.share_B[row], p.options);
   }
   return result_B;
 }
@@ -219,7 +234,8 @@ struct Gradients {
 /// Sweep 2: the gradient of the queue's columns, a [C, B, D] sum a side.
 Gradients gradient_sweep(const Problem& p, const std::vector<RowResult>& result_B) {
   const int64_t B = p.rows(), D = p.width(), C = p.chunks();
-  const Tensor image_CBD = at::zeros({C, B, D}, p.image_BD.options()), text_CBD = at::zeros_like(image_CBD);
+  const Tensor image_CBD = at::zeros({C, B, D}, p.image_BD.options()),
+               text_CBD = at::zeros_like(image_CBD);
   for_each_tile(p, [&](const Tile& t, const Tensor& a_RT, const Tensor& b_RT) {
     float *a = a_RT.mutable_data_ptr<float>(), *b = b_RT.mutable_data_ptr<float>();
     for (int64_t r = 0; r < t.rows; ++r, a += t.columns, b += t.columns) {
@@ -243,26 +259,32 @@ Gradients gradient_sweep(const Problem& p, const std::vector<RowResult>& result_
 /// Adds the positives' part and returns sum_i f_i . g_i, the gradient of ln(1 / tau).
 double add_positives(const Problem& p, const std::vector<RowResult>& result_B, Gradients& g) {
   const int64_t D = p.width();
-  const float *image = p.image_BD.const_data_ptr<float>(), *text = p.text_BD.const_data_ptr<float>();
-  const float *image_key = p.image_key_BD.const_data_ptr<float>(), *text_key = p.text_key_BD.const_data_ptr<float>();
-  float *grad_image = g.image_BD.mutable_data_ptr<float>(), *grad_text = g.text_BD.mutable_data_ptr<float>();
+  const float *image = p.image_BD.const_data_ptr<float>(),
+              *text = p.text_BD.const_data_ptr<float>();
+  const float *image_key = p.image_key_BD.const_data_ptr<float>(),
+              *text_key = p.text_key_BD.const_data_ptr<float>();
+  float *grad_image = g.image_BD.mutable_data_ptr<float>(),
+        *grad_text = g.text_BD.mutable_data_ptr<float>();
   double grad_log_scale = 0;
   for (int64_t i = 0; i < p.rows(); ++i) {
     const RowResult& row = result_B[static_cast<size_t>(i)];
-    const auto a = static_cast<float>(p.scale * row.positive_a), b = static_cast<float>(p.scale * row.positive_b);
+    const auto a = static_cast<float>(p.scale * row.positive_a),
+               b = static_cast<float>(p.scale * row.positive_b);
     for (int64_t k = i * D; k < (i + 1) * D; ++k) {
       grad_image[k] += a * text_key[k];
       grad_text[k] += b * image_key[k];
     }
-    grad_log_scale += dot(image + i * D, grad_image + i * D, D) + dot(text + i * D, grad_text + i * D, D);
+    grad_log_scale +=
+        dot(image + i * D, grad_image + i * D, D) + dot(text + i * D, grad_text + i * D, D);
   }
   return grad_log_scale;
 }
 
 void check_matrix(const Tensor& x, const char* name, int64_t rows, int64_t columns) {
-  TORCH_CHECK(x.dim() == 2 && x.scalar_type() == at::kFloat && x.size(0) == rows && x.size(1) == columns,
-              "queue_contrast: expected ", name, " as float32 [", rows, ", ", columns, "], got ", x.scalar_type(), " ",
-              x.sizes());
+  TORCH_CHECK(
+      x.dim() == 2 && x.scalar_type() == at::kFloat && x.size(0) == rows && x.size(1) == columns,
+      "queue_contrast: expected ", name, " as float32 [", rows, ", ", columns, "], got ",
+      x.scalar_type(), " ", x.sizes());
 }
 
 void check_ids(const OptionalTensor& id, const char* name, int64_t count) {
@@ -272,8 +294,8 @@ void check_ids(const OptionalTensor& id, const char* name, int64_t count) {
 
 void check_tensors(const Problem& p, const Tensor& weights_B) {
   TORCH_CHECK(p.image_BD.dim() == 2 && p.image_queue_nD.dim() == 2,
-              "queue_contrast: expected image [B, D] and queue [n, D], got ", p.image_BD.sizes(), " and ",
-              p.image_queue_nD.sizes());
+              "queue_contrast: expected image [B, D] and queue [n, D], got ", p.image_BD.sizes(),
+              " and ", p.image_queue_nD.sizes());
   const int64_t B = p.rows(), D = p.width(), n = p.columns();
   check_matrix(p.image_BD, "image", B, D);
   check_matrix(p.text_BD, "text", B, D);
@@ -281,14 +303,16 @@ void check_tensors(const Problem& p, const Tensor& weights_B) {
   check_matrix(p.text_key_BD, "text_key", B, D);
   check_matrix(p.image_queue_nD, "image_queue", n, D);
   check_matrix(p.text_queue_nD, "text_queue", n, D);
-  TORCH_CHECK(weights_B.dim() == 1 && weights_B.size(0) == B, "queue_contrast: expected weights [", B, "], got ",
-              weights_B.sizes());
+  TORCH_CHECK(weights_B.dim() == 1 && weights_B.size(0) == B, "queue_contrast: expected weights [",
+              B, "], got ", weights_B.sizes());
 }
 
 /// Keeps the rows active_A. Rows of weight 0 are selected away, not multiplied: they may hold NaN.
 void select_rows(Problem& p, const Tensor& weights_B, const Tensor& active_A) {
   const bool all = active_A.size(0) == weights_B.size(0);
-  const auto rows = [&](const Tensor& x) { return all ? x.contiguous() : x.index_select(0, active_A); };
+  const auto rows = [&](const Tensor& x) {
+    return all ? x.contiguous() : x.index_select(0, active_A);
+  };
   for (Tensor* x : {&p.image_BD, &p.text_BD, &p.image_key_BD, &p.text_key_BD}) *x = rows(*x);
   for (Tensor* x : {&p.image_queue_nD, &p.text_queue_nD}) *x = x->contiguous();
   const Tensor share_A = rows(weights_B).to(at::kDouble) / p.options.normalizer;
@@ -298,27 +322,38 @@ void select_rows(Problem& p, const Tensor& weights_B, const Tensor& active_A) {
 
 Tensor losses_of(const Problem& p, const std::vector<RowResult>& result_B) {
   double i2t = 0, t2i = 0, task = 0;
-  for (const RowResult& row : result_B) i2t += row.image_to_text, t2i += row.text_to_image, task += row.task;
+  for (const RowResult& row : result_B)
+    i2t += row.image_to_text, t2i += row.text_to_image, task += row.task;
   const double total = p.options.instance_weight * (i2t + t2i) + p.options.task_weight * task;
   return at::tensor({total, i2t, t2i, task}, p.image_BD.options());
 }
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> queue_contrast_cpu(
-    const Tensor& image_BD, const Tensor& text_BD, const Tensor& image_key_BD, const Tensor& text_key_BD,
-    const Tensor& image_queue_nD, const Tensor& text_queue_nD, const Tensor& weights_B, const Tensor& log_scale,
-    const OptionalTensor& id_B, const OptionalTensor& queue_id_n, double normalizer, double instance_weight,
-    double task_weight, bool include_positive, bool stopgrad_target, int64_t duplicate_policy,
+    const Tensor& image_BD, const Tensor& text_BD, const Tensor& image_key_BD,
+    const Tensor& text_key_BD, const Tensor& image_queue_nD, const Tensor& text_queue_nD,
+    const Tensor& weights_B, const Tensor& log_scale, const OptionalTensor& id_B,
+    const OptionalTensor& queue_id_n, double normalizer, double instance_weight, double task_weight,
+    bool include_positive, bool stopgrad_target, int64_t duplicate_policy,
     int64_t batch_key_column) {
   TORCH_CHECK(normalizer > 0, "queue_contrast: expected a normalizer > 0, got ", normalizer);
-  Problem p{image_BD, text_BD, image_key_BD, text_key_BD, image_queue_nD, text_queue_nD, {},
-            std::exp(log_scale.item<double>()), {}, {},
+  Problem p{image_BD,
+            text_BD,
+            image_key_BD,
+            text_key_BD,
+            image_queue_nD,
+            text_queue_nD,
+            {},
+            std::exp(log_scale.item<double>()),
+            {},
+            {},
             {normalizer, instance_weight, task_weight, include_positive, stopgrad_target}};
   check_tensors(p, weights_B);
   const int64_t B = p.rows(), n = p.columns();
   if (duplicate_policy != 0) check_ids(id_B, "id", B), check_ids(queue_id_n, "queue_id", n);
   const Tensor active_A = weights_B.nonzero().squeeze(1);
   select_rows(p, weights_B, active_A);
-  std::tie(p.masked, p.matched) = column_lists(active_A, n, id_B, queue_id_n, duplicate_policy, batch_key_column);
+  std::tie(p.masked, p.matched) =
+      column_lists(active_A, n, id_B, queue_id_n, duplicate_policy, batch_key_column);
 
   const std::vector<RowResult> result_B = finish_rows(p, softmax_sweep(p));
   Gradients g = gradient_sweep(p, result_B);

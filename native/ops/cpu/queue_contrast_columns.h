@@ -38,20 +38,24 @@ class ColumnLists {
   bool empty_ = true;
 };
 
-/// (masked, matched) columns of the rows active_A (their places in the batch). Policy 0 keeps duplicates, 1 masks the
-/// columns of the row's image, 2 makes them positives; column batch_key_column + place is the row's own key: always masked.
+/// (masked, matched) columns of the rows active_A (their places in the batch). Policy 0 keeps
+/// duplicates, 1 masks the columns of the row's image, 2 makes them positives; column
+/// batch_key_column + place is the row's own key: always masked.
 inline std::pair<ColumnLists, ColumnLists> column_lists(const at::Tensor& active_A, int64_t n,
                                                         const std::optional<at::Tensor>& id_B,
-                                                        const std::optional<at::Tensor>& queue_id_n, int64_t policy,
-                                                        int64_t batch_key_column) {
+                                                        const std::optional<at::Tensor>& queue_id_n,
+                                                        int64_t policy, int64_t batch_key_column) {
   const auto A = static_cast<size_t>(active_A.size(0));
   const int64_t* place = active_A.const_data_ptr<int64_t>();
-  const auto own = [&](size_t row) { return batch_key_column < 0 ? -1 : batch_key_column + place[row]; };
+  const auto own = [&](size_t row) {
+    return batch_key_column < 0 ? -1 : batch_key_column + place[row];
+  };
   std::vector<std::vector<int64_t>> masked(A), matched(A);
   if (policy != 0) {
     const at::Tensor id = id_B->contiguous(), queue_id = queue_id_n->contiguous();
     std::unordered_map<int64_t, std::vector<size_t>> rows_of_id;
-    for (size_t row = 0; row < A; ++row) rows_of_id[id.const_data_ptr<int64_t>()[place[row]]].push_back(row);
+    for (size_t row = 0; row < A; ++row)
+      rows_of_id[id.const_data_ptr<int64_t>()[place[row]]].push_back(row);
     for (int64_t j = 0; j < n; ++j) {
       const auto found = rows_of_id.find(queue_id.const_data_ptr<int64_t>()[j]);
       if (found == rows_of_id.end()) continue;
@@ -61,7 +65,8 @@ inline std::pair<ColumnLists, ColumnLists> column_lists(const at::Tensor& active
   }
   for (size_t row = 0; row < A; ++row)
     if (own(row) >= 0 && own(row) < n)
-      masked[row].insert(std::lower_bound(masked[row].begin(), masked[row].end(), own(row)), own(row));
+      masked[row].insert(std::lower_bound(masked[row].begin(), masked[row].end(), own(row)),
+                         own(row));
   return {ColumnLists(std::move(masked)), ColumnLists(std::move(matched))};
 }
 

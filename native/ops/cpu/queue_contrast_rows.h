@@ -1,5 +1,5 @@
-// The elementwise half of queue_contrast on one row of a tile of logits: T columns of a (image to text) and b (text to
-// image), d = a - b. SPEC 3.5. Included by queue_contrast.cpp alone.
+// The elementwise half of queue_contrast on one row of a tile of logits: T columns of a (image to
+// text) and b (text to image), d = a - b. SPEC 3.5. Included by queue_contrast.cpp alone.
 #pragma once
 
 #include <cmath>
@@ -8,7 +8,8 @@
 
 namespace cots::ops {
 
-/// Columns out of a row's distributions get this logit on both sides: finite, so that d = 0 and e^(a - m) = 0 without NaN.
+/// Columns out of a row's distributions get this logit on both sides: finite, so that d = 0 and
+/// e^(a - m) = 0 without NaN.
 constexpr float kMaskedLogit = -1e30f;
 
 /// Online softmax of one direction: l = sum e^(a - m), s = sum e^(a - m) d over the columns seen.
@@ -17,7 +18,8 @@ struct OnlineSoftmax {
 
   void merge(const OnlineSoftmax& other) {
     if (other.l == 0) return;
-    const double top = std::max(m, other.m), keep = std::exp(m - top), add = std::exp(other.m - top);
+    const double top = std::max(m, other.m), keep = std::exp(m - top),
+                 add = std::exp(other.m - top);
     l = l * keep + other.l * add;
     s = s * keep + other.s * add;
     m = top;
@@ -25,9 +27,11 @@ struct OnlineSoftmax {
 };
 
 /// Gradient of one row in terms of e_a = e^(a - m_a), e_b = e^(b - m_b):
-/// G_a = e_a (a_one + a_d (d - mean_a)) - a_other e_b, G_b = e_b (b_one - b_d (d - mean_b)) - b_other e_a.
+/// G_a = e_a (a_one + a_d (d - mean_a)) - a_other e_b, G_b = e_b (b_one - b_d (d - mean_b)) -
+/// b_other e_a.
 struct RowGradient {
-  float m_a, m_b, mean_a, mean_b;   // mean: E[d] under p and q; taken off before anything is multiplied, d being large
+  float m_a, m_b, mean_a,
+      mean_b;  // mean: E[d] under p and q; taken off before anything is multiplied, d being large
   float a_one, a_d, a_other;
   float b_one, b_d, b_other;
 };
@@ -54,7 +58,8 @@ COTS_INLINE TileSums row_sums_body(const float* a, const float* b, int64_t T) {
   };
   for (int64_t j = 0; j < whole; j += kLanes) add(load(a + j), load(b + j));
   if (rest) add(load_part(a + whole, rest, kMaskedLogit), load_part(b + whole, rest, kMaskedLogit));
-  // A tile with nothing but masked columns counts them (e^0 each), under a maximum that any later merge takes to 0.
+  // A tile with nothing but masked columns counts them (e^0 each), under a maximum that any later
+  // merge takes to 0.
   return {m_a, m_b, reduce_sum(l_a), reduce_sum(s_a), reduce_sum(l_b), reduce_sum(s_b)};
 }
 COTS_VERSIONS(inline TileSums, row_sums, (const float* a, const float* b, int64_t T), (a, b, T))
@@ -62,7 +67,7 @@ COTS_VERSIONS(inline TileSums, row_sums, (const float* a, const float* b, int64_
 /// Replaces the logits of a row by their gradients.
 COTS_INLINE void row_gradient_body(float* a, float* b, int64_t T, const RowGradient& g) {
   const int64_t whole = T / kLanes * kLanes, rest = T - whole;
-  const auto gradient = [&](Floats& x, Floats& y) __attribute__((always_inline)) {
+  const auto gradient = [&](Floats & x, Floats & y) __attribute__((always_inline)) {
     const Floats d = x - y, e_a = exponential(x - g.m_a), e_b = exponential(y - g.m_b);
     x = e_a * (g.a_one + g.a_d * (d - g.mean_a)) - g.a_other * e_b;
     y = e_b * (g.b_one - g.b_d * (d - g.mean_b)) - g.b_other * e_a;
@@ -79,6 +84,7 @@ COTS_INLINE void row_gradient_body(float* a, float* b, int64_t T, const RowGradi
   store_part(a + whole, rest, x);
   store_part(b + whole, rest, y);
 }
-COTS_VERSIONS(inline void, row_gradient, (float* a, float* b, int64_t T, const RowGradient& g), (a, b, T, g))
+COTS_VERSIONS(inline void, row_gradient, (float* a, float* b, int64_t T, const RowGradient& g),
+              (a, b, T, g))
 
 }  // namespace cots::ops

@@ -1,7 +1,8 @@
-// Scores of a tile of the gallery by GEMM, candidates by a threshold that only rises, and the last word by exact_dot.
-// A thread keeps about 2k candidates a query; no [Q, N] matrix is formed.
-// Why the threshold loses nothing: a float32 score is off by less than half of `margin`, so whatever scores `margin` below
-// the k-th best seen cannot be among the k best. Legend: Q queries, N gallery rows, D embedding, k results, T rows of a tile.
+// Scores of a tile of the gallery by GEMM, candidates by a threshold that only rises, and the last
+// word by exact_dot. A thread keeps about 2k candidates a query; no [Q, N] matrix is formed. Why
+// the threshold loses nothing: a float32 score is off by less than half of `margin`, so whatever
+// scores `margin` below the k-th best seen cannot be among the k best. Legend: Q queries, N gallery
+// rows, D embedding, k results, T rows of a tile.
 #include "ops/top_k.h"
 
 #include <ATen/ATen.h>
@@ -21,8 +22,9 @@ namespace cots::ops {
 namespace {
 
 constexpr int64_t kQueryBlock = 256, kTile = 512;
-constexpr int64_t kFewQueries = 2;    // up to here the gallery's bandwidth decides, and our own dot products beat GEMM
-constexpr double kMargin = 1e-6;      // for unit rows; grows with the product of the norms
+constexpr int64_t kFewQueries =
+    2;  // up to here the gallery's bandwidth decides, and our own dot products beat GEMM
+constexpr double kMargin = 1e-6;  // for unit rows; grows with the product of the norms
 constexpr float kNothing = -INFINITY;
 
 struct Candidate {
@@ -36,12 +38,14 @@ bool better(const Candidate& x, const Candidate& y) {
 }
 
 [[noreturn]] void fail_non_finite(const char* what) {
-  throw Failure("ERR_COTS_NON_FINITE", std::string("top_k: expected finite ") + what +
-                                           ", got NaN or infinity. Check the embeddings that were written.");
+  throw Failure("ERR_COTS_NON_FINITE",
+                std::string("top_k: expected finite ") + what +
+                    ", got NaN or infinity. Check the embeddings that were written.");
 }
 
 /// Sum of products of two rows and sum of squares of the second, in one read of it.
-COTS_INLINE void dot_and_square(const float* q, const float* g, int64_t D, float& dot, float& square) {
+COTS_INLINE void dot_and_square(const float* q, const float* g, int64_t D, float& dot,
+                                float& square) {
   Floats dot_lanes{}, square_lanes{};
   const int64_t whole = D / kLanes * kLanes;
   for (int64_t k = 0; k < whole; k += kLanes) {
@@ -59,7 +63,8 @@ COTS_INLINE void dot_and_square(const float* q, const float* g, int64_t D, float
 }
 
 /// scores[t] = q . gallery row t for t < T; returns the largest squared norm of those rows.
-COTS_INLINE float score_rows_body(const float* q, const float* gallery, int64_t T, int64_t D, float* scores) {
+COTS_INLINE float score_rows_body(const float* q, const float* gallery, int64_t T, int64_t D,
+                                  float* scores) {
   float largest = 0;
   for (int64_t t = 0; t < T; ++t) {
     float square;
@@ -68,7 +73,8 @@ COTS_INLINE float score_rows_body(const float* q, const float* gallery, int64_t 
   }
   return largest;
 }
-COTS_VERSIONS(float, score_rows, (const float* q, const float* gallery, int64_t T, int64_t D, float* scores),
+COTS_VERSIONS(float, score_rows,
+              (const float* q, const float* gallery, int64_t T, int64_t D, float* scores),
               (q, gallery, T, D, scores))
 
 COTS_INLINE float largest_square_body(const float* gallery, int64_t T, int64_t D) {
@@ -100,7 +106,8 @@ COTS_VERSIONS(int64_t, collect, (const float* scores, int64_t T, float threshold
               (scores, T, threshold, places))
 
 /// Replaces approximate scores by the exact ones.
-void score_exactly(std::vector<Candidate>& list, const float* query, const float* gallery, int64_t D) {
+void score_exactly(std::vector<Candidate>& list, const float* query, const float* gallery,
+                   int64_t D) {
   std::vector<int64_t> row(list.size());
   std::vector<float> score(list.size());
   for (size_t i = 0; i < list.size(); ++i) row[i] = list[i].row;
@@ -121,7 +128,8 @@ class Shortlist {
     }
   }
 
-  /// Drops what cannot be among the k best any more. Ties may leave too many: then the exact order decides at once.
+  /// Drops what cannot be among the k best any more. Ties may leave too many: then the exact order
+  /// decides at once.
   void prune(int64_t k, float margin, const float* query, const float* gallery, int64_t D) {
     const auto limit = static_cast<size_t>(2 * k + 64);
     if (list_.size() <= limit) return;
@@ -144,7 +152,7 @@ struct Search {
   const float *queries, *gallery;
   Tensor queries_QD, gallery_ND;
   int64_t Q, N, D, k;
-  std::vector<float> query_norm;   // [Q]
+  std::vector<float> query_norm;  // [Q]
 };
 
 /// Scores of tile rows [row, row + T) for all queries; returns the largest norm among them.
@@ -153,7 +161,8 @@ double score_tile(const Search& s, int64_t row, int64_t T, Tensor& scores_QT) {
   const float* tile = s.gallery + row * s.D;
   double square = 0;
   if (s.Q <= kFewQueries) {
-    for (int64_t q = 0; q < s.Q; ++q) square = score_rows(s.queries + q * s.D, tile, T, s.D, scores + q * T);
+    for (int64_t q = 0; q < s.Q; ++q)
+      square = score_rows(s.queries + q * s.D, tile, T, s.D, scores + q * T);
   } else {
     at::mm_out(scores_QT, s.queries_QD, s.gallery_ND.narrow(0, row, T).t());
     square = largest_square(tile, T, s.D);
@@ -178,7 +187,8 @@ void search_chunk(const Search& s, int64_t begin, int64_t end, std::vector<Short
       const int64_t found = collect(scores, T, list.threshold(), places.data());
       if (found == 0) continue;
       list.add(scores, places.data(), found, row);
-      const double margin = kMargin * std::max(1.0, largest_norm * s.query_norm[static_cast<size_t>(q)]);
+      const double margin =
+          kMargin * std::max(1.0, largest_norm * s.query_norm[static_cast<size_t>(q)]);
       list.prune(s.k, static_cast<float>(margin), s.queries + q * s.D, s.gallery, s.D);
     }
   }
@@ -186,10 +196,11 @@ void search_chunk(const Search& s, int64_t begin, int64_t end, std::vector<Short
 
 void search_block(const Search& s, float* scores_Qk, int64_t* indices_Qk) {
   const int64_t C = std::clamp<int64_t>(s.N / (4 * kTile), 1, at::get_num_threads());
-  std::vector<std::vector<Shortlist>> lists_CQ(static_cast<size_t>(C), std::vector<Shortlist>(static_cast<size_t>(s.Q)));
+  std::vector<std::vector<Shortlist>> lists_CQ(static_cast<size_t>(C),
+                                               std::vector<Shortlist>(static_cast<size_t>(s.Q)));
   const std::atomic<bool>* cancel = cancel_flag();
   at::parallel_for(0, C, 1, [&](int64_t first, int64_t last) {
-    const at::AutoDispatchBelowADInplaceOrView below;   // workers do not inherit the caller's
+    const at::AutoDispatchBelowADInplaceOrView below;  // workers do not inherit the caller's
     const CancelScope scope(cancel);
     for (int64_t c = first; c < last; ++c)
       search_chunk(s, s.N * c / C, s.N * (c + 1) / C, lists_CQ[static_cast<size_t>(c)]);
@@ -212,23 +223,37 @@ void search_block(const Search& s, float* scores_Qk, int64_t* indices_Qk) {
   });
 }
 
-std::tuple<Tensor, Tensor> top_k_cpu(const Tensor& queries_QD, const Tensor& gallery_ND, int64_t k) {
-  TORCH_CHECK(queries_QD.dim() == 2 && gallery_ND.dim() == 2 && queries_QD.size(1) == gallery_ND.size(1),
-              "top_k: expected queries [Q, D] and gallery [N, D], got ", queries_QD.sizes(), " and ", gallery_ND.sizes());
+std::tuple<Tensor, Tensor> top_k_cpu(const Tensor& queries_QD, const Tensor& gallery_ND,
+                                     int64_t k) {
+  TORCH_CHECK(
+      queries_QD.dim() == 2 && gallery_ND.dim() == 2 && queries_QD.size(1) == gallery_ND.size(1),
+      "top_k: expected queries [Q, D] and gallery [N, D], got ", queries_QD.sizes(), " and ",
+      gallery_ND.sizes());
   TORCH_CHECK(queries_QD.scalar_type() == at::kFloat && gallery_ND.scalar_type() == at::kFloat,
-              "top_k: expected float32, got ", queries_QD.scalar_type(), " and ", gallery_ND.scalar_type());
-  TORCH_CHECK(k >= 1 && k <= gallery_ND.size(0), "top_k: expected k in [1, ", gallery_ND.size(0), "], got ", k);
+              "top_k: expected float32, got ", queries_QD.scalar_type(), " and ",
+              gallery_ND.scalar_type());
+  TORCH_CHECK(k >= 1 && k <= gallery_ND.size(0), "top_k: expected k in [1, ", gallery_ND.size(0),
+              "], got ", k);
   const Tensor queries = queries_QD.contiguous(), gallery = gallery_ND.contiguous();
   const int64_t Q = queries.size(0), N = gallery.size(0), D = gallery.size(1);
   if (!queries.isfinite().all().item<bool>()) fail_non_finite("queries");
-  Tensor scores_Qk = at::empty({Q, k}, queries.options()), indices_Qk = at::empty({Q, k}, queries.options().dtype(at::kLong));
+  Tensor scores_Qk = at::empty({Q, k}, queries.options()),
+         indices_Qk = at::empty({Q, k}, queries.options().dtype(at::kLong));
   for (int64_t q = 0; q < Q; q += kQueryBlock) {
     const Tensor block = queries.narrow(0, q, std::min(kQueryBlock, Q - q));
     const Tensor norms = block.norm(2, 1).contiguous();
     const float* norm = norms.const_data_ptr<float>();
-    const Search s{block.const_data_ptr<float>(), gallery.const_data_ptr<float>(), block, gallery, block.size(0), N, D, k,
+    const Search s{block.const_data_ptr<float>(),
+                   gallery.const_data_ptr<float>(),
+                   block,
+                   gallery,
+                   block.size(0),
+                   N,
+                   D,
+                   k,
                    std::vector<float>(norm, norm + block.size(0))};
-    search_block(s, scores_Qk.mutable_data_ptr<float>() + q * k, indices_Qk.mutable_data_ptr<int64_t>() + q * k);
+    search_block(s, scores_Qk.mutable_data_ptr<float>() + q * k,
+                 indices_Qk.mutable_data_ptr<int64_t>() + q * k);
   }
   return {scores_Qk, indices_Qk};
 }

@@ -1,0 +1,161 @@
+/** The native door: every buffer's type, rank and length is checked, whatever TypeScript let through. */
+import test from 'ava';
+import { binding, type NativeBatch, type NativeModel } from '../../lib/binding.js';
+import { CotsError } from '../../lib/errors.js';
+import { batch, config, createTrainer, model, pairs, size } from './tiny.js';
+
+const addon = binding();
+
+test('a batch with an array of another length or kind is refused by name', async (t) => {
+  const trainer = await createTrainer();
+  const spoiled: [keyof NativeBatch, unknown, string][] = [
+    ['images', batch(0).images.subarray(1), 'ERR_COTS_SHAPE'],
+    ['tokenViews', batch(0).images.subarray(1), 'ERR_COTS_SHAPE'],
+    ['ids', batch(0).ids.subarray(1), 'ERR_COTS_SHAPE'],
+    ['lengths', batch(0).lengths.subarray(1), 'ERR_COTS_SHAPE'],
+    ['samples', batch(0).samples.subarray(1), 'ERR_COTS_SHAPE'],
+    ['imageIds', new Float64Array(pairs + 1), 'ERR_COTS_SHAPE'],
+    ['images', new Float32Array(pairs * size * size * 3), 'ERR_COTS_OPTION'],
+    ['images', [...batch(0).images], 'ERR_COTS_OPTION'],
+    ['samples', Float64Array.from({ length: pairs }, () => 0.5), 'ERR_COTS_OPTION'],
+    ['samples', Float64Array.from({ length: pairs }, () => Number.NaN), 'ERR_COTS_OPTION'],
+    ['size', 0, 'ERR_COTS_OPTION'],
+    ['size', Number.NaN, 'ERR_COTS_OPTION'],
+    ['size', 2.5, 'ERR_COTS_OPTION'],
+    ['size', '6', 'ERR_COTS_OPTION'],
+  ];
+  for (const [key, value, code] of spoiled) {
+    const error = await t.throwsAsync(
+      trainer.step({ batch: { ...batch(0), [key]: value } as NativeBatch, cancel: null }),
+      { instanceOf: CotsError, code },
+      key,
+    );
+    t.regex(error.message, new RegExp(`"${key}"`));
+  }
+  const outside = { ...batch(0), ids: batch(0).ids.map(() => 50) };
+  await t.throwsAsync(trainer.step({ batch: outside, cancel: null }), {
+    code: 'ERR_COTS_SHAPE',
+    message: /ids/,
+  });
+  const long = { ...batch(0), lengths: batch(0).lengths.map(() => 11) };
+  await t.throwsAsync(trainer.step({ batch: long, cancel: null }), {
+    code: 'ERR_COTS_SHAPE',
+    message: /lengths/,
+  });
+  t.is((await trainer.step({ batch: batch(0), cancel: null })).step, 1);
+  trainer.dispose();
+});
+
+test('a detached buffer is an array of length 0', async (t) => {
+  const trainer = await createTrainer();
+  const spoiled = batch(0);
+  structuredClone(spoiled.images, { transfer: [spoiled.images.buffer as ArrayBuffer] });
+  await t.throwsAsync(trainer.step({ batch: spoiled, cancel: null }), { code: 'ERR_COTS_SHAPE' });
+  trainer.dispose();
+});
+
+test('configs: a missing key, a wrong word and a wrong type are named', async (t) => {
+  const create = (changed: object) =>
+    addon.createTrainer({ config: { ...config, ...changed } as typeof config, tokenizer: null, threads: 1 });
+  await t.throwsAsync(create({ emaM: undefined }), { code: 'ERR_COTS_OPTION', message: /"emaM"/ });
+  await t.throwsAsync(create({ token: { ...config.token, fusion: 'sum' } }), {
+    code: 'ERR_COTS_OPTION',
+    message: /add, concat, none, got 'sum'/,
+  });
+  await t.throwsAsync(create({ imageMean: [0.5, 0.5] }), { code: 'ERR_COTS_OPTION', message: /"imageMean"/ });
+  await t.throwsAsync(create({}), { code: 'ERR_COTS_CONFIG', message: /cots train-tokenizer/ });
+  await t.throwsAsync(
+    addon.createModel({ config: { ...model, image: { ...model.image, size: 20 } }, seed: 1, threads: 1 }),
+    {
+      code: 'ERR_COTS_SHAPE',
+      message: /multiple of the patch/,
+    },
+  );
+});
+
+test('texts: ids outside the vocabulary and lengths outside the row are refused', async (t) => {
+  const embedder = await addon.createModel({ config: model, seed: 1, threads: 1 });
+  const embed = (ids: number[], lengths: number[]) =>
+    embedder.embedTexts({ ids: Int32Array.from(ids), lengths: Int32Array.from(lengths), cancel: null });
+  t.is((await embed([2, 5, 3, 2, 3, 0], [3, 2])).length, 16);
+  t.is((await embed([], [])).length, 0);
+  for (const [ids, lengths] of [
+    [[2, 50, 3], [3]],
+    [[2, -1, 3], [3]],
+    [[2, 5, 3], [4]],
+    [[2, 5, 3], [0]],
+    [
+      [2, 5, 3],
+      [1, 1],
+    ],
+    [new Array(13).fill(5), [13]],
+  ] as [number[], number[]][]) {
+    await t.throwsAsync(embed(ids, lengths), { code: 'ERR_COTS_SHAPE' });
+  }
+  embedder.dispose();
+});
+
+test('a cancel of other make, a bare constructor and a foreign receiver are refused', async (t) => {
+  const embedder = await addon.createModel({ config: model, seed: 1, threads: 1 });
+  const texts = { ids: Int32Array.of(2, 3), lengths: Int32Array.of(2) };
+  await t.throwsAsync(embedder.embedTexts({ ...texts, cancel: { cancel() {} } }), {
+    code: 'ERR_COTS_OPTION',
+  });
+  const Constructor = embedder.constructor as new () => NativeModel;
+  t.throws(() => new Constructor(), { message: /Illegal constructor/ });
+  t.throws(() => embedder.embedTexts.call({} as NativeModel, { ...texts, cancel: null }));
+  embedder.dispose();
+});
+
+test('a rejection carries the stack of the call', async (t) => {
+  const embedder = await addon.createModel({ config: model, seed: 1, threads: 1 });
+  const error = await t.throwsAsync(embedder.save({ file: '/none/model.safetensors' }), {
+    instanceOf: CotsError,
+    code: 'ERR_COTS_FILE',
+  });
+  t.regex(error.stack as string, /arguments\.test/);
+  t.notRegex(error.message, /frame #|Exception raised/);
+  embedder.dispose();
+});
+
+test('results are right when they are large enough to be handed over without a copy', async (t) => {
+  const views = await addon.makeViews({
+    images: [
+      {
+        data: new Uint8Array(300 * 200 * 3).fill(77),
+        width: 300,
+        height: 200,
+        transform: { left: 10, top: 20, width: 100, height: 90, flip: true, jitter: null },
+      },
+    ],
+    views: [
+      { size: 256, filter: 'bicubic', jitter: false },
+      { size: 24, filter: 'lanczos', jitter: true },
+    ],
+  });
+  t.deepEqual(
+    views.map((view) => view.length),
+    [256 * 256 * 3, 24 * 24 * 3],
+  );
+  t.true(views.every((view) => view.every((byte) => byte === 77)));
+  await t.throwsAsync(
+    addon.makeViews({
+      images: [
+        {
+          data: new Uint8Array(12),
+          width: 2,
+          height: 2,
+          transform: { left: 1, top: 0, width: 2, height: 2, flip: false, jitter: null },
+        },
+      ],
+      views: [],
+    }),
+    { code: 'ERR_COTS_OPTION', message: /crop/ },
+  );
+});
+
+test('the defaults of the addon are the constants of the paper', (t) => {
+  const { defaults } = addon.info();
+  t.is(defaults.model.image.size / defaults.model.image.patch, 24);
+  t.deepEqual(Object.keys(defaults.train).sort(), Object.keys(config).sort());
+});
