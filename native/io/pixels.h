@@ -1,4 +1,5 @@
-// From decoded RGB bytes to the views the networks take: crop, flip, resize, color jitter, normalize (SPEC 2.5).
+// From decoded RGB bytes to the views the networks take: crop, flip, resize, color jitter,
+// normalize (SPEC 2.5).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -10,20 +11,30 @@ namespace cots::io {
 
 using at::Tensor;
 
-struct Jitter { double brightness = 1, contrast = 1, saturation = 1; int order = 0; /* 0..5: permutation of the three */ };
+struct Jitter {
+  double brightness = 1, contrast = 1, saturation = 1;
+  int order = 0; /* 0..5: permutation of the three */
+};
 
-/// What augmentation does to one image; the same for all its views, so that patches and tokens stay aligned.
+/// What augmentation does to one image; the same for all its views, so that patches and tokens stay
+/// aligned.
 struct Transform {
-  int64_t left = 0, top = 0, width = 0, height = 0;   // crop in pixels
+  int64_t left = 0, top = 0, width = 0, height = 0;  // crop in pixels
   bool flip = false;
   bool jitter = false;
   Jitter color;
 };
 
-struct View { int64_t size; std::string filter; bool jitter; };
+struct View {
+  int64_t size;
+  std::string filter;
+  bool jitter;
+};
 
-/// image_HWC uint8. One uint8 [size, size, 3] tensor a view: crop, color jitter (torchvision's and Pillow's uint8 formulas), flip, resize.
-std::vector<Tensor> make_views(const Tensor& image_HWC, const Transform& transform, const std::vector<View>& views);
+/// image_HWC uint8. One uint8 [size, size, 3] tensor a view: crop, color jitter (torchvision's and
+/// Pillow's uint8 formulas), flip, resize.
+std::vector<Tensor> make_views(const Tensor& image_HWC, const Transform& transform,
+                               const std::vector<View>& views);
 
 /// uint8 [B, S, S, 3] -> f32 [B, 3, S, S]: (x / 255 - mean) / std.
 Tensor normalize(const Tensor& images_BSS3, const double (&mean)[3], const double (&std)[3]);

@@ -21,7 +21,8 @@ Tensor best_rows(const Tensor& score_B, int64_t count) {
 
 }  // namespace
 
-FilterDecision adaptive_filter(const Tensor& score_B, const Tensor& queue_scores_n, const FilterOptions& options) {
+FilterDecision adaptive_filter(const Tensor& score_B, const Tensor& queue_scores_n,
+                               const FilterOptions& options) {
   const c10::NoGradGuard no_grad;
   const int64_t B = score_B.size(0), n = queue_scores_n.size(0);
   const Tensor finite_B = score_B.isfinite();
@@ -37,9 +38,11 @@ FilterDecision adaptive_filter(const Tensor& score_B, const Tensor& queue_scores
   if (!decision.active) return decision;
 
   Tensor kept_B = keep_B;
-  const auto least = static_cast<int64_t>(std::ceil(options.min_keep_fraction * static_cast<double>(B)));
+  const auto least =
+      static_cast<int64_t>(std::ceil(options.min_keep_fraction * static_cast<double>(B)));
   if (kept_B.sum().item<int64_t>() < least) {
-    const Tensor ranked_B = score_B.masked_fill(finite_B.logical_not(), -std::numeric_limits<float>::infinity());
+    const Tensor ranked_B =
+        score_B.masked_fill(finite_B.logical_not(), -std::numeric_limits<float>::infinity());
     kept_B = best_rows(ranked_B, std::min(least, B));
   }
   decision.weights_B = kept_B.logical_and(finite_B).to(at::kFloat);

@@ -9,17 +9,18 @@ using at::Tensor;
 
 struct FilterOptions {
   double k;
-  int64_t min_valid;          // off until that many real pairs are queued
-  double min_keep_fraction;   // keep at least this share, by score
+  int64_t min_valid;         // off until that many real pairs are queued
+  double min_keep_fraction;  // keep at least this share, by score
 };
 
 struct FilterDecision {
-  Tensor weights_B;           // f32, 0 or 1; rows with a non-finite score are 0
-  double mean = 0, std = 0, threshold = 0;   // of the queue's scores, before this step's push
+  Tensor weights_B;                         // f32, 0 or 1; rows with a non-finite score are 0
+  double mean = 0, std = 0, threshold = 0;  // of the queue's scores, before this step's push
   bool active = false;
 };
 
 /// score_B momentum similarity of each pair; queue_scores_n real pairs only.
-FilterDecision adaptive_filter(const Tensor& score_B, const Tensor& queue_scores_n, const FilterOptions& options);
+FilterDecision adaptive_filter(const Tensor& score_B, const Tensor& queue_scores_n,
+                               const FilterOptions& options);
 
 }  // namespace cots::loss

@@ -13,9 +13,10 @@
 namespace cots::loss {
 namespace {
 
-// Random sites of this file: 1 to 15 (model/transformer.h has the others). The block draws of a row that needs many
-// go on at kBlockSite + 2^16, + 2 * 2^16, ...
-constexpr int64_t kPatchOrderSite = 1, kPickSite = 2, kCorruptSite = 3, kWordSite = 4, kBlockSite = 5;
+// Random sites of this file: 1 to 15 (model/transformer.h has the others). The block draws of a row
+// that needs many go on at kBlockSite + 2^16, + 2 * 2^16, ...
+constexpr int64_t kPatchOrderSite = 1, kPickSite = 2, kCorruptSite = 3, kWordSite = 4,
+                  kBlockSite = 5;
 constexpr int64_t kNextDraws = 1 << 16;
 
 // BEiT's generator (masking_generator.py).
@@ -31,7 +32,7 @@ class DrawStream {
     if (next_ == kDrawn) refill();
     return low + (high - low) * static_cast<double>(draws_.const_data_ptr<float>()[next_++]);
   }
-  int64_t integer(int64_t count) {   // in [0, count)
+  int64_t integer(int64_t count) {  // in [0, count)
     return std::min(count - 1, static_cast<int64_t>(uniform(0, static_cast<double>(count))));
   }
 
@@ -46,10 +47,12 @@ class DrawStream {
   int64_t site_ = kBlockSite, next_ = kDrawn;
 };
 
-/// Masks rectangles in a g x g grid until `budget` patches are masked or no rectangle fits any more.
+/// Masks rectangles in a g x g grid until `budget` patches are masked or no rectangle fits any
+/// more.
 class BlockMasker {
  public:
-  BlockMasker(bool* mask_P, int64_t grid, const Tensor& key_1) : mask_(mask_P), g_(grid), draws_(key_1) {}
+  BlockMasker(bool* mask_P, int64_t grid, const Tensor& key_1)
+      : mask_(mask_P), g_(grid), draws_(key_1) {}
 
   /// Returns how many patches it masked: at most `budget`, often a few less.
   int64_t fill(int64_t budget) {
@@ -64,8 +67,12 @@ class BlockMasker {
 
  private:
   int64_t add_block(int64_t room) {
-    // BEiT's least area of 16 is for 14 x 14 and 24 x 24 patches; smaller grids take the same share of 24 x 24.
-    const int64_t least = g_ >= kMinAreaGrid ? kMinArea : std::max<int64_t>(1, kMinArea * g_ * g_ / (kMinAreaGrid * kMinAreaGrid));
+    // BEiT's least area of 16 is for 14 x 14 and 24 x 24 patches; smaller grids take the same share
+    // of 24 x 24.
+    const int64_t least =
+        g_ >= kMinAreaGrid
+            ? kMinArea
+            : std::max<int64_t>(1, kMinArea * g_ * g_ / (kMinAreaGrid * kMinAreaGrid));
     for (int attempt = 0; attempt < kTriesPerBlock; ++attempt) {
       const double area = draws_.uniform(static_cast<double>(least), static_cast<double>(room));
       const double aspect = std::exp(draws_.uniform(std::log(kMinAspect), -std::log(kMinAspect)));
@@ -99,7 +106,8 @@ class BlockMasker {
 void add_single_patches(bool* mask_P, const float* draws_P, int64_t P, int64_t count) {
   std::vector<int64_t> order(static_cast<size_t>(P));
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return draws_P[a] < draws_P[b]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return draws_P[a] < draws_P[b]; });
   for (const int64_t patch : order) {
     if (count == 0) return;
     if (!mask_P[patch]) mask_P[patch] = true, --count;
@@ -116,7 +124,8 @@ Tensor draw_image_mask(const Tensor& keys_B, const ImageMaskOptions& options) {
   for (int64_t b = 0; b < B; ++b) {
     bool* const mask_P = mask_BP.mutable_data_ptr<bool>() + b * P;
     int64_t masked = 0;
-    if (options.block) masked = BlockMasker(mask_P, options.grid, keys_B.narrow(0, b, 1)).fill(budget);
+    if (options.block)
+      masked = BlockMasker(mask_P, options.grid, keys_B.narrow(0, b, 1)).fill(budget);
     if (!options.block || options.exact)
       add_single_patches(mask_P, order_BP.const_data_ptr<float>() + b * P, P, budget - masked);
   }
@@ -134,13 +143,15 @@ TextMask draw_text_mask(const Tensor& ids_BL, const Tensor& lengths_B, const Ten
 
   const Tensor corrupt_BL = draw_BL(kCorruptSite);
   const Tensor random_BL = (draw_BL(kWordSite).to(at::kDouble) * options.vocab_size).to(at::kLong);
-  const Tensor corrupted_BL = at::where(corrupt_BL < 0.8, options.mask_id, at::where(corrupt_BL < 0.9, random_BL, ids_BL));
+  const Tensor corrupted_BL =
+      at::where(corrupt_BL < 0.8, options.mask_id, at::where(corrupt_BL < 0.9, random_BL, ids_BL));
   return {at::where(masked_BL, corrupted_BL, ids_BL), masked_BL};
 }
 
-Tensor masked_cross_entropy(const Tensor& query_Md, const Tensor& weight_Vd, const Tensor& bias_V, const Tensor& target_M,
-                            double normalizer) {
-  return ops::vocabulary_cross_entropy(query_Md, weight_Vd, bias_V, target_M) / std::max(normalizer, 1.0);
+Tensor masked_cross_entropy(const Tensor& query_Md, const Tensor& weight_Vd, const Tensor& bias_V,
+                            const Tensor& target_M, double normalizer) {
+  return ops::vocabulary_cross_entropy(query_Md, weight_Vd, bias_V, target_M) /
+         std::max(normalizer, 1.0);
 }
 
 }  // namespace cots::loss

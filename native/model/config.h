@@ -1,5 +1,5 @@
-// Sizes and constants of a COTS model. The defaults are the constants of SPEC 2.1; lib/config/schema.ts holds the
-// user's defaults, and a test compares the two.
+// Sizes and constants of a COTS model. The defaults are the constants of SPEC 2.1;
+// lib/config/schema.ts holds the user's defaults, and a test compares the two.
 #pragma once
 
 #include <cstdint>
@@ -11,14 +11,14 @@ enum class Pool { kCls, kMean };
 
 /// ViT (Dosovitskiy et al. 2021): pre-LN, CLS token, absolute positions, exact-erf GELU.
 struct VisionConfig {
-  int64_t size = 384;             // pixels a side
-  int64_t patch = 16;             // pixels a side
-  int64_t width = 768;            // d
+  int64_t size = 384;   // pixels a side
+  int64_t patch = 16;   // pixels a side
+  int64_t width = 768;  // d
   int64_t layers = 12;
   int64_t heads = 12;
   double mlp_ratio = 4.0;
-  double drop_path = 0.1;         // training only; linear over depth, 0 at the first block
-  double layer_norm_eps = 1e-6;   // timm/unilm; Hugging Face configs carry their own
+  double drop_path = 0.1;        // training only; linear over depth, 0 at the first block
+  double layer_norm_eps = 1e-6;  // timm/unilm; Hugging Face configs carry their own
 
   int64_t grid() const { return size / patch; }
   int64_t patches() const { return grid() * grid(); }
@@ -36,30 +36,30 @@ struct TextConfig {
   double layer_norm_eps = 1e-12;
 };
 
-enum class Fusion { kAdd, kConcat, kNone };                    // token.fusion
-enum class GlobalSource { kHidden, kEmbed, kMomentum };        // token.globalSource
-enum class ImageHead { kMlp, kBare };                          // token.headImage
-enum class Passes { kSeparate, kShared };                      // token.passes
+enum class Fusion { kAdd, kConcat, kNone };              // token.fusion
+enum class GlobalSource { kHidden, kEmbed, kMomentum };  // token.globalSource
+enum class ImageHead { kMlp, kBare };                    // token.headImage
+enum class Passes { kSeparate, kShared };                // token.passes
 
 /// Masked vision-language modelling (SPEC 2.3).
 struct TokenConfig {
   double mask_image_ratio = 0.40;
-  bool mask_image_block = true;        // blockwise (BEiT), else uniformly random patches
-  bool mask_image_exact = false;       // top up with random patches to exactly round(ratio * P)
+  bool mask_image_block = true;   // blockwise (BEiT), else uniformly random patches
+  bool mask_image_exact = false;  // top up with random patches to exactly round(ratio * P)
   double mask_text_ratio = 0.15;
-  int64_t mask_id = 103, cls_id = 101, sep_id = 102, pad_id = 0;   // ids of the vocabulary in use
+  int64_t mask_id = 103, cls_id = 101, sep_id = 102, pad_id = 0;  // ids of the vocabulary in use
   Passes passes = Passes::kSeparate;
   GlobalSource global_source = GlobalSource::kHidden;
   Fusion fusion = Fusion::kAdd;
   ImageHead head_image = ImageHead::kMlp;
-  int64_t vocab = 8192;                // codes of the image tokenizer
+  int64_t vocab = 8192;  // codes of the image tokenizer
 };
 
 struct ModelConfig {
   VisionConfig image;
   TextConfig text;
   Pool pool = Pool::kCls;
-  int64_t embed_dim = 256;        // D; 0 = no projection, the embedding is the pooled state
+  int64_t embed_dim = 256;  // D; 0 = no projection, the embedding is the pooled state
 
   bool has_projection() const { return embed_dim > 0; }
 };

@@ -9,20 +9,23 @@
 namespace cots {
 namespace {
 
-constexpr double kNormFloor = 1e-12;   // SPEC 3.8: ||z|| = 0
+constexpr double kNormFloor = 1e-12;  // SPEC 3.8: ||z|| = 0
 
 /// f = z / max(||z||, 1e-12).
 Tensor unit_rows(const Tensor& z_BD) { return z_BD / z_BD.norm(2, -1, true).clamp_min(kNormFloor); }
 
-/// Mean over the tokens that are no padding. Selection, not multiplication: what padding holds is unspecified.
+/// Mean over the tokens that are no padding. Selection, not multiplication: what padding holds is
+/// unspecified.
 Tensor mean_of_tokens(const Tensor& states_BLd, const Tensor& lengths_B) {
-  const Tensor real_BL = at::arange(states_BLd.size(1), lengths_B.options()) < lengths_B.unsqueeze(1);
+  const Tensor real_BL =
+      at::arange(states_BLd.size(1), lengths_B.options()) < lengths_B.unsqueeze(1);
   return at::where(real_BL.unsqueeze(-1), states_BLd, 0).sum(1) / lengths_B.unsqueeze(1);
 }
 
 }  // namespace
 
-// ---------------------------------------------------------------------------------------------- two towers, one space
+// ----------------------------------------------------------------------------------------------
+// two towers, one space
 
 Towers::Towers(const ModelConfig& config, const Scope& image_scope, const Scope& text_scope)
     : config_(config), vision_(config.image, image_scope), text_(config.text, text_scope) {
@@ -31,15 +34,17 @@ Towers::Towers(const ModelConfig& config, const Scope& image_scope, const Scope&
   text_proj_ = Linear(text_scope, "proj", config.text.width, config.embed_dim);
 }
 
-Encoded Towers::encode_image(const Tensor& pixels_BCHW, const Tensor& mask_BP, const Regularization& reg,
-                             Need need) const {
+Encoded Towers::encode_image(const Tensor& pixels_BCHW, const Tensor& mask_BP,
+                             const Regularization& reg, Need need) const {
   const Tensor states_BLd = vision_.forward(pixels_BCHW, mask_BP, reg, rows_of(need));
-  const Tensor global_Bd = config_.pool == Pool::kCls ? states_BLd.select(1, 0)
-                                                      : states_BLd.narrow(1, 1, config_.image.patches()).mean(1);
+  const Tensor global_Bd = config_.pool == Pool::kCls
+                               ? states_BLd.select(1, 0)
+                               : states_BLd.narrow(1, 1, config_.image.patches()).mean(1);
   return finish(states_BLd, global_Bd, image_proj_, need);
 }
 
-Encoded Towers::encode_text(const Tensor& ids_BL, const Tensor& lengths_B, const Regularization& reg, Need need) const {
+Encoded Towers::encode_text(const Tensor& ids_BL, const Tensor& lengths_B,
+                            const Regularization& reg, Need need) const {
   const Tensor states_BLd = text_.forward(ids_BL, lengths_B, reg, rows_of(need));
   const Tensor global_Bd =
       config_.pool == Pool::kCls ? states_BLd.select(1, 0) : mean_of_tokens(states_BLd, lengths_B);
@@ -50,22 +55,27 @@ Rows Towers::rows_of(Need need) const {
   return need == Need::kGlobal && config_.pool == Pool::kCls ? Rows::kFirst : Rows::kAll;
 }
 
-Encoded Towers::finish(const Tensor& states_BLd, const Tensor& global_Bd, const Linear& proj, Need need) const {
+Encoded Towers::finish(const Tensor& states_BLd, const Tensor& global_Bd, const Linear& proj,
+                       Need need) const {
   const Tensor z_BD = config_.has_projection() ? proj(global_Bd) : global_Bd;
   return {need == Need::kAll ? states_BLd : Tensor(), global_Bd, unit_rows(z_BD)};
 }
 
-// --------------------------------------------------------------------- masked vision-language modelling: CMVM and CMLM
+// --------------------------------------------------------------------- masked vision-language
+// modelling: CMVM and CMLM
 
 MaskedHeads::MaskedHeads(const ModelConfig& model, const TokenConfig& token, const Scope& root,
                          const Tensor& word_embedding_Vd)
     : token_(token) {
   const int64_t image_width = model.image.width, text_width = model.text.width;
-  const bool hidden = token.global_source == GlobalSource::kHidden, fused = token.fusion != Fusion::kNone;
+  const bool hidden = token.global_source == GlobalSource::kHidden,
+             fused = token.fusion != Fusion::kNone;
   if (token.fusion == Fusion::kAdd && hidden && image_width != text_width)
-    throw Failure("ERR_COTS_CONFIG", "Expected equal widths of both towers for token.fusion 'add' of hidden states, got image " +
-                                         std::to_string(image_width) + " and text " + std::to_string(text_width) +
-                                         ". Use token.fusion 'concat' or token.globalSource 'embed'.");
+    throw Failure(
+        "ERR_COTS_CONFIG",
+        "Expected equal widths of both towers for token.fusion 'add' of hidden states, got image " +
+            std::to_string(image_width) + " and text " + std::to_string(text_width) +
+            ". Use token.fusion 'concat' or token.globalSource 'embed'.");
   const int64_t embedding = model.has_projection() ? model.embed_dim : 0;
   const Scope cmvm = root.child("cmvm"), cmlm = root.child("cmlm");
   const double eps = model.text.layer_norm_eps;
@@ -75,7 +85,8 @@ MaskedHeads::MaskedHeads(const ModelConfig& model, const TokenConfig& token, con
     cmlm_global_ = Linear(cmlm, "global", embedding > 0 ? embedding : image_width, text_width);
   }
   if (token.fusion == Fusion::kConcat) {
-    cmvm_fuse_ = Linear(cmvm, "fuse", image_width + (hidden ? text_width : image_width), image_width);
+    cmvm_fuse_ =
+        Linear(cmvm, "fuse", image_width + (hidden ? text_width : image_width), image_width);
     cmlm_fuse_ = Linear(cmlm, "fuse", text_width + (hidden ? image_width : text_width), text_width);
   }
   if (token.head_image == ImageHead::kMlp) {
@@ -91,7 +102,8 @@ MaskedHeads::MaskedHeads(const ModelConfig& model, const TokenConfig& token, con
 
 Tensor MaskedHeads::image_query(const Tensor& h_Md, const Tensor& g_Md) const {
   const Tensor fused_Md = fuse(h_Md, g_Md, cmvm_fuse_);
-  return token_.head_image == ImageHead::kBare ? fused_Md : cmvm_ln_(at::gelu(cmvm_dense_(fused_Md)));
+  return token_.head_image == ImageHead::kBare ? fused_Md
+                                               : cmvm_ln_(at::gelu(cmvm_dense_(fused_Md)));
 }
 
 Tensor MaskedHeads::text_query(const Tensor& h_Md, const Tensor& g_Md) const {
@@ -118,14 +130,17 @@ Tensor MaskedHeads::fuse(const Tensor& h_Md, const Tensor& g_Md, const Linear& j
   TORCH_INTERNAL_ASSERT(false, "unknown fusion");
 }
 
-// -------------------------------------------------------------------------------------------------- the whole network
+// --------------------------------------------------------------------------------------------------
+// the whole network
 
-Cots::Cots(const ModelConfig& model, const TokenConfig& token, double tau, int64_t seed, WeightInit weights)
+Cots::Cots(const ModelConfig& model, const TokenConfig& token, double tau, int64_t seed,
+           WeightInit weights)
     : parameters_(seed, weights),
       towers_(model, Scope(parameters_, "visual"), Scope(parameters_, "text")),
       tower_count_(parameters_.count()),
       heads_(model, token, Scope(parameters_, ""), towers_.text().word_embedding()),
-      log_scale_(parameters_.add("loss.logit_scale", {}, Init::constant(std::log(1 / tau)), false)) {
+      log_scale_(
+          parameters_.add("loss.logit_scale", {}, Init::constant(std::log(1 / tau)), false)) {
   parameters_.flatten(/*requires_grad=*/true);
 }
 

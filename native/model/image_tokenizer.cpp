@@ -10,41 +10,50 @@
 namespace cots {
 namespace {
 
-constexpr double kMapEps = 0.1;             // SPEC 4.3
-constexpr int64_t kReduction = 8;           // pixels a side of one code
-constexpr int64_t kGroups = 4;              // openai
-constexpr int64_t kRowsPerChunk = 4096;     // positions whose logits tokens() holds at a time
+constexpr double kMapEps = 0.1;          // SPEC 4.3
+constexpr int64_t kReduction = 8;        // pixels a side of one code
+constexpr int64_t kGroups = 4;           // openai
+constexpr int64_t kRowsPerChunk = 4096;  // positions whose logits tokens() holds at a time
 
-/// Convolution whose zero padding keeps the grid at stride 1 and halves it with a 4 x 4 kernel at stride 2.
-/// Initialized N(0, 1 / (n_in k^2)), as DALL-E's.
+/// Convolution whose zero padding keeps the grid at stride 1 and halves it with a 4 x 4 kernel at
+/// stride 2. Initialized N(0, 1 / (n_in k^2)), as DALL-E's.
 struct Conv {
   Tensor weight, bias;
   int64_t stride = 1;
   Conv() = default;
-  Conv(const Scope& scope, int64_t in, int64_t out, int64_t k, const char* w = "w", const char* b = "b", int64_t stride = 1)
-      : weight(scope.add(w, {out, in, k, k}, Init::normal(1 / std::sqrt(static_cast<double>(in * k * k))), true)),
+  Conv(const Scope& scope, int64_t in, int64_t out, int64_t k, const char* w = "w",
+       const char* b = "b", int64_t stride = 1)
+      : weight(scope.add(w, {out, in, k, k},
+                         Init::normal(1 / std::sqrt(static_cast<double>(in * k * k))), true)),
         bias(scope.add(b, {out}, Init::zeros(), false)),
         stride(stride) {}
   Tensor operator()(const Tensor& x) const {
-    return at::conv2d(x, weight, bias, {stride, stride}, {(weight.size(2) - 1) / 2, (weight.size(3) - 1) / 2});
+    return at::conv2d(x, weight, bias, {stride, stride},
+                      {(weight.size(2) - 1) / 2, (weight.size(3) - 1) / 2});
   }
 };
 
-Conv named_conv(const Scope& scope, const std::string& name, int64_t in, int64_t out, int64_t k, int64_t stride = 1) {
+Conv named_conv(const Scope& scope, const std::string& name, int64_t in, int64_t out, int64_t k,
+                int64_t stride = 1) {
   return Conv(scope.child(name), in, out, k, "weight", "bias", stride);
 }
 
-// ------------------------------------------------------------------------------- OpenAI's network (SPEC 4.1, 4.2)
+// ------------------------------------------------------------------------------- OpenAI's network
+// (SPEC 4.1, 4.2)
 
-/// out = id(x) + gain * residual(x); residual = four times ReLU and conv, a quarter of the width inside.
+/// out = id(x) + gain * residual(x); residual = four times ReLU and conv, a quarter of the width
+/// inside.
 class OpenAiBlock {
  public:
-  OpenAiBlock(const Scope& scope, int64_t in, int64_t out, const std::vector<int64_t>& kernels, double gain) : gain_(gain) {
+  OpenAiBlock(const Scope& scope, int64_t in, int64_t out, const std::vector<int64_t>& kernels,
+              double gain)
+      : gain_(gain) {
     if (in != out) id_ = Conv(scope.child("id_path"), in, out, 1);
     const int64_t h = out / 4;
     const int64_t widths[] = {in, h, h, h, out};
     for (size_t i = 0; i < kernels.size(); ++i)
-      residual_.emplace_back(scope.child("res_path.conv_" + std::to_string(i + 1)), widths[i], widths[i + 1], kernels[i]);
+      residual_.emplace_back(scope.child("res_path.conv_" + std::to_string(i + 1)), widths[i],
+                             widths[i + 1], kernels[i]);
   }
   Tensor operator()(const Tensor& x) const {
     Tensor residual = x;
@@ -58,18 +67,20 @@ class OpenAiBlock {
   std::vector<Conv> residual_;
 };
 
-/// input conv, four groups of residual blocks with a change of scale between them, ReLU. The output conv is apart.
+/// input conv, four groups of residual blocks with a change of scale between them, ReLU. The output
+/// conv is apart.
 class OpenAiTrunk {
  public:
-  OpenAiTrunk(const Scope& scope, const std::vector<int64_t>& widths, const Conv& input, const std::vector<int64_t>& kernels,
-              int64_t blocks)
+  OpenAiTrunk(const Scope& scope, const std::vector<int64_t>& widths, const Conv& input,
+              const std::vector<int64_t>& kernels, int64_t blocks)
       : input_(input) {
     const auto layers = static_cast<double>(kGroups * blocks);
     for (size_t g = 0; g < kGroups; ++g) {
       auto& group = groups_.emplace_back();
       for (int64_t b = 0; b < blocks; ++b)
-        group.emplace_back(scope.child("group_" + std::to_string(g + 1) + ".block_" + std::to_string(b + 1)),
-                           b == 0 ? widths[g] : widths[g + 1], widths[g + 1], kernels, 1 / (layers * layers));
+        group.emplace_back(
+            scope.child("group_" + std::to_string(g + 1) + ".block_" + std::to_string(b + 1)),
+            b == 0 ? widths[g] : widths[g + 1], widths[g + 1], kernels, 1 / (layers * layers));
     }
   }
   template <typename Rescale>
@@ -87,7 +98,8 @@ class OpenAiTrunk {
   std::vector<std::vector<OpenAiBlock>> groups_;
 };
 
-// ------------------------------------------------------------------------------------ the small network (SPEC 4.5)
+// ------------------------------------------------------------------------------------ the small
+// network (SPEC 4.5)
 
 /// x + conv1x1(ReLU(conv3x3(ReLU(conv3x3(x))))).
 struct SmallBlock {
@@ -101,17 +113,22 @@ struct SmallBlock {
 
 std::vector<SmallBlock> small_blocks(const Scope& scope, int64_t width, int64_t count) {
   std::vector<SmallBlock> blocks;
-  for (int64_t i = 0; i < count; ++i) blocks.emplace_back(scope.child("res." + std::to_string(i)), width);
+  for (int64_t i = 0; i < count; ++i)
+    blocks.emplace_back(scope.child("res." + std::to_string(i)), width);
   return blocks;
 }
 
-/// 4 x 4 transposed convolution at stride 2: doubles the grid. Each output pixel sums n_in * 4 products.
+/// 4 x 4 transposed convolution at stride 2: doubles the grid. Each output pixel sums n_in * 4
+/// products.
 struct UpConv {
   Tensor weight, bias;
   UpConv(const Scope& scope, int64_t width)
-      : weight(scope.add("weight", {width, width, 4, 4}, Init::normal(1 / std::sqrt(static_cast<double>(width * 4))), true)),
+      : weight(scope.add("weight", {width, width, 4, 4},
+                         Init::normal(1 / std::sqrt(static_cast<double>(width * 4))), true)),
         bias(scope.add("bias", {width}, Init::zeros(), false)) {}
-  Tensor operator()(const Tensor& x) const { return at::conv_transpose2d(x, weight, bias, {2, 2}, {1, 1}); }
+  Tensor operator()(const Tensor& x) const {
+    return at::conv_transpose2d(x, weight, bias, {2, 2}, {1, 1});
+  }
 };
 
 }  // namespace
@@ -120,12 +137,12 @@ struct UpConv {
 struct ImageTokenizer::Net {
   Net(const TokenizerConfig& config, int64_t seed) : config(config), parameters(seed) {}
   virtual ~Net() = default;
-  virtual Tensor features(const Tensor& mapped) const = 0;   // [B, C, h, w]
+  virtual Tensor features(const Tensor& mapped) const = 0;  // [B, C, h, w]
   virtual Tensor decode(const Tensor& codes_BVhw) const = 0;
 
   TokenizerConfig config;
   Parameters parameters;
-  Conv out;                    // C -> V, always float32
+  Conv out;  // C -> V, always float32
   bool has_decoder = false;
 };
 
@@ -135,20 +152,24 @@ struct OpenAiNet final : ImageTokenizer::Net {
   OpenAiNet(const TokenizerConfig& c, int64_t seed, bool with_decoder) : Net(c, seed) {
     const int64_t n = c.hidden;
     const Scope blocks(parameters, "blocks");
-    encoder.emplace(blocks, std::vector<int64_t>{n, n, 2 * n, 4 * n, 8 * n}, Conv(blocks.child("input"), 3, n, 7),
-                    std::vector<int64_t>{3, 3, 3, 1}, c.blocks);
+    encoder.emplace(blocks, std::vector<int64_t>{n, n, 2 * n, 4 * n, 8 * n},
+                    Conv(blocks.child("input"), 3, n, 7), std::vector<int64_t>{3, 3, 3, 1},
+                    c.blocks);
     out = Conv(blocks.child("output.conv"), 8 * n, c.vocab, 1);
     if (!with_decoder) return;
     const Scope mirror(parameters, "decoder.blocks");
     decoder.emplace(mirror, std::vector<int64_t>{c.codebook_dim, 8 * n, 4 * n, 2 * n, n},
-                    Conv(mirror.child("input"), c.vocab, c.codebook_dim, 1), std::vector<int64_t>{1, 3, 3, 3}, c.blocks);
+                    Conv(mirror.child("input"), c.vocab, c.codebook_dim, 1),
+                    std::vector<int64_t>{1, 3, 3, 3}, c.blocks);
     decoder_out = Conv(mirror.child("output.conv"), n, 6, 1);
   }
   Tensor features(const Tensor& mapped) const override {
     return encoder->forward(mapped, [](const Tensor& x) { return at::max_pool2d(x, {2, 2}); });
   }
   Tensor decode(const Tensor& codes_BVhw) const override {
-    const auto twice = [](const Tensor& x) { return at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)}); };
+    const auto twice = [](const Tensor& x) {
+      return at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)});
+    };
     return decoder_out(decoder->forward(codes_BVhw, twice));
   }
   std::optional<OpenAiTrunk> encoder, decoder;
@@ -159,7 +180,8 @@ struct SmallNet final : ImageTokenizer::Net {
   SmallNet(const TokenizerConfig& c, int64_t seed, bool with_decoder) : Net(c, seed) {
     const int64_t n = c.hidden;
     const Scope encoder(parameters, "encoder");
-    for (int64_t i = 0; i < 3; ++i) down.push_back(named_conv(encoder, "down." + std::to_string(i), i == 0 ? 3 : n, n, 4, 2));
+    for (int64_t i = 0; i < 3; ++i)
+      down.push_back(named_conv(encoder, "down." + std::to_string(i), i == 0 ? 3 : n, n, 4, 2));
     encoder_blocks = small_blocks(encoder, n, c.blocks);
     out = named_conv(encoder, "out", n, c.vocab, 1);
     if (!with_decoder) return;
@@ -192,13 +214,17 @@ struct SmallNet final : ImageTokenizer::Net {
 
 }  // namespace
 
-// ------------------------------------------------------------------------------------------------- the public face
+// -------------------------------------------------------------------------------------------------
+// the public face
 
 ImageTokenizer::ImageTokenizer(const TokenizerConfig& config, int64_t seed, bool with_decoder) {
-  if (config.arch == TokenizerArch::kOpenAi) net_ = std::make_unique<OpenAiNet>(config, seed, with_decoder);
-  else net_ = std::make_unique<SmallNet>(config, seed, with_decoder);
+  if (config.arch == TokenizerArch::kOpenAi)
+    net_ = std::make_unique<OpenAiNet>(config, seed, with_decoder);
+  else
+    net_ = std::make_unique<SmallNet>(config, seed, with_decoder);
   net_->has_decoder = with_decoder;
-  net_->parameters.flatten(/*requires_grad=*/with_decoder);   // without a decoder it is a frozen tokenizer
+  net_->parameters.flatten(
+      /*requires_grad=*/with_decoder);  // without a decoder it is a frozen tokenizer
 }
 
 ImageTokenizer::~ImageTokenizer() = default;
@@ -221,8 +247,9 @@ Tensor ImageTokenizer::tokens(const Tensor& pixels_BCHW) const {
 
 Tensor ImageTokenizer::decode(const Tensor& codes_BVhw) const {
   TORCH_CHECK(net_->has_decoder, "this tokenizer was made without its decoder");
-  TORCH_CHECK(codes_BVhw.dim() == 4 && codes_BVhw.size(1) == net_->config.vocab, "Expected codes of shape [B, ",
-              net_->config.vocab, ", h, w], got ", codes_BVhw.sizes(), ".");
+  TORCH_CHECK(codes_BVhw.dim() == 4 && codes_BVhw.size(1) == net_->config.vocab,
+              "Expected codes of shape [B, ", net_->config.vocab, ", h, w], got ",
+              codes_BVhw.sizes(), ".");
   return net_->decode(codes_BVhw);
 }
 
@@ -233,13 +260,16 @@ Tensor ImageTokenizer::reconstruct(const Tensor& decoded) const {
   return ((mapped - kMapEps) / (1 - 2 * kMapEps)).clamp(0, 1);
 }
 
-/// The result is channels-last in memory, which the convolutions keep: libtorch's are faster so on a CPU.
+/// The result is channels-last in memory, which the convolutions keep: libtorch's are faster so on
+/// a CPU.
 Tensor ImageTokenizer::map_pixels(const Tensor& pixels_BCHW) const {
-  TORCH_CHECK(pixels_BCHW.dim() == 4 && pixels_BCHW.size(1) == 3 && pixels_BCHW.size(2) % kReduction == 0 &&
-                  pixels_BCHW.size(3) % kReduction == 0,
-              "Expected pixels of shape [B, 3, H, W] with H and W multiples of ", kReduction, ", got ", pixels_BCHW.sizes(), ".");
-  const Tensor mapped = net_->config.pixels == PixelRule::kMapPixels ? pixels_BCHW * (1 - 2 * kMapEps) + kMapEps
-                                                                     : (pixels_BCHW - 0.5) / 0.5;
+  TORCH_CHECK(pixels_BCHW.dim() == 4 && pixels_BCHW.size(1) == 3 &&
+                  pixels_BCHW.size(2) % kReduction == 0 && pixels_BCHW.size(3) % kReduction == 0,
+              "Expected pixels of shape [B, 3, H, W] with H and W multiples of ", kReduction,
+              ", got ", pixels_BCHW.sizes(), ".");
+  const Tensor mapped = net_->config.pixels == PixelRule::kMapPixels
+                            ? pixels_BCHW * (1 - 2 * kMapEps) + kMapEps
+                            : (pixels_BCHW - 0.5) / 0.5;
   return mapped.contiguous(at::MemoryFormat::ChannelsLast);
 }
 

@@ -6,7 +6,8 @@
 namespace cots {
 
 Momentum::Momentum(const Cots& online, const ModelConfig& config)
-    : parameters_(std::nullopt), towers_(config, Scope(parameters_, "visual_m"), Scope(parameters_, "text_m")) {
+    : parameters_(std::nullopt),
+      towers_(config, Scope(parameters_, "visual_m"), Scope(parameters_, "text_m")) {
   parameters_.flatten(/*requires_grad=*/false);
   update(online, 0);
 }
@@ -14,7 +15,8 @@ Momentum::Momentum(const Cots& online, const ModelConfig& config)
 void Momentum::update(const Cots& online, double m) {
   const c10::NoGradGuard no_grad;
   const Tensor& mine = parameters_.flat();
-  TORCH_INTERNAL_ASSERT(mine.numel() == online.tower_count(), "the momentum encoder mirrors the towers");
+  TORCH_INTERNAL_ASSERT(mine.numel() == online.tower_count(),
+                        "the momentum encoder mirrors the towers");
   // lerp is exact at both ends: m = 1 keeps, m = 0 copies.
   mine.lerp_(online.parameters().flat().narrow(0, 0, online.tower_count()), 1 - m);
 }

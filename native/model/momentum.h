@@ -1,4 +1,5 @@
-// Momentum encoder (He et al. 2020): a float32 EMA twin of both towers and projections, always in evaluation mode.
+// Momentum encoder (He et al. 2020): a float32 EMA twin of both towers and projections, always in
+// evaluation mode.
 #pragma once
 
 #include "model/cots.h"

@@ -10,7 +10,8 @@
 namespace cots {
 namespace {
 
-/// FNV-1a, 64 bits: a name's key must be the same on every machine, which std::hash does not promise.
+/// FNV-1a, 64 bits: a name's key must be the same on every machine, which std::hash does not
+/// promise.
 uint64_t hash(std::string_view text) {
   uint64_t h = 0xcbf29ce484222325u;
   for (const unsigned char c : text) h = (h ^ c) * 0x100000001b3u;
@@ -34,7 +35,8 @@ double weight_std(at::IntArrayRef shape, double gain, WeightInit rule) {
 }
 
 Tensor initial_value(int64_t key, at::IntArrayRef shape, Init init, WeightInit rule) {
-  if (init.kind == Init::Kind::kWeight) init = Init::truncated_normal(weight_std(shape, init.value, rule));
+  if (init.kind == Init::Kind::kWeight)
+    init = Init::truncated_normal(weight_std(shape, init.value, rule));
   switch (init.kind) {
     case Init::Kind::kZeros:
       return at::zeros(shape);
@@ -44,9 +46,10 @@ Tensor initial_value(int64_t key, at::IntArrayRef shape, Init init, WeightInit r
       return at::full(shape, init.value, at::kFloat);
     case Init::Kind::kNormal:
       return (ops::keyed_normal(key, c10::multiply_integers(shape)) * init.value).view(shape);
-    case Init::Kind::kWeight:   // resolved above
+    case Init::Kind::kWeight:  // resolved above
     case Init::Kind::kTruncatedNormal:
-      return (truncate(ops::keyed_normal(key, c10::multiply_integers(shape))) * init.value).view(shape);
+      return (truncate(ops::keyed_normal(key, c10::multiply_integers(shape))) * init.value)
+          .view(shape);
   }
   TORCH_INTERNAL_ASSERT(false, "unknown kind of initialization");
 }
@@ -57,8 +60,10 @@ Tensor Parameters::add(const std::string& name, at::IntArrayRef shape, Init init
   TORCH_INTERNAL_ASSERT(!flat_.defined(), "parameter ", name, " is added after flatten()");
   TORCH_INTERNAL_ASSERT(find(name) == nullptr, "parameter ", name, " is added twice");
   const Tensor value =
-      seed_ ? initial_value(static_cast<int64_t>(ops::mix(static_cast<uint64_t>(*seed_), hash(name))), shape, init, weights_)
-            : at::zeros(shape);
+      seed_
+          ? initial_value(static_cast<int64_t>(ops::mix(static_cast<uint64_t>(*seed_), hash(name))),
+                          shape, init, weights_)
+          : at::zeros(shape);
   parameters_.push_back({name, value, decay && shape.size() >= 2});
   return value;
 }

@@ -42,7 +42,8 @@ void Queue::fill_random(int64_t seed) {
   ptr_ = 0;
 }
 
-int64_t Queue::push(const Tensor& image_BD, const Tensor& text_BD, const Tensor& id_B, const Tensor& keep_B) {
+int64_t Queue::push(const Tensor& image_BD, const Tensor& text_BD, const Tensor& id_B,
+                    const Tensor& keep_B) {
   const c10::NoGradGuard no_grad;
   const Tensor rows = keep_B.nonzero().squeeze(1);
   const int64_t pushed = rows.size(0), stay = std::min(pushed, size_);
@@ -91,19 +92,26 @@ void Queue::restore(const std::vector<std::pair<std::string, Tensor>>& state) {
   std::vector<std::pair<Tensor, Tensor>> copies;
   int64_t ptr = 0, n = 0;
   for (const auto& [name, wanted] : this->state()) {
-    const auto found = std::find_if(state.begin(), state.end(), [&](const auto& e) { return e.first == name; });
+    const auto found =
+        std::find_if(state.begin(), state.end(), [&](const auto& e) { return e.first == name; });
     if (found == state.end())
-      throw Failure("ERR_COTS_CHECKPOINT", "Expected a tensor '" + name + "' in the checkpoint, found none.");
+      throw Failure("ERR_COTS_CHECKPOINT",
+                    "Expected a tensor '" + name + "' in the checkpoint, found none.");
     if (found->second.sizes() != wanted.sizes())
-      throw Failure("ERR_COTS_CHECKPOINT", c10::str("Expected '", name, "' of shape ", wanted.sizes(), ", got ",
-                                                    found->second.sizes(), ". Resume with the config of the checkpoint."));
-    if (name == "queue.ptr") ptr = found->second.item<int64_t>();
-    else if (name == "queue.n") n = found->second.item<int64_t>();
-    else copies.emplace_back(wanted, found->second);
+      throw Failure("ERR_COTS_CHECKPOINT",
+                    c10::str("Expected '", name, "' of shape ", wanted.sizes(), ", got ",
+                             found->second.sizes(), ". Resume with the config of the checkpoint."));
+    if (name == "queue.ptr")
+      ptr = found->second.item<int64_t>();
+    else if (name == "queue.n")
+      n = found->second.item<int64_t>();
+    else
+      copies.emplace_back(wanted, found->second);
   }
   if (ptr < 0 || ptr >= size_ || n < 0 || n > size_)
-    throw Failure("ERR_COTS_CHECKPOINT", c10::str("Expected queue.ptr below and queue.n up to the queue's size ", size_,
-                                                  ", got ", ptr, " and ", n, "."));
+    throw Failure("ERR_COTS_CHECKPOINT",
+                  c10::str("Expected queue.ptr below and queue.n up to the queue's size ", size_,
+                           ", got ", ptr, " and ", n, "."));
   for (const auto& [column, saved] : copies) column.copy_(saved);
   ptr_ = ptr;
   n_ = n;

@@ -1,7 +1,7 @@
-// The two paired queues of momentum features, their scores and image ids: one ring buffer, pushed in lockstep, so that
-// entry j of every column belongs to the same pair (SPEC 3.3). Any batch size: the pointer wraps, and of a batch larger
-// than the queue the last `size` pairs stay.
-// Legend: N capacity, n filled, D embedding.
+// The two paired queues of momentum features, their scores and image ids: one ring buffer, pushed
+// in lockstep, so that entry j of every column belongs to the same pair (SPEC 3.3). Any batch size:
+// the pointer wraps, and of a batch larger than the queue the last `size` pairs stay. Legend: N
+// capacity, n filled, D embedding.
 #pragma once
 
 #include "model/parameters.h"
@@ -15,17 +15,18 @@ class Queue {
   /// Fills every entry with random unit rows flagged invalid for the filter (queue.init: random).
   void fill_random(int64_t seed);
 
-  /// Appends a batch: unit rows image_BD, text_BD, score_B = image . text, id_B int64. Rows where keep_B (bool) is false
-  /// (non-finite keys) are not enqueued. Returns how many were.
-  int64_t push(const Tensor& image_BD, const Tensor& text_BD, const Tensor& id_B, const Tensor& keep_B);
+  /// Appends a batch: unit rows image_BD, text_BD, score_B = image . text, id_B int64. Rows where
+  /// keep_B (bool) is false (non-finite keys) are not enqueued. Returns how many were.
+  int64_t push(const Tensor& image_BD, const Tensor& text_BD, const Tensor& id_B,
+               const Tensor& keep_B);
 
   int64_t capacity() const { return size_; }
-  int64_t filled() const { return n_; }                 // entries usable as negatives
-  int64_t valid() const;                                // entries that are real pairs (filter statistics)
-  Tensor image() const;                                 // [n, D] views of the filled part
+  int64_t filled() const { return n_; }  // entries usable as negatives
+  int64_t valid() const;                 // entries that are real pairs (filter statistics)
+  Tensor image() const;                  // [n, D] views of the filled part
   Tensor text() const;
-  Tensor id() const;                                    // int64 [n]
-  Tensor valid_scores() const;                          // f32 [valid], momentum scores of real pairs
+  Tensor id() const;            // int64 [n]
+  Tensor valid_scores() const;  // f32 [valid], momentum scores of real pairs
 
   /// Checkpoint columns by name: queue.{image,text,score,id,valid,ptr,n}.
   std::vector<std::pair<std::string, Tensor>> state() const;

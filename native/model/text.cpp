@@ -13,7 +13,8 @@ namespace {
 
 constexpr double kEmbeddingStd = 0.02;
 
-/// Additive mask of keys: 0 at tokens, -inf at padding, [B, 1, 1, L]; nothing when no row is padded.
+/// Additive mask of keys: 0 at tokens, -inf at padding, [B, 1, 1, L]; nothing when no row is
+/// padded.
 std::optional<Tensor> padding_mask(const Tensor& lengths_B, int64_t L) {
   if (lengths_B.numel() == 0 || lengths_B.min().item<int64_t>() >= L) return std::nullopt;
   const Tensor padded_BL = at::arange(L, lengths_B.options()) >= lengths_B.unsqueeze(1);
@@ -25,30 +26,36 @@ std::optional<Tensor> padding_mask(const Tensor& lengths_B, int64_t L) {
 
 Text::Text(const TextConfig& config, const Scope& scope)
     : config_(config),
-      word_(scope.add("embed.word.weight", {config.vocab_size, config.width}, Init::truncated_normal(kEmbeddingStd), true)),
-      pos_(scope.add("embed.pos.weight", {config.max_positions, config.width}, Init::truncated_normal(kEmbeddingStd), true)),
-      type_(scope.add("embed.type.weight", {2, config.width}, Init::truncated_normal(kEmbeddingStd), true)),
+      word_(scope.add("embed.word.weight", {config.vocab_size, config.width},
+                      Init::truncated_normal(kEmbeddingStd), true)),
+      pos_(scope.add("embed.pos.weight", {config.max_positions, config.width},
+                     Init::truncated_normal(kEmbeddingStd), true)),
+      type_(scope.add("embed.type.weight", {2, config.width}, Init::truncated_normal(kEmbeddingStd),
+                      true)),
       ln_(scope, "embed.ln", config.width, config.layer_norm_eps) {
   for (int64_t n = 0; n < config.layers; ++n) {
-    const BlockConfig block = {.width = config.width,
-                               .heads = config.heads,
-                               .feed_forward = static_cast<int64_t>(static_cast<double>(config.width) * config.mlp_ratio),
-                               .layer_norm_eps = config.layer_norm_eps,
-                               .order = NormOrder::kPost,
-                               .branch_gain = 1 / std::sqrt(2.0 * static_cast<double>(config.layers)),
-                               .dropout = config.dropout,
-                               .site = kTextBlockSite + n * kSitesPerBlock};
+    const BlockConfig block = {
+        .width = config.width,
+        .heads = config.heads,
+        .feed_forward = static_cast<int64_t>(static_cast<double>(config.width) * config.mlp_ratio),
+        .layer_norm_eps = config.layer_norm_eps,
+        .order = NormOrder::kPost,
+        .branch_gain = 1 / std::sqrt(2.0 * static_cast<double>(config.layers)),
+        .dropout = config.dropout,
+        .site = kTextBlockSite + n * kSitesPerBlock};
     blocks_.emplace_back(block, scope.child("blocks." + std::to_string(n)));
   }
 }
 
-Tensor Text::forward(const Tensor& ids_BL, const Tensor& lengths_B, const Regularization& reg, Rows rows) const {
+Tensor Text::forward(const Tensor& ids_BL, const Tensor& lengths_B, const Regularization& reg,
+                     Rows rows) const {
   const int64_t B = ids_BL.size(0), L = ids_BL.size(1);
-  TORCH_CHECK(L >= 1 && L <= config_.max_positions, "Expected texts of 1 to ", config_.max_positions,
-              " tokens (max_positions), got ", L, ".");
-  TORCH_CHECK(lengths_B.dim() == 1 && lengths_B.size(0) == B, "Expected ", B, " lengths, one a text, got shape ",
-              lengths_B.sizes(), ".");
-  // Positions and the one token type that COTS uses are the same for every row: summed once, then broadcast.
+  TORCH_CHECK(L >= 1 && L <= config_.max_positions, "Expected texts of 1 to ",
+              config_.max_positions, " tokens (max_positions), got ", L, ".");
+  TORCH_CHECK(lengths_B.dim() == 1 && lengths_B.size(0) == B, "Expected ", B,
+              " lengths, one a text, got shape ", lengths_B.sizes(), ".");
+  // Positions and the one token type that COTS uses are the same for every row: summed once, then
+  // broadcast.
   const Tensor place_Ld = pos_.narrow(0, 0, L) + type_.select(0, 0);
   Tensor x_BLd = ln_(at::embedding(word_, ids_BL) + place_Ld);
   if (reg.active() && config_.dropout > 0)

@@ -14,11 +14,12 @@ class Text {
   Text(const TextConfig& config, const Scope& scope);
 
   /// ids_BL int64; lengths_B int64 (tokens of each row, CLS and SEP included; the rest is padding).
-  /// Returns the last hidden states [B, L, d]; rows beyond a length are unspecified. With Rows::kFirst only the CLS row,
-  /// [B, 1, d].
-  Tensor forward(const Tensor& ids_BL, const Tensor& lengths_B, const Regularization& reg, Rows rows = Rows::kAll) const;
+  /// Returns the last hidden states [B, L, d]; rows beyond a length are unspecified. With
+  /// Rows::kFirst only the CLS row, [B, 1, d].
+  Tensor forward(const Tensor& ids_BL, const Tensor& lengths_B, const Regularization& reg,
+                 Rows rows = Rows::kAll) const;
 
-  const Tensor& word_embedding() const { return word_; }   // [V, d], tied to the CMLM decoder
+  const Tensor& word_embedding() const { return word_; }  // [V, d], tied to the CMLM decoder
   const TextConfig& config() const { return config_; }
 
  private:

@@ -47,12 +47,13 @@ Block::Block(const BlockConfig& config, const Scope& scope)
       proj_(scope, "proj", config.width, config.width, config.branch_gain),
       fc1_(scope, "fc1", config.width, config.feed_forward),
       fc2_(scope, "fc2", config.feed_forward, config.width, config.branch_gain) {
-  TORCH_CHECK(config.width % config.heads == 0, "Expected a width that is a multiple of the number of heads, got width ",
+  TORCH_CHECK(config.width % config.heads == 0,
+              "Expected a width that is a multiple of the number of heads, got width ",
               config.width, " and ", config.heads, " heads.");
 }
 
-Tensor Block::forward(const Tensor& x_BLd, const std::optional<Tensor>& mask_B11L, const Regularization& reg,
-                      Rows rows) const {
+Tensor Block::forward(const Tensor& x_BLd, const std::optional<Tensor>& mask_B11L,
+                      const Regularization& reg, Rows rows) const {
   // What is kept of the input: the residual path of the rows asked for.
   const Tensor kept = rows == Rows::kFirst ? x_BLd.narrow(1, 0, 1) : x_BLd;
   if (config_.order == NormOrder::kPre) {
@@ -65,7 +66,8 @@ Tensor Block::forward(const Tensor& x_BLd, const std::optional<Tensor>& mask_B11
 
 Tensor Block::attend(const Tensor& x_BLd, const std::optional<Tensor>& mask_B11L, Rows rows) const {
   const int64_t B = x_BLd.size(0), L = x_BLd.size(1), d = config_.width, H = config_.heads;
-  // [B, l, parts * d] -> parts of [B, H, l, d / H] without a copy; unbind gives one stack in backward.
+  // [B, l, parts * d] -> parts of [B, H, l, d / H] without a copy; unbind gives one stack in
+  // backward.
   const auto split_heads = [&](const Tensor& joined, int64_t l, int64_t parts) {
     return joined.view({B, l, parts, H, d / H}).permute({2, 0, 3, 1, 4}).unbind(0);
   };
@@ -74,7 +76,8 @@ Tensor Block::attend(const Tensor& x_BLd, const std::optional<Tensor>& mask_B11L
     const auto parts = split_heads(qkv_(x_BLd), L, 3);
     q = parts[0], k = parts[1], v = parts[2];
   } else {
-    const auto weights = qkv_.weight.split_with_sizes({d, 2 * d}), biases = qkv_.bias.split_with_sizes({d, 2 * d});
+    const auto weights = qkv_.weight.split_with_sizes({d, 2 * d}),
+               biases = qkv_.bias.split_with_sizes({d, 2 * d});
     q = split_heads(at::linear(x_BLd.narrow(1, 0, 1), weights[0], biases[0]), 1, 1)[0];
     const auto parts = split_heads(at::linear(x_BLd, weights[1], biases[1]), L, 2);
     k = parts[0], v = parts[1];
@@ -97,8 +100,8 @@ Tensor Block::regularize(const Tensor& branch, const Regularization& reg, int64_
   return result;
 }
 
-Tensor run_blocks(const std::vector<Block>& blocks, Tensor x_BLd, const std::optional<Tensor>& mask_B11L,
-                  const Regularization& reg, Rows rows) {
+Tensor run_blocks(const std::vector<Block>& blocks, Tensor x_BLd,
+                  const std::optional<Tensor>& mask_B11L, const Regularization& reg, Rows rows) {
   for (const Block& block : blocks) {
     const bool last = &block == &blocks.back();
     x_BLd = block.forward(cancel_point(x_BLd), mask_B11L, reg, last ? rows : Rows::kAll);

@@ -12,14 +12,14 @@ namespace cots {
 
 /// y = x W^T + b.
 struct Linear {
-  Tensor weight, bias;   // [out, in], [out]
+  Tensor weight, bias;  // [out, in], [out]
   Linear() = default;
   Linear(const Scope& scope, const std::string& name, int64_t in, int64_t out, double gain = 1);
   Tensor operator()(const Tensor& x) const;
 };
 
 struct LayerNorm {
-  Tensor weight, bias;   // [d]
+  Tensor weight, bias;  // [d]
   double eps = 1e-6;
   LayerNorm() = default;
   LayerNorm(const Scope& scope, const std::string& name, int64_t width, double eps);
@@ -28,32 +28,34 @@ struct LayerNorm {
 
 /// What training adds to a forward pass. Undefined keys = evaluation: no dropout, no drop-path.
 struct Regularization {
-  Tensor keys_B;      // int64, one key a row (ops/keyed_random.h)
+  Tensor keys_B;  // int64, one key a row (ops/keyed_random.h)
   bool active() const { return keys_B.defined(); }
 };
 
 enum class NormOrder { kPre, kPost };
 
-/// Which rows of a block's output the caller needs. A tower of which only the CLS state is used (contrast, momentum keys,
-/// embeddings with pool `cls`) skips in its last block what the other rows alone need: about 5/6 of that block.
+/// Which rows of a block's output the caller needs. A tower of which only the CLS state is used
+/// (contrast, momentum keys, embeddings with pool `cls`) skips in its last block what the other
+/// rows alone need: about 5/6 of that block.
 enum class Rows { kAll, kFirst };
 
 struct BlockConfig {
   int64_t width, heads, feed_forward;
   double layer_norm_eps;
   NormOrder order;
-  double branch_gain = 1; // of the initial weights that end a residual branch, by the fan-in rule
-  double dropout = 0;     // hidden dropout after the attention projection and after the MLP
-  double drop_path = 0;   // whole residual branch, a row at a time
-  int64_t site = 0;       // first random site of this block; it uses site .. site + 3
+  double branch_gain = 1;  // of the initial weights that end a residual branch, by the fan-in rule
+  double dropout = 0;      // hidden dropout after the attention projection and after the MLP
+  double drop_path = 0;    // whole residual branch, a row at a time
+  int64_t site = 0;        // first random site of this block; it uses site .. site + 3
 };
 
 class Block {
  public:
   Block(const BlockConfig& config, const Scope& scope);
-  /// x_BLd; mask_B11L optional additive f32 mask of keys (0 or -inf). Returns [B, L, d], or [B, 1, d] with Rows::kFirst.
-  Tensor forward(const Tensor& x_BLd, const std::optional<Tensor>& mask_B11L, const Regularization& reg,
-                 Rows rows = Rows::kAll) const;
+  /// x_BLd; mask_B11L optional additive f32 mask of keys (0 or -inf). Returns [B, L, d], or [B, 1,
+  /// d] with Rows::kFirst.
+  Tensor forward(const Tensor& x_BLd, const std::optional<Tensor>& mask_B11L,
+                 const Regularization& reg, Rows rows = Rows::kAll) const;
 
  private:
   Tensor attend(const Tensor& x_BLd, const std::optional<Tensor>& mask_B11L, Rows rows) const;
@@ -64,16 +66,17 @@ class Block {
   Linear qkv_, proj_, fc1_, fc2_;
 };
 
-/// Random sites of the networks (ops/keyed_random.h), in ranges that never meet. 1 to 15 are those of the masks
-/// (loss/masked_modelling.cpp).
-constexpr int64_t kTextEmbeddingSite = 16, kVisionBlockSite = 1 << 10, kTextBlockSite = 1 << 11, kSitesPerBlock = 4;
+/// Random sites of the networks (ops/keyed_random.h), in ranges that never meet. 1 to 15 are those
+/// of the masks (loss/masked_modelling.cpp).
+constexpr int64_t kTextEmbeddingSite = 16, kVisionBlockSite = 1 << 10, kTextBlockSite = 1 << 11,
+                  kSitesPerBlock = 4;
 
 /// The blocks one after the other, a cancel point before each; `rows` applies to the last.
-Tensor run_blocks(const std::vector<Block>& blocks, Tensor x_BLd, const std::optional<Tensor>& mask_B11L,
-                  const Regularization& reg, Rows rows);
+Tensor run_blocks(const std::vector<Block>& blocks, Tensor x_BLd,
+                  const std::optional<Tensor>& mask_B11L, const Regularization& reg, Rows rows);
 
-/// Identity that throws ops::Cancelled in forward or backward when the current job's cancel flag is set, so that a job
-/// ends between two layers (DESIGN 2.4).
+/// Identity that throws ops::Cancelled in forward or backward when the current job's cancel flag is
+/// set, so that a job ends between two layers (DESIGN 2.4).
 Tensor cancel_point(const Tensor& x);
 
 }  // namespace cots

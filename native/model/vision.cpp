@@ -13,31 +13,37 @@ constexpr double kTokenStd = 0.02;
 
 Vision::Vision(const VisionConfig& config, const Scope& scope)
     : config_(config),
-      cls_token_(scope.add("cls_token", {1, 1, config.width}, Init::truncated_normal(kTokenStd), false)),
-      mask_token_(scope.add("mask_token", {1, 1, config.width}, Init::truncated_normal(kTokenStd), false)),
-      pos_embed_(scope.add("pos_embed", {1, 1 + config.patches(), config.width}, Init::truncated_normal(kTokenStd),
-                           false)),
+      cls_token_(
+          scope.add("cls_token", {1, 1, config.width}, Init::truncated_normal(kTokenStd), false)),
+      mask_token_(
+          scope.add("mask_token", {1, 1, config.width}, Init::truncated_normal(kTokenStd), false)),
+      pos_embed_(scope.add("pos_embed", {1, 1 + config.patches(), config.width},
+                           Init::truncated_normal(kTokenStd), false)),
       patch_weight_(scope.add("patch.weight", {config.width, 3, config.patch, config.patch},
                               Init::weight(), true)),
       patch_bias_(scope.add("patch.bias", {config.width}, Init::zeros(), false)) {
-  TORCH_CHECK(config.size % config.patch == 0, "Expected an image size that is a multiple of the patch (", config.patch,
+  TORCH_CHECK(config.size % config.patch == 0,
+              "Expected an image size that is a multiple of the patch (", config.patch,
               " pixels), got ", config.size, ".");
   for (int64_t n = 0; n < config.layers; ++n) {
-    const double depth = config.layers > 1 ? static_cast<double>(n) / static_cast<double>(config.layers - 1) : 0;
-    const BlockConfig block = {.width = config.width,
-                               .heads = config.heads,
-                               .feed_forward = static_cast<int64_t>(static_cast<double>(config.width) * config.mlp_ratio),
-                               .layer_norm_eps = config.layer_norm_eps,
-                               .order = NormOrder::kPre,
-                               .branch_gain = 1 / std::sqrt(2.0 * static_cast<double>(config.layers)),
-                               .drop_path = config.drop_path * depth,
-                               .site = kVisionBlockSite + n * kSitesPerBlock};
+    const double depth =
+        config.layers > 1 ? static_cast<double>(n) / static_cast<double>(config.layers - 1) : 0;
+    const BlockConfig block = {
+        .width = config.width,
+        .heads = config.heads,
+        .feed_forward = static_cast<int64_t>(static_cast<double>(config.width) * config.mlp_ratio),
+        .layer_norm_eps = config.layer_norm_eps,
+        .order = NormOrder::kPre,
+        .branch_gain = 1 / std::sqrt(2.0 * static_cast<double>(config.layers)),
+        .drop_path = config.drop_path * depth,
+        .site = kVisionBlockSite + n * kSitesPerBlock};
     blocks_.emplace_back(block, scope.child("blocks." + std::to_string(n)));
   }
   norm_ = LayerNorm(scope, "norm", config.width, config.layer_norm_eps);
 }
 
-Tensor Vision::forward(const Tensor& pixels_BCHW, const Tensor& mask_BP, const Regularization& reg, Rows rows) const {
+Tensor Vision::forward(const Tensor& pixels_BCHW, const Tensor& mask_BP, const Regularization& reg,
+                       Rows rows) const {
   const int64_t B = pixels_BCHW.size(0);
   Tensor patches_BPd = embed_patches(pixels_BCHW);
   if (mask_BP.defined()) patches_BPd = at::where(mask_BP.unsqueeze(-1), mask_token_, patches_BPd);
@@ -48,11 +54,13 @@ Tensor Vision::forward(const Tensor& pixels_BCHW, const Tensor& mask_BP, const R
 /// A convolution whose stride is its kernel is one matrix product over the cut-out patches.
 Tensor Vision::embed_patches(const Tensor& pixels_BCHW) const {
   const int64_t B = pixels_BCHW.size(0), g = config_.grid(), p = config_.patch;
-  TORCH_CHECK(pixels_BCHW.dim() == 4 && pixels_BCHW.size(1) == 3 && pixels_BCHW.size(2) == config_.size &&
-                  pixels_BCHW.size(3) == config_.size,
-              "Expected pixels of shape [B, 3, ", config_.size, ", ", config_.size, "], got ", pixels_BCHW.sizes(), ".");
-  const Tensor cut_BPk =
-      pixels_BCHW.reshape({B, 3, g, p, g, p}).permute({0, 2, 4, 1, 3, 5}).reshape({B, g * g, 3 * p * p});
+  TORCH_CHECK(pixels_BCHW.dim() == 4 && pixels_BCHW.size(1) == 3 &&
+                  pixels_BCHW.size(2) == config_.size && pixels_BCHW.size(3) == config_.size,
+              "Expected pixels of shape [B, 3, ", config_.size, ", ", config_.size, "], got ",
+              pixels_BCHW.sizes(), ".");
+  const Tensor cut_BPk = pixels_BCHW.reshape({B, 3, g, p, g, p})
+                             .permute({0, 2, 4, 1, 3, 5})
+                             .reshape({B, g * g, 3 * p * p});
   return at::linear(cut_BPk, patch_weight_.view({config_.width, 3 * p * p}), patch_bias_);
 }
 

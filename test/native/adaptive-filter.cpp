@@ -19,7 +19,8 @@ const loss::FilterOptions kPlain{.k = 1, .min_valid = 4, .min_keep_fraction = 0}
 }  // namespace
 
 TEST_CASE("the filter keeps what reaches mean - k * std of the queue") {
-  const Tensor queue = floats({0.1f, 0.2f, 0.3f, 0.4f});   // mean 0.25, population deviation 0.1118034
+  const Tensor queue =
+      floats({0.1f, 0.2f, 0.3f, 0.4f});  // mean 0.25, population deviation 0.1118034
   const auto decision = loss::adaptive_filter(floats({0.5f, 0.14f, 0.13f, -1}), queue, kPlain);
   CHECK(decision.active);
   CHECK(decision.mean == doctest::Approx(0.25));
@@ -33,27 +34,33 @@ TEST_CASE("the filter rests until enough real pairs are queued") {
   const auto early = loss::adaptive_filter(scores, floats({0.1f, 0.2f, 0.3f}), kPlain);
   CHECK_FALSE(early.active);
   CHECK(at::equal(early.weights_B, floats({1, 1, 0})));
-  const auto empty = loss::adaptive_filter(scores, at::empty({0}), {.k = 1, .min_valid = 0, .min_keep_fraction = 0});
+  const auto empty = loss::adaptive_filter(scores, at::empty({0}),
+                                           {.k = 1, .min_valid = 0, .min_keep_fraction = 0});
   CHECK_FALSE(empty.active);
   CHECK(at::equal(empty.weights_B, floats({1, 1, 0})));
   CHECK(loss::adaptive_filter(scores, floats({0.1f, 0.2f, 0.3f, 0.4f}), kPlain).active);
 }
 
 TEST_CASE("sigma = 0") {
-  const auto decision = loss::adaptive_filter(floats({0.1f, 0.3f, 0.5f, kNaN}), floats({0.3f, 0.3f, 0.3f, 0.3f}), kPlain);
+  const auto decision = loss::adaptive_filter(floats({0.1f, 0.3f, 0.5f, kNaN}),
+                                              floats({0.3f, 0.3f, 0.3f, 0.3f}), kPlain);
   CHECK(decision.active);
   CHECK(decision.std == 0);
   CHECK(decision.threshold == decision.mean);
-  CHECK(at::equal(decision.weights_B, floats({1, 1, 1, 0})));   // every pair, but never a non-finite one
+  CHECK(at::equal(decision.weights_B,
+                  floats({1, 1, 1, 0})));  // every pair, but never a non-finite one
 }
 
 TEST_CASE("at least the asked share is kept, best scores first") {
-  const Tensor queue = floats({0.8f, 0.82f, 0.84f, 0.86f}), scores = floats({0.1f, 0.4f, kNaN, 0.4f, 0.2f});
+  const Tensor queue = floats({0.8f, 0.82f, 0.84f, 0.86f}),
+               scores = floats({0.1f, 0.4f, kNaN, 0.4f, 0.2f});
   CHECK(loss::adaptive_filter(scores, queue, kPlain).weights_B.sum().item<double>() == 0);
   const auto keep = [&](double share) {
-    return loss::adaptive_filter(scores, queue, {.k = 1, .min_valid = 4, .min_keep_fraction = share}).weights_B;
+    return loss::adaptive_filter(scores, queue,
+                                 {.k = 1, .min_valid = 4, .min_keep_fraction = share})
+        .weights_B;
   };
-  CHECK(at::equal(keep(0.2), floats({0, 1, 0, 0, 0})));   // a tie goes to the earlier row
+  CHECK(at::equal(keep(0.2), floats({0, 1, 0, 0, 0})));  // a tie goes to the earlier row
   CHECK(at::equal(keep(0.5), floats({0, 1, 0, 1, 1})));
-  CHECK(at::equal(keep(1), floats({1, 1, 0, 1, 1})));     // non-finite rows stay out
+  CHECK(at::equal(keep(1), floats({1, 1, 0, 1, 1})));  // non-finite rows stay out
 }

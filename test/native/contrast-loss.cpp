@@ -15,8 +15,13 @@ constexpr double kTau = 0.1;
 
 struct Case {
   loss::ContrastInputs in;
-  loss::ContrastOptions options{.normalizer = 3, .instance_weight = 0.7, .task_weight = 0.4, .include_positive = true,
-                                .stopgrad_target = false, .duplicate_policy = 0, .batch_key_column = -1};
+  loss::ContrastOptions options{.normalizer = 3,
+                                .instance_weight = 0.7,
+                                .task_weight = 0.4,
+                                .include_positive = true,
+                                .stopgrad_target = false,
+                                .duplicate_policy = 0,
+                                .batch_key_column = -1};
   explicit Case(int64_t n) {
     in.image_BD = test::unit_rows({B, D}, 1).requires_grad_();
     in.text_BD = test::unit_rows({B, D}, 2).requires_grad_();
@@ -29,15 +34,19 @@ struct Case {
   }
 };
 
-/// The formulas of SPEC 3.2 and 3.3 written out in float64: image to text, text to image, task, total.
-std::vector<Tensor> by_the_formulas(const Case& c, const Tensor& image_BD, const Tensor& text_BD, const Tensor& log_scale) {
+/// The formulas of SPEC 3.2 and 3.3 written out in float64: image to text, text to image, task,
+/// total.
+std::vector<Tensor> by_the_formulas(const Case& c, const Tensor& image_BD, const Tensor& text_BD,
+                                    const Tensor& log_scale) {
   const auto f64 = [](const Tensor& t) { return t.to(at::kDouble); };
   const auto logits = [&](const Tensor& f, const Tensor& key, const Tensor& queue) {
     return log_scale.exp() * at::cat({(f * f64(key)).sum(1, true), f.matmul(f64(queue).t())}, 1);
   };
   const Tensor a = logits(image_BD, c.in.text_key_BD, c.in.text_queue_nD);
   const Tensor b = logits(text_BD, c.in.image_key_BD, c.in.image_queue_nD);
-  const auto mean = [&](const Tensor& rows_B) { return (rows_B * f64(c.in.weights_B)).sum() / c.options.normalizer; };
+  const auto mean = [&](const Tensor& rows_B) {
+    return (rows_B * f64(c.in.weights_B)).sum() / c.options.normalizer;
+  };
   const Tensor log_p = a.log_softmax(1), log_q = b.log_softmax(1);
   const Tensor i2t = mean(-log_p.select(1, 0)), t2i = mean(-log_q.select(1, 0));
   const Tensor task = mean(((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(1));
@@ -66,7 +75,7 @@ TEST_CASE("contrast equals the written-out formulas, gradients included") {
     CHECK(max_difference(c.in.text_BD.grad(), text.grad()) < 1e-5);
     CHECK(max_difference(c.in.log_scale.grad(), log_scale.grad()) < 1e-4);
     CHECK_FALSE(loss.task.requires_grad());
-    CHECK(c.in.image_BD.grad()[1].eq(0).all().item<bool>());   // a filtered pair pulls nothing
+    CHECK(c.in.image_BD.grad()[1].eq(0).all().item<bool>());  // a filtered pair pulls nothing
   }
 }
 
@@ -82,8 +91,9 @@ TEST_CASE("queue not full") {
 
   // Only the n filled entries count: the same loss as a queue that holds nothing else.
   Case partial(9);
-  const auto expected = by_the_formulas(partial, partial.in.image_BD.to(at::kDouble), partial.in.text_BD.to(at::kDouble),
-                                        partial.in.log_scale.to(at::kDouble));
+  const auto expected =
+      by_the_formulas(partial, partial.in.image_BD.to(at::kDouble),
+                      partial.in.text_BD.to(at::kDouble), partial.in.log_scale.to(at::kDouble));
   const Tensor full_image = at::cat({partial.in.image_queue_nD, at::full({20, D}, 1e9)});
   const Tensor full_text = at::cat({partial.in.text_queue_nD, at::full({20, D}, 1e9)});
   partial.in.image_queue_nD = full_image.narrow(0, 0, 9);
@@ -95,7 +105,7 @@ TEST_CASE("at random features both directions cost about ln(n + 1) each") {
   Case c(4000);
   c.options.normalizer = B;
   c.in.weights_B = at::ones({B});
-  c.in.log_scale = at::scalar_tensor(0.0);   // tau 1: no row stands out
+  c.in.log_scale = at::scalar_tensor(0.0);  // tau 1: no row stands out
   const loss::ContrastLoss loss = loss::contrast(c.in, c.options);
   CHECK(loss.image_to_text.item<double>() == doctest::Approx(std::log(4001.0)).epsilon(0.06));
   CHECK(loss.text_to_image.item<double>() == doctest::Approx(std::log(4001.0)).epsilon(0.06));

@@ -11,12 +11,21 @@ using test::max_difference;
 namespace {
 
 TokenizerConfig openai(int64_t hidden, int64_t vocab) {
-  return {.arch = TokenizerArch::kOpenAi, .vocab = vocab, .hidden = hidden, .codebook_dim = 128, .blocks = 2,
+  return {.arch = TokenizerArch::kOpenAi,
+          .vocab = vocab,
+          .hidden = hidden,
+          .codebook_dim = 128,
+          .blocks = 2,
           .pixels = PixelRule::kMapPixels};
 }
 
 TokenizerConfig small() {
-  return {.arch = TokenizerArch::kSmall, .vocab = 30, .hidden = 8, .codebook_dim = 6, .blocks = 1, .pixels = PixelRule::kMeanStdHalf};
+  return {.arch = TokenizerArch::kSmall,
+          .vocab = 30,
+          .hidden = 8,
+          .codebook_dim = 6,
+          .blocks = 1,
+          .pixels = PixelRule::kMeanStdHalf};
 }
 
 std::vector<std::string> names(ImageTokenizer& tokenizer, const std::string& prefix) {
@@ -61,7 +70,8 @@ TEST_CASE("OpenAI's dVAE has the published tensors: 74 and 53.79 M, decoder 43.8
   CHECK(shape("decoder.blocks.output.conv.w") == Shape{6, 256, 1, 1});
 
   // N(0, 1 / (n_in k^2))
-  const Tensor w = tokenizer.parameters().find("blocks.group_3.block_2.res_path.conv_2.w")->value.detach();
+  const Tensor w =
+      tokenizer.parameters().find("blocks.group_3.block_2.res_path.conv_2.w")->value.detach();
   CHECK(w.std().item<double>() == doctest::Approx(1 / std::sqrt(256.0 * 9)).epsilon(0.02));
 }
 
@@ -74,10 +84,10 @@ TEST_CASE("tokens are the argmax of the logits, row by row, aligned with the ima
     CHECK(logits.sizes().vec() == std::vector<int64_t>{2, config.vocab, 3, 5});
     CHECK(at::equal(tokens, logits.argmax(1).flatten(1)));
     CHECK(std::get<0>(at::_unique(tokens)).numel() > 1);
-    CHECK_FALSE(logits.requires_grad());   // without its decoder it is frozen
+    CHECK_FALSE(logits.requires_grad());  // without its decoder it is frozen
 
     Tensor changed = pixels.clone();
-    changed[0].narrow(1, 16, 8).narrow(2, 32, 8).fill_(1);   // the last code's own pixels
+    changed[0].narrow(1, 16, 8).narrow(2, 32, 8).fill_(1);  // the last code's own pixels
     const Tensor moved = (tokenizer.logits(changed) - logits)[0].abs().sum(0);
     CHECK(moved.argmax().item<int64_t>() == 14);
   }
@@ -111,7 +121,8 @@ TEST_CASE("pixels are mapped by the rule of the tokenizer, and back") {
 
 TEST_CASE("a one-hot code decodes to its codebook row") {
   ImageTokenizer tokenizer(small(), 3, true);
-  const Tensor code = at::one_hot(at::full({1, 1, 1}, 7, at::kLong), 30).permute({0, 3, 1, 2}).to(at::kFloat);
+  const Tensor code =
+      at::one_hot(at::full({1, 1, 1}, 7, at::kLong), 30).permute({0, 3, 1, 2}).to(at::kFloat);
   const Tensor whole = tokenizer.decode(code).detach();
   const Tensor codebook = tokenizer.parameters().find("codebook.weight")->value.detach();
   codebook[8].fill_(100);
@@ -122,7 +133,9 @@ TEST_CASE("a one-hot code decodes to its codebook row") {
 
 TEST_CASE("sizes that are no multiple of 8, and codes of another vocabulary, are refused") {
   const ImageTokenizer tokenizer(small(), 3, true), frozen(small(), 3, false);
-  CHECK_THROWS_WITH_AS(tokenizer.tokens(at::zeros({1, 3, 20, 16})), doctest::Contains("multiples of 8, got [1, 3, 20, 16]"), c10::Error);
-  CHECK_THROWS_WITH_AS(tokenizer.decode(at::zeros({1, 31, 2, 2})), doctest::Contains("[B, 30, h, w], got [1, 31, 2, 2]"), c10::Error);
+  CHECK_THROWS_WITH_AS(tokenizer.tokens(at::zeros({1, 3, 20, 16})),
+                       doctest::Contains("multiples of 8, got [1, 3, 20, 16]"), c10::Error);
+  CHECK_THROWS_WITH_AS(tokenizer.decode(at::zeros({1, 31, 2, 2})),
+                       doctest::Contains("[B, 30, h, w], got [1, 31, 2, 2]"), c10::Error);
   CHECK_THROWS_AS(frozen.decode(at::zeros({1, 30, 2, 2})), c10::Error);
 }

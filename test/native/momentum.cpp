@@ -9,7 +9,9 @@ using namespace cots;
 
 namespace {
 
-Tensor tower_weights(const Cots& model) { return model.parameters().flat().narrow(0, 0, model.tower_count()).clone(); }
+Tensor tower_weights(const Cots& model) {
+  return model.parameters().flat().narrow(0, 0, model.tower_count()).clone();
+}
 
 }  // namespace
 
@@ -36,7 +38,8 @@ TEST_CASE("momentum 1 keeps, momentum 0 copies, between them is the weighted mea
   momentum.update(model, 1);
   CHECK(at::equal(momentum.parameters().flat(), old));
   momentum.update(model, 0.75);
-  CHECK(test::max_difference(momentum.parameters().flat(), 0.75 * old + 0.25 * tower_weights(model)) < 1e-6);
+  CHECK(test::max_difference(momentum.parameters().flat(),
+                             0.75 * old + 0.25 * tower_weights(model)) < 1e-6);
   momentum.update(model, 0);
   CHECK(at::equal(momentum.parameters().flat(), tower_weights(model)));
 }

@@ -37,7 +37,8 @@ TEST_CASE("gradients accumulate in place into views of the flat gradient") {
   parameters.flatten(true);
   for (int pass = 1; pass <= 2; ++pass) {
     (a * b).sum().backward();
-    const Tensor expected = at::cat({b.detach().expand({2, 3}).reshape(-1), a.detach().sum(0)}) * pass;
+    const Tensor expected =
+        at::cat({b.detach().expand({2, 3}).reshape(-1), a.detach().sum(0)}) * pass;
     CHECK(test::max_difference(parameters.flat_grad(), expected) < 1e-7);
     CHECK(a.grad().data_ptr() == parameters.flat_grad().data_ptr());
   }
@@ -74,7 +75,8 @@ TEST_CASE("a parameter's draws depend on the seed and its own name alone") {
   CHECK(Parameters(std::nullopt).add("a", {64}, kTruncated, false).eq(0).all().item<bool>());
 }
 
-TEST_CASE("truncated normal draws stay within two deviations and have the cut distribution's spread") {
+TEST_CASE(
+    "truncated normal draws stay within two deviations and have the cut distribution's spread") {
   Parameters parameters(3);
   const Tensor w = parameters.add("w", {100000}, kTruncated, false);
   CHECK(w.abs().max().item<double>() <= 0.04 + 1e-8);
@@ -93,5 +95,6 @@ TEST_CASE("weight matrices start at 0.02, or at gain / sqrt(fan-in)") {
   CHECK(spread(WeightInit::kFixed, {200, 400}, 0.5) == doctest::Approx(0.02).epsilon(0.02));
   CHECK(spread(WeightInit::kFanIn, {200, 400}, 1) == doctest::Approx(0.05).epsilon(0.02));
   CHECK(spread(WeightInit::kFanIn, {200, 400}, 0.5) == doctest::Approx(0.025).epsilon(0.02));
-  CHECK(spread(WeightInit::kFanIn, {50, 4, 10, 10}, 1) == doctest::Approx(0.05).epsilon(0.02));   // a patch embedding
+  CHECK(spread(WeightInit::kFanIn, {50, 4, 10, 10}, 1) ==
+        doctest::Approx(0.05).epsilon(0.02));  // a patch embedding
 }

@@ -15,9 +15,11 @@ namespace {
 void push_ids(Queue& queue, const std::vector<int64_t>& ids, const std::vector<bool>& keep = {}) {
   const Tensor id = at::tensor(ids, at::kLong);
   const Tensor keep_B = at::ones({id.size(0)}, at::kBool);
-  for (size_t i = 0; i < keep.size(); ++i) keep_B[static_cast<int64_t>(i)] = static_cast<bool>(keep[i]);
+  for (size_t i = 0; i < keep.size(); ++i)
+    keep_B[static_cast<int64_t>(i)] = static_cast<bool>(keep[i]);
   const Tensor x = id.to(at::kFloat);
-  const Tensor image = at::stack({x, at::ones_like(x)}, 1), text = at::stack({x, at::full_like(x, 2)}, 1);
+  const Tensor image = at::stack({x, at::ones_like(x)}, 1),
+               text = at::stack({x, at::full_like(x, 2)}, 1);
   queue.push(image, text, id, keep_B);
 }
 
@@ -63,7 +65,7 @@ TEST_CASE("N_q mod B != 0, B > N_q") {
 TEST_CASE("the oldest pairs leave first when batches of different sizes wrap around") {
   Queue queue(5, 2);
   push_ids(queue, {0, 1, 2});
-  push_ids(queue, {3, 4, 5, 6});   // wraps: 0 and 1 leave
+  push_ids(queue, {3, 4, 5, 6});  // wraps: 0 and 1 leave
   CHECK(at::equal(queue.id(), at::tensor({5, 6, 2, 3, 4}, at::kLong)));
   push_ids(queue, {7});
   CHECK(at::equal(queue.id(), at::tensor({5, 6, 7, 3, 4}, at::kLong)));
@@ -76,7 +78,8 @@ TEST_CASE("rows with non-finite keys are not enqueued") {
   CHECK(at::equal(queue.id(), at::tensor({0, 2}, at::kLong)));
   push_ids(queue, {4, 5}, {false, false});
   CHECK(queue.filled() == 2);
-  push_ids(queue, {6, 7, 8, 9, 10, 11, 12}, {false, true, true, true, true, true, true});   // six stay, five fit
+  push_ids(queue, {6, 7, 8, 9, 10, 11, 12},
+           {false, true, true, true, true, true, true});  // six stay, five fit
   CHECK(sorted_ids(queue) == range(8, 5));
   check_aligned(queue);
 }
@@ -85,7 +88,7 @@ TEST_CASE("random-initialised queue (MoCo/ALBEF/BriVL style [V])") {
   Queue queue(64, 16);
   queue.fill_random(5);
   CHECK(queue.filled() == 64);
-  CHECK(queue.valid() == 0);                      // usable as negatives, never as filter statistics
+  CHECK(queue.valid() == 0);  // usable as negatives, never as filter statistics
   CHECK(queue.valid_scores().numel() == 0);
   CHECK(test::max_difference(queue.image().norm(2, 1), at::ones({64})) < 1e-6);
   CHECK(test::max_difference(queue.text().norm(2, 1), at::ones({64})) < 1e-6);
@@ -106,17 +109,20 @@ TEST_CASE("a restored queue goes on as the saved one") {
   for (Queue* queue : {&saved, &resumed}) push_ids(*queue, {7, 8, 9});
   const auto a = saved.state(), b = resumed.state();
   REQUIRE(a.size() == 7);
-  for (size_t i = 0; i < a.size(); ++i) CHECK_MESSAGE(at::equal(a[i].second, b[i].second), a[i].first);
+  for (size_t i = 0; i < a.size(); ++i)
+    CHECK_MESSAGE(at::equal(a[i].second, b[i].second), a[i].first);
 }
 
 TEST_CASE("a state of another shape is refused and leaves the queue as it was") {
   Queue small(4, 2), queue(5, 2);
   push_ids(queue, {1, 2});
   CHECK_THROWS_WITH(queue.restore(small.state()),
-                    "Expected 'queue.image' of shape [5, 2], got [4, 2]. Resume with the config of the checkpoint.");
+                    "Expected 'queue.image' of shape [5, 2], got [4, 2]. Resume with the config of "
+                    "the checkpoint.");
   auto state = queue.state();
   state.pop_back();
-  CHECK_THROWS_WITH(queue.restore(state), "Expected a tensor 'queue.n' in the checkpoint, found none.");
+  CHECK_THROWS_WITH(queue.restore(state),
+                    "Expected a tensor 'queue.n' in the checkpoint, found none.");
   state.emplace_back("queue.n", at::scalar_tensor(6, at::kLong));
   CHECK_THROWS(queue.restore(state));
   CHECK(at::equal(queue.id(), at::tensor({1, 2}, at::kLong)));

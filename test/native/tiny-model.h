@@ -11,8 +11,20 @@ namespace cots::test {
 /// 4 x 4 patches of 4 pixels, two layers a tower, width 16, D 8.
 inline ModelConfig tiny_model() {
   ModelConfig config;
-  config.image = {.size = 16, .patch = 4, .width = 16, .layers = 2, .heads = 2, .mlp_ratio = 2, .drop_path = 0.5};
-  config.text = {.width = 16, .layers = 2, .heads = 2, .mlp_ratio = 2, .vocab_size = 40, .max_positions = 12, .dropout = 0.3};
+  config.image = {.size = 16,
+                  .patch = 4,
+                  .width = 16,
+                  .layers = 2,
+                  .heads = 2,
+                  .mlp_ratio = 2,
+                  .drop_path = 0.5};
+  config.text = {.width = 16,
+                 .layers = 2,
+                 .heads = 2,
+                 .mlp_ratio = 2,
+                 .vocab_size = 40,
+                 .max_positions = 12,
+                 .dropout = 0.3};
   config.embed_dim = 8;
   return config;
 }

@@ -44,11 +44,14 @@ TEST_CASE("in evaluation an item's embedding is the same in any batch") {
     const Tensor image = towers.encode_image(in.pixels_BCHW).embedding_BD;
     const Tensor text = towers.encode_text(in.ids_BL, in.lengths_B).embedding_BD;
     for (int64_t rows = 1; rows < 5; ++rows) {
-      CHECK(test::max_difference(towers.encode_image(in.pixels_BCHW.narrow(0, 5 - rows, rows)).embedding_BD,
-                                 image.narrow(0, 5 - rows, rows)) < 1e-5);
       CHECK(test::max_difference(
-                towers.encode_text(in.ids_BL.narrow(0, 5 - rows, rows), in.lengths_B.narrow(0, 5 - rows, rows)).embedding_BD,
-                text.narrow(0, 5 - rows, rows)) < 1e-5);
+                towers.encode_image(in.pixels_BCHW.narrow(0, 5 - rows, rows)).embedding_BD,
+                image.narrow(0, 5 - rows, rows)) < 1e-5);
+      CHECK(test::max_difference(towers
+                                     .encode_text(in.ids_BL.narrow(0, 5 - rows, rows),
+                                                  in.lengths_B.narrow(0, 5 - rows, rows))
+                                     .embedding_BD,
+                                 text.narrow(0, 5 - rows, rows)) < 1e-5);
     }
   }
 }
@@ -60,13 +63,17 @@ TEST_CASE("padding changes nothing: neither its length nor its ids") {
     const Tiny tiny(pool);
     const Tensor text = tiny.model.towers().encode_text(in.ids_BL, in.lengths_B).embedding_BD;
     const Tensor alone =
-        tiny.model.towers().encode_text(in.ids_BL.narrow(0, 1, 1).narrow(1, 0, 4), in.lengths_B.narrow(0, 1, 1)).embedding_BD;
+        tiny.model.towers()
+            .encode_text(in.ids_BL.narrow(0, 1, 1).narrow(1, 0, 4), in.lengths_B.narrow(0, 1, 1))
+            .embedding_BD;
     CHECK(test::max_difference(alone, text.narrow(0, 1, 1)) < 1e-5);
     Tensor other = in.ids_BL.clone();
     other[1].narrow(0, 4, 5).fill_(39);
-    CHECK(test::max_difference(tiny.model.towers().encode_text(other, in.lengths_B).embedding_BD, text) < 1e-6);
-    other[1][3] = (other[1][3] + 1).remainder(40);   // a word that is read
-    CHECK(test::max_difference(tiny.model.towers().encode_text(other, in.lengths_B).embedding_BD, text) > 1e-3);
+    CHECK(test::max_difference(tiny.model.towers().encode_text(other, in.lengths_B).embedding_BD,
+                               text) < 1e-6);
+    other[1][3] = (other[1][3] + 1).remainder(40);  // a word that is read
+    CHECK(test::max_difference(tiny.model.towers().encode_text(other, in.lengths_B).embedding_BD,
+                               text) > 1e-3);
   }
 }
 
@@ -77,12 +84,16 @@ TEST_CASE("a masked patch is the mask token before its position is added") {
   const Tensor mask_BP = test::normal({5, 16}, 13) > 0.3;
   const Tensor masked = tiny.model.towers().encode_image(in.pixels_BCHW, mask_BP).states_BLd;
 
-  // The same by hand: the positions of masked patches give what the patch lacks. A patch of zero pixels embeds as its
-  // bias, so that bias + position' = mask token + position.
-  const Tensor as_patches = mask_BP.view({5, 4, 4, 1, 1}).expand({5, 4, 4, 4, 4}).permute({0, 1, 3, 2, 4}).reshape({5, 1, 16, 16});
+  // The same by hand: the positions of masked patches give what the patch lacks. A patch of zero
+  // pixels embeds as its bias, so that bias + position' = mask token + position.
+  const Tensor as_patches = mask_BP.view({5, 4, 4, 1, 1})
+                                .expand({5, 4, 4, 4, 4})
+                                .permute({0, 1, 3, 2, 4})
+                                .reshape({5, 1, 16, 16});
   const Tensor blank = in.pixels_BCHW.masked_fill(as_patches, 0);
   const Tensor position = tiny.weight("visual.pos_embed"), plain = position.clone();
-  const Tensor shift_1d = tiny.weight("visual.mask_token").view({1, 16}) - tiny.weight("visual.patch.bias");
+  const Tensor shift_1d =
+      tiny.weight("visual.mask_token").view({1, 16}) - tiny.weight("visual.patch.bias");
   for (int64_t b = 0; b < 5; ++b) {
     position.copy_(plain);
     position[0].narrow(0, 1, 16).add_(mask_BP[b].unsqueeze(1).to(at::kFloat) * shift_1d);
@@ -90,7 +101,8 @@ TEST_CASE("a masked patch is the mask token before its position is added") {
     CHECK(test::max_difference(by_hand[0], masked[b]) < 1e-5);
   }
   position.copy_(plain);
-  CHECK(test::max_difference(tiny.model.towers().encode_image(in.pixels_BCHW).states_BLd, masked) > 0.1);
+  CHECK(test::max_difference(tiny.model.towers().encode_image(in.pixels_BCHW).states_BLd, masked) >
+        0.1);
 }
 
 TEST_CASE("asking for the global state alone gives the same state, gradients included") {
@@ -118,33 +130,47 @@ TEST_CASE("dropout and drop-path follow the sample, not its place in the batch")
   const c10::NoGradGuard no_grad;
   const Inputs in;
   const Tiny tiny;
-  const Tensor keys_B = ops::sample_keys(1, 2, at::arange(5)), order = at::tensor({3, 0, 4, 1, 2}, at::kLong);
+  const Tensor keys_B = ops::sample_keys(1, 2, at::arange(5)),
+               order = at::tensor({3, 0, 4, 1, 2}, at::kLong);
   const auto image = [&](const Tensor& rows, const Tensor& keys) {
-    return tiny.model.towers().encode_image(in.pixels_BCHW.index_select(0, rows), {}, {keys.index_select(0, rows)}).embedding_BD;
+    return tiny.model.towers()
+        .encode_image(in.pixels_BCHW.index_select(0, rows), {}, {keys.index_select(0, rows)})
+        .embedding_BD;
   };
   const auto text = [&](const Tensor& rows, const Tensor& keys) {
     return tiny.model.towers()
-        .encode_text(in.ids_BL.index_select(0, rows), in.lengths_B.index_select(0, rows), {keys.index_select(0, rows)})
+        .encode_text(in.ids_BL.index_select(0, rows), in.lengths_B.index_select(0, rows),
+                     {keys.index_select(0, rows)})
         .embedding_BD;
   };
   const Tensor other_B = ops::sample_keys(1, 3, at::arange(5)), plain = at::arange(5);
-  CHECK(test::max_difference(image(order, keys_B), image(plain, keys_B).index_select(0, order)) < 1e-5);
-  CHECK(test::max_difference(text(order, keys_B), text(plain, keys_B).index_select(0, order)) < 1e-5);
-  CHECK(test::max_difference(image(plain, keys_B), image(plain, other_B)) > 1e-2);   // another step, other draws
+  CHECK(test::max_difference(image(order, keys_B), image(plain, keys_B).index_select(0, order)) <
+        1e-5);
+  CHECK(test::max_difference(text(order, keys_B), text(plain, keys_B).index_select(0, order)) <
+        1e-5);
+  CHECK(test::max_difference(image(plain, keys_B), image(plain, other_B)) >
+        1e-2);  // another step, other draws
   CHECK(test::max_difference(text(plain, keys_B), text(plain, other_B)) > 1e-2);
-  CHECK(test::max_difference(text(plain, keys_B), tiny.model.towers().encode_text(in.ids_BL, in.lengths_B).embedding_BD) > 1e-2);
+  CHECK(test::max_difference(
+            text(plain, keys_B),
+            tiny.model.towers().encode_text(in.ids_BL, in.lengths_B).embedding_BD) > 1e-2);
 }
 
 TEST_CASE("a dropped path leaves the residual, a kept one is scaled by 1 / (1 - p)") {
   const c10::NoGradGuard no_grad;
   Parameters parameters(1);
-  const BlockConfig config = {.width = 16, .heads = 2, .feed_forward = 32, .layer_norm_eps = 1e-6, .order = NormOrder::kPre,
-                              .drop_path = 0.25, .site = 4};
+  const BlockConfig config = {.width = 16,
+                              .heads = 2,
+                              .feed_forward = 32,
+                              .layer_norm_eps = 1e-6,
+                              .order = NormOrder::kPre,
+                              .drop_path = 0.25,
+                              .site = 4};
   const Block block(config, Scope(parameters, "block"));
   parameters.flatten(false);
   test::enlarge_weights(parameters, 0.3);
   parameters.find("block.fc2.weight")->value.zero_();
-  parameters.find("block.fc2.bias")->value.zero_();   // only the attention branch is left
+  parameters.find("block.fc2.bias")->value.zero_();  // only the attention branch is left
   const Tensor x = test::normal({400, 3, 16}, 1), keys_B = ops::sample_keys(0, 0, at::arange(400));
   const Tensor branch = block.forward(x, std::nullopt, {}) - x;
   const Tensor regularized = block.forward(x, std::nullopt, {keys_B}) - x;
@@ -154,7 +180,8 @@ TEST_CASE("a dropped path leaves the residual, a kept one is scaled by 1 / (1 - 
     dropped += gone;
     if (!gone) CHECK(test::max_difference(regularized[b], branch[b] / 0.75) < 1e-5);
   }
-  CHECK(std::abs(static_cast<double>(dropped) / 400 - 0.25) < 0.07);   // 3 deviations of the binomial
+  CHECK(std::abs(static_cast<double>(dropped) / 400 - 0.25) <
+        0.07);  // 3 deviations of the binomial
 }
 
 TEST_CASE("||z|| = 0") {
@@ -185,9 +212,11 @@ TEST_CASE("without a projection the embedding is the normalized pooled state") {
 }
 
 TEST_CASE("every fusion and global source gives a query of the own width") {
-  const Tensor h_Md = test::normal({6, 16}, 1), g_Md = test::normal({6, 16}, 2), g_MD = test::normal({6, 8}, 3);
+  const Tensor h_Md = test::normal({6, 16}, 1), g_Md = test::normal({6, 16}, 2),
+               g_MD = test::normal({6, 8}, 3);
   for (const Fusion fusion : {Fusion::kAdd, Fusion::kConcat, Fusion::kNone})
-    for (const GlobalSource source : {GlobalSource::kHidden, GlobalSource::kEmbed, GlobalSource::kMomentum})
+    for (const GlobalSource source :
+         {GlobalSource::kHidden, GlobalSource::kEmbed, GlobalSource::kMomentum})
       for (const ImageHead head : {ImageHead::kMlp, ImageHead::kBare}) {
         TokenConfig token = test::tiny_token();
         token.fusion = fusion, token.global_source = source, token.head_image = head;
@@ -195,14 +224,17 @@ TEST_CASE("every fusion and global source gives a query of the own width") {
         test::enlarge_weights(model.parameters(), 0.2);
         const MaskedHeads& heads = model.heads();
         const bool hidden = source == GlobalSource::kHidden;
-        const auto query = [&](const Tensor& g) { return heads.image_query(h_Md, heads.image_global(g)); };
+        const auto query = [&](const Tensor& g) {
+          return heads.image_query(h_Md, heads.image_global(g));
+        };
         const Tensor& g = hidden ? g_Md : g_MD;
         const Tensor u_Md = query(g);
         CHECK(u_Md.sizes() == h_Md.sizes());
         CHECK(heads.text_query(h_Md, heads.text_global(g)).sizes() == h_Md.sizes());
         const double change = test::max_difference(query(g + 1), u_Md);
         CHECK((fusion == Fusion::kNone ? change == 0 : change > 1e-3));
-        if (fusion == Fusion::kAdd && hidden && head == ImageHead::kBare) CHECK(test::max_difference(u_Md, h_Md + g_Md) == 0);
+        if (fusion == Fusion::kAdd && hidden && head == ImageHead::kBare)
+          CHECK(test::max_difference(u_Md, h_Md + g_Md) == 0);
       }
 }
 
@@ -218,7 +250,8 @@ TEST_CASE("hidden states of different widths cannot be added") {
 
 TEST_CASE("the decoder of CMLM is the word embedding itself") {
   const Tiny tiny;
-  CHECK(tiny.model.heads().text_classifier().weight.data_ptr() == tiny.model.towers().text().word_embedding().data_ptr());
+  CHECK(tiny.model.heads().text_classifier().weight.data_ptr() ==
+        tiny.model.towers().text().word_embedding().data_ptr());
 }
 
 TEST_CASE("a cancel flag ends a pass between two layers, forward and backward") {
@@ -236,8 +269,11 @@ TEST_CASE("a cancel flag ends a pass between two layers, forward and backward") 
 
 TEST_CASE("inputs of another size are refused with both sizes") {
   const Tiny tiny;
-  CHECK_THROWS_WITH_AS(tiny.model.towers().encode_image(at::zeros({1, 3, 20, 16})),
-                       doctest::Contains("Expected pixels of shape [B, 3, 16, 16], got [1, 3, 20, 16]."), c10::Error);
-  CHECK_THROWS_WITH_AS(tiny.model.towers().encode_text(at::zeros({1, 13}, at::kLong), at::full({1}, 13, at::kLong)),
-                       doctest::Contains("1 to 12 tokens (max_positions), got 13."), c10::Error);
+  CHECK_THROWS_WITH_AS(
+      tiny.model.towers().encode_image(at::zeros({1, 3, 20, 16})),
+      doctest::Contains("Expected pixels of shape [B, 3, 16, 16], got [1, 3, 20, 16]."),
+      c10::Error);
+  CHECK_THROWS_WITH_AS(
+      tiny.model.towers().encode_text(at::zeros({1, 13}, at::kLong), at::full({1}, 13, at::kLong)),
+      doctest::Contains("1 to 12 tokens (max_positions), got 13."), c10::Error);
 }
