@@ -86,6 +86,7 @@ Worker::~Worker() { stop(); }
 Napi::Promise Worker::post(Napi::Env env, Work work, const JobOptions& options) {
   auto task = std::make_unique<Task>(env);
   const Napi::Promise promise = task->deferred.Promise();
+  task->worker = shared_from_this();
   task->work = std::move(work);
   task->threads = options.threads;
   task->flag = std::make_shared<CancelFlag>(false);
@@ -213,6 +214,8 @@ void Worker::stop_thread() {
 
 void Worker::stop() {
   if (ended_) return;
+  const auto self =
+      weak_from_this().lock();  // a task dropped below may hold the last other reference
   ended_ = true;
   {
     const std::lock_guard lock(registry().mutex);

@@ -37,6 +37,7 @@ class CancelSource {
 /// Makes the promise's value, on the JavaScript thread.
 using Settle = std::function<Napi::Value(Napi::Env)>;
 /// The work itself, on the worker's thread: no JavaScript value in sight.
+/// It is freed on that thread, and so must not hold a reference to the worker: a weak one will do.
 using Work = std::function<Settle()>;
 
 struct JobOptions {
@@ -75,6 +76,8 @@ class Worker : public std::enable_shared_from_this<Worker> {
     Napi::ObjectReference caller, keep_alive;
     Settle settle;
     std::optional<Description> failure;
+    std::shared_ptr<Worker>
+        worker;  // stays while a task has not settled; tasks end on the JavaScript thread
     explicit Task(Napi::Env env) : deferred(Napi::Promise::Deferred::New(env)) {}
   };
 

@@ -34,11 +34,11 @@ Napi::Value create_tokenizer_trainer(const Napi::CallbackInfo& info) {
     const std::shared_ptr<Worker> worker = Worker::create(env, "cots-dvae");
     JobOptions options;
     options.threads = static_cast<int>(count(o, "threads"));
-    Work work = [config, worker, threads = options.threads]() -> Settle {
+    Work work = [config, owner = std::weak_ptr(worker), threads = options.threads]() -> Settle {
       auto trainer = std::make_shared<TokenizerTrainer>(config);
-      return [trainer, worker, threads](Napi::Env env) {
+      return [trainer, owner, threads](Napi::Env env) {
         return make_wrap(env, env.GetInstanceData<Addon>()->tokenizer_trainer_class,
-                         Handle<TokenizerTrainer>(trainer, worker, threads, true));
+                         Handle<TokenizerTrainer>(trainer, owner.lock(), threads, true));
       };
     };
     return worker->post(env, std::move(work), options);

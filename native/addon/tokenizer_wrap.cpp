@@ -21,12 +21,13 @@ Napi::Value load_tokenizer(const Napi::CallbackInfo& info) {
     const std::shared_ptr<Worker> worker = env.GetInstanceData<Addon>()->device_worker(env);
     JobOptions options;
     options.threads = static_cast<int>(count(o, "threads"));
-    Work work = [config, file, worker, threads = options.threads]() -> Settle {
+    Work work = [config, file, owner = std::weak_ptr(worker),
+                 threads = options.threads]() -> Settle {
       const std::shared_ptr<ImageTokenizer> tokenizer =
           load_image_tokenizer(config, file, /*with_decoder=*/true);
-      return [tokenizer, worker, threads](Napi::Env env) {
+      return [tokenizer, owner, threads](Napi::Env env) {
         return make_wrap(env, env.GetInstanceData<Addon>()->tokenizer_class,
-                         Handle<ImageTokenizer>(tokenizer, worker, threads, false));
+                         Handle<ImageTokenizer>(tokenizer, owner.lock(), threads, false));
       };
     };
     return worker->post(env, std::move(work), options);

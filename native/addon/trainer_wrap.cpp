@@ -133,15 +133,15 @@ Napi::Value create_trainer(const Napi::CallbackInfo& info) {
     const std::shared_ptr<Worker> worker = Worker::create(env, "cots-train");
     JobOptions options;
     options.threads = threads;
-    Work work = [config, threads, tokenizer, file, worker]() -> Settle {
+    Work work = [config, threads, tokenizer, file, owner = std::weak_ptr(worker)]() -> Settle {
       std::shared_ptr<const ImageTokenizer> image_tokenizer;
       if (tokenizer)
         image_tokenizer = load_image_tokenizer(*tokenizer, file, /*with_decoder=*/false);
       auto trainer = std::make_shared<Trainer>(config, image_tokenizer);
       io::release_freed_blocks();  // initial values passed through as much memory again
-      return [trainer, worker, threads](Napi::Env env) {
+      return [trainer, owner, threads](Napi::Env env) {
         return make_wrap(env, env.GetInstanceData<Addon>()->trainer_class,
-                         Handle<Trainer>(trainer, worker, threads, true));
+                         Handle<Trainer>(trainer, owner.lock(), threads, true));
       };
     };
     return worker->post(env, std::move(work), options);

@@ -31,7 +31,7 @@ async function run(
 }
 
 for (const delay of [20, 90, 170]) {
-  test(`process.exit() in the middle of a step ends within 2 s (${delay} ms into it)`, async (t) => {
+  test.serial(`process.exit() in the middle of a step ends within 2 s (${delay} ms into it)`, async (t) => {
     const ended = await run(
       `${start} forever(); setTimeout(() => { process.stdout.write('x'); process.exit(7); }, ${delay});`,
     );
@@ -42,14 +42,14 @@ for (const delay of [20, 90, 170]) {
   });
 }
 
-test('an uncaught error in the middle of a step is reported as itself', async (t) => {
+test.serial('an uncaught error in the middle of a step is reported as itself', async (t) => {
   const ended = await run(`${start} forever(); setTimeout(() => { throw new Error('mine'); }, 50);`);
   t.is(ended.code, 1);
   t.is(ended.signal, null);
   t.regex(ended.stderr, /mine/);
 });
 
-test('a disposed trainer does not keep the process, an idle one neither', async (t) => {
+test.serial('a disposed trainer does not keep the process, an idle one neither', async (t) => {
   const disposed = await run(
     `${start} forever().catch((error) => process.stdout.write(error.code)); setTimeout(() => trainer.dispose(), 50);`,
   );
@@ -58,26 +58,29 @@ test('a disposed trainer does not keep the process, an idle one neither', async 
   t.is(idle.code, 0, idle.stderr);
 });
 
-test('two threads train at once; one is terminated in the middle of a step, the other goes on', async (t) => {
-  const text = `
+test.serial(
+  'two threads train at once; one is terminated in the middle of a step, the other goes on',
+  async (t) => {
+    const text = `
     const { parentPort } = await import('node:worker_threads');
     const { batch, createTrainer } = await import('${tiny}');
     const trainer = await createTrainer();
     for (let step = 0; ; step++) parentPort.postMessage((await trainer.step({ batch: batch(step), cancel: null })).loss);
   `;
-  const workers = [0, 1].map(() => new Worker(new URL(`data:text/javascript,${encodeURIComponent(text)}`)));
-  const losses: number[][] = [[], []];
-  workers.forEach((worker, i) => {
-    worker.on('message', (loss: number) => losses[i]?.push(loss));
-  });
-  const reach = async (i: number, count: number): Promise<void> => {
-    while ((losses[i] as number[]).length < count) await once(workers[i] as Worker, 'message');
-  };
-  await Promise.all([reach(0, 3), reach(1, 3)]);
-  t.deepEqual(losses[0]?.slice(0, 3), losses[1]?.slice(0, 3));
-  const begin = performance.now();
-  await workers[0]?.terminate();
-  t.true(performance.now() - begin < 2000);
-  await reach(1, (losses[1] as number[]).length + 3);
-  await workers[1]?.terminate();
-});
+    const workers = [0, 1].map(() => new Worker(new URL(`data:text/javascript,${encodeURIComponent(text)}`)));
+    const losses: number[][] = [[], []];
+    workers.forEach((worker, i) => {
+      worker.on('message', (loss: number) => losses[i]?.push(loss));
+    });
+    const reach = async (i: number, count: number): Promise<void> => {
+      while ((losses[i] as number[]).length < count) await once(workers[i] as Worker, 'message');
+    };
+    await Promise.all([reach(0, 3), reach(1, 3)]);
+    t.deepEqual(losses[0]?.slice(0, 3), losses[1]?.slice(0, 3));
+    const begin = performance.now();
+    await workers[0]?.terminate();
+    t.true(performance.now() - begin < 2000);
+    await reach(1, (losses[1] as number[]).length + 3);
+    await workers[1]?.terminate();
+  },
+);

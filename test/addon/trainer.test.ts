@@ -10,15 +10,16 @@ import { batch, createTrainer, pairs, tokenizerConfig } from './tiny.js';
 const folder = mkdtempSync(path.join(tmpdir(), 'cots-addon-'));
 test.after.always(() => rmSync(folder, { recursive: true, force: true }));
 
-test('fifty steps: the loss falls and every figure is there', async (t) => {
+test('fifty steps: the token losses fall and every figure is there', async (t) => {
   const trainer = await createTrainer();
   const losses: number[] = [];
   let last: NativeStepMetrics | undefined;
   for (let step = 0; step < 50; step++) {
     last = await trainer.step({ batch: batch(step), cancel: null });
-    losses.push(last.loss);
+    if (!last.skipped) losses.push(last.lossCmvm + last.lossCmlm);
   }
-  t.true((losses[48] as number) < (losses[8] as number), losses.join(' '));
+  const sum = (part: number[]): number => part.reduce((a, b) => a + b, 0);
+  t.true(sum(losses.slice(-8)) < sum(losses.slice(0, 8)), losses.join(' '));
   t.is(last?.step, 50);
   t.is(last?.pairs, pairs);
   t.is(last?.scores.length, pairs);
@@ -28,7 +29,6 @@ test('fifty steps: the loss falls and every figure is there', async (t) => {
   );
   t.true(last?.filterActive);
   t.is(last?.queueValid, 20);
-  t.is(last?.skipped, false);
   for (const [name, value] of Object.entries({ ...last, ...last?.seconds })) {
     if (typeof value === 'number') t.true(Number.isFinite(value), name);
   }
