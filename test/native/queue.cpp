@@ -50,9 +50,12 @@ TEST_CASE("N_q mod B != 0, B > N_q") {
     CAPTURE(batch);
     Queue queue(kSize, 2);
     std::deque<int64_t> expected;
-    for (int64_t step = 0; step < 6; ++step) {
-      push_ids(queue, range(step * batch, batch));
-      for (const int64_t id : range(step * batch, batch)) expected.push_back(id);
+    int64_t next = 0;
+    for (int64_t step = 0; step < 12; ++step) {
+      const int64_t count = step % 2 == 0 ? batch : 2;   // a small batch shows whether a large one left the pointer right
+      push_ids(queue, range(next, count));
+      for (const int64_t id : range(next, count)) expected.push_back(id);
+      next += count;
       while (expected.size() > kSize) expected.pop_front();
       CHECK(queue.filled() == static_cast<int64_t>(expected.size()));
       CHECK(queue.valid() == queue.filled());
