@@ -97,7 +97,7 @@ export function memoryEstimate(config: TrainConfig, imageTokenizer: NativeTokeni
     runtime: runtimeBytes,
     weights,
     gradients: weights,
-    optimizer: 3 * weights, // two moments and the decay of each weight
+    optimizer: 2 * weights, // two moments
     momentum: bytesPerFloat * (counts.image + counts.text + counts.projections),
     queues: queue.size * (2 * dim * bytesPerFloat + bytesPerFloat + 8 + 1),
     imageTokenizer: loss.weights.cmvm > 0 ? bytesPerFloat * encoderParameters(imageTokenizer) : 0,

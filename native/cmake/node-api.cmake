@@ -21,4 +21,6 @@ add_library(cots_node_api INTERFACE)
 add_library(cots::node_api ALIAS cots_node_api)
 target_include_directories(cots_node_api SYSTEM INTERFACE ${cots_node_api_h} ${cots_napi_h})
 target_compile_definitions(cots_node_api INTERFACE
-  NAPI_VERSION=9 NODE_ADDON_API_CPP_EXCEPTIONS NODE_ADDON_API_CPP_EXCEPTIONS_ALL BUILDING_NODE_EXTENSION)
+  NAPI_VERSION=9 NODE_ADDON_API_CPP_EXCEPTIONS NODE_ADDON_API_CPP_EXCEPTIONS_ALL
+  NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS   # a worker that is being terminated takes no exception any more: let it go quietly
+  BUILDING_NODE_EXTENSION)

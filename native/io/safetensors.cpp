@@ -324,7 +324,8 @@ std::map<std::string, at::Tensor> read_safetensors(const std::string& file) {
     }
     at::Tensor copy = at::empty(
         entry.shape, at::TensorOptions(dtype.type));  // empty, or not aligned in this file
-    std::memcpy(copy.mutable_data_ptr(), data, entry.end - entry.begin);
+    // An empty tensor has no memory, and memcpy takes no null pointer even for 0 bytes.
+    if (copy.numel() > 0) std::memcpy(copy.mutable_data_ptr(), data, entry.end - entry.begin);
     tensors[entry.name] = copy;
   }
   return tensors;

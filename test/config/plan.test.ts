@@ -70,7 +70,7 @@ test('memory: what is counted exactly', (t) => {
   });
   const { memoryBytes, parameters } = planTraining(small, { imageTokenizer: { ...openAi, vocab: 32 } });
   t.is(memoryBytes.weights, 4 * parameters.trained);
-  t.is(memoryBytes.optimizer, 12 * parameters.trained);
+  t.is(memoryBytes.optimizer, 8 * parameters.trained);
   t.is(memoryBytes.momentum, 4 * (parameters.image + parameters.text + parameters.projections));
   t.is(memoryBytes.queues, 10 * (2 * 16 * 4 + 4 + 8 + 1));
   t.is(memoryBytes.pixelCache, 7);

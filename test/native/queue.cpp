@@ -52,7 +52,9 @@ TEST_CASE("N_q mod B != 0, B > N_q") {
     std::deque<int64_t> expected;
     int64_t next = 0;
     for (int64_t step = 0; step < 12; ++step) {
-      const int64_t count = step % 2 == 0 ? batch : 2;   // a small batch shows whether a large one left the pointer right
+      const int64_t count =
+          step % 2 == 0 ? batch
+                        : 2;  // a small batch shows whether a large one left the pointer right
       push_ids(queue, range(next, count));
       for (const int64_t id : range(next, count)) expected.push_back(id);
       next += count;

@@ -3,6 +3,8 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
+
 #include "model/cots.h"
 #include "ops/keyed_random.h"
 
@@ -47,6 +49,12 @@ inline Tensor unit_rows(at::IntArrayRef shape, int64_t key) {
 
 inline double max_difference(const Tensor& a, const Tensor& b) {
   return (a.detach().to(at::kDouble) - b.detach().to(at::kDouble)).abs().max().item<double>();
+}
+
+/// |value - expected| / |expected|. doctest::Approx adds 1 to the scale of its tolerance: useless
+/// below 1.
+inline double relative_error(double value, double expected) {
+  return std::abs(value - expected) / std::abs(expected);
 }
 
 /// Replaces the small initial weights by ones at which every part of the network matters.

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import { FakeMachine } from './fake-machine.js';
 
 /** A project whose `npm ci` works; the answer tells how often it ran. */
@@ -79,10 +79,11 @@ test('a COTS_FFMPEG that does not run stops set-up', (t) => {
 });
 
 /** A set-up in the background: what it has printed so far, and a wait for a line of it. */
-function background(machine: FakeMachine) {
+function background(t: ExecutionContext, machine: FakeMachine) {
   const script = path.join(machine.project, 'scripts/setup.mjs');
   const env = { PATH: machine.tools, HOME: machine.folder, COTS_CACHE: machine.cache };
   const child = spawn(process.execPath, [script, '--only', 'packages'], { env });
+  t.teardown(() => child.kill());
   let output = '';
   child.stdout.on('data', (chunk) => {
     output += chunk;
@@ -105,9 +106,9 @@ test('two set-ups at once run one after the other', async (t) => {
     'npm',
     `${wait}; mkdir -p ${machine.project}/node_modules; echo ran >> ${machine.folder}/npm-runs`,
   );
-  const first = background(machine);
+  const first = background(t, machine);
   await first.says(/npm ci \.\.\./);
-  const second = background(machine);
+  const second = background(t, machine);
   await second.says(/another set-up \(process \d+\) is at work here: waiting for it/);
   writeFileSync(go, '');
   await Promise.all([first.ended, second.ended]);
