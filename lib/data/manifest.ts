@@ -1,11 +1,10 @@
 /** The manifest: the one internal form of a data set, JSON lines (DESIGN 5). */
-import { createReadStream } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { createInterface } from 'node:readline';
 import { nearest, show } from '../checks.js';
 import { DataError } from '../errors.js';
 import { fileError } from '../read-file.js';
+import { textLines } from '../text-lines.js';
 
 /** One image or video with its captions. Fields that are not listed here pass through reading and writing. */
 export interface ManifestEntry {
@@ -42,10 +41,9 @@ const fields = ['id', 'image', 'video', 'captions', 'split', 'source', 'weight',
 /** Reads a manifest. Throws `ERR_COTS_DATA` with the line's number, `ERR_COTS_FILE`. */
 export async function readManifest(file: string, rules: ManifestRules = {}): Promise<ManifestEntry[]> {
   const entries: ManifestEntry[] = [];
-  const lines = createInterface({ input: createReadStream(file, 'utf8'), crlfDelay: Infinity });
   let number = 0;
   try {
-    for await (const line of lines) {
+    for await (const line of textLines(file)) {
       number++;
       const text = number === 1 && line.startsWith('\uFEFF') ? line.slice(1) : line;
       if (text.trim() === '') continue;

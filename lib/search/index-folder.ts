@@ -1,12 +1,12 @@
 /** A search index: `vectors.bin` (row-major float32 or float16), `ids.jsonl` (a line a row), `manifest.json`. */
-import { createReadStream, createWriteStream } from 'node:fs';
+import { createWriteStream } from 'node:fs';
 import { stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { createInterface } from 'node:readline';
 import { pipeline } from 'node:stream/promises';
 import type { Matrix } from '../binding.js';
 import { DataError } from '../errors.js';
 import { fileError, kindOf, readJson, replaceFolder } from '../model/files.js';
+import { textLines } from '../text-lines.js';
 import type { Entry, Modality, ModelMark } from './embeddings.js';
 import { bytesOf, readFloats } from './npy.js';
 import { isEmbeddings, readEmbeddings } from './read-embeddings.js';
@@ -124,7 +124,7 @@ async function readIndex(directory: string, manifest: IndexManifest): Promise<Lo
 async function readIds(file: string): Promise<Entry[]> {
   const entries: Entry[] = [];
   try {
-    for await (const line of createInterface({ input: createReadStream(file), crlfDelay: Infinity })) {
+    for await (const line of textLines(file)) {
       if (line === '') continue;
       const { id, image, caption } = JSON.parse(line) as Partial<Entry>;
       entries.push({ id: String(id), image: image ?? '', caption: caption ?? '' });
