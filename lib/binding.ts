@@ -407,9 +407,6 @@ export function binding(): NativeBinding {
       );
     }
 
-    // OpenMP's threads spin at the end of every kernel by default. As soon as another thread wants the core (the loader does),
-    // a step then takes many times as long; sleeping costs next to nothing. libgomp reads this when the addon is loaded.
-    process.env['OMP_WAIT_POLICY'] ??= 'passive';
     // libgomp reads this once, when it is loaded. Its threads otherwise spin at every barrier, which starves the decoder, the
     // event loop and every other process of the cores (measured: a training step several times slower on a busy machine).
     process.env['OMP_WAIT_POLICY'] ??= 'passive';

@@ -26,6 +26,7 @@ Addon::Addon(Napi::Env env, Napi::Object exports) {
   tokenizer_class = TokenizerWrap::define(env);
   tokenizer_trainer_class = TokenizerTrainerWrap::define(env);
   DefineAddon(exports, {InstanceMethod("initialize", &Addon::initialize)});
+  stop_threads_at_exit(env);
 
   const auto entry = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
     exports.Set(name, Napi::Function::New(env, function, name));
@@ -56,14 +57,31 @@ Napi::Value Addon::initialize(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+std::shared_ptr<Worker> Addon::create_worker(Napi::Env env, const char* name) {
+  std::erase_if(workers_, [](const auto& weak) { return weak.expired(); });
+  const std::shared_ptr<Worker> worker = Worker::create(env, name);
+  workers_.push_back(worker);
+  return worker;
+}
+
 const std::shared_ptr<Worker>& Addon::device_worker(Napi::Env env) {
-  if (!device_worker_) device_worker_ = Worker::create(env, "cots-device");
+  if (!device_worker_) device_worker_ = create_worker(env, "cots-device");
   return device_worker_;
 }
 
 const std::shared_ptr<Worker>& Addon::transform_worker(Napi::Env env) {
-  if (!transform_worker_) transform_worker_ = Worker::create(env, "cots-views");
+  if (!transform_worker_) transform_worker_ = create_worker(env, "cots-views");
   return transform_worker_;
+}
+
+void Addon::stop_threads_at_exit(Napi::Env env) {
+  const auto stop = [this](const Napi::CallbackInfo&) {
+    for (const auto& weak : workers_)
+      if (const auto worker = weak.lock()) worker->stop_thread();
+  };
+  const Napi::Object process = env.Global().Get("process").As<Napi::Object>();
+  process.Get("on").As<Napi::Function>().Call(
+      process, {Napi::String::New(env, "exit"), Napi::Function::New(env, stop)});
 }
 
 NODE_API_ADDON(Addon)

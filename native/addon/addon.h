@@ -5,6 +5,7 @@
 #include <napi.h>
 
 #include <memory>
+#include <vector>
 
 #include "addon/job.h"
 
@@ -22,13 +23,21 @@ class Addon : public Napi::Addon<Addon> {
   const std::shared_ptr<Worker>& device_worker(Napi::Env env);
   /// The worker of makeViews: it runs beside a training step.
   const std::shared_ptr<Worker>& transform_worker(Napi::Env env);
+  /// A worker of its own, for a trainer.
+  std::shared_ptr<Worker> create_worker(Napi::Env env, const char* name);
   /// Threads of a job that names no number.
   int default_threads() const { return default_threads_; }
 
  private:
   Napi::Value initialize(const Napi::CallbackInfo& info);
 
+  /// Ends the threads in process.on('exit'): process.exit() runs no environment cleanup hooks, and
+  /// C++'s exit handlers destroy libtorch's and oneDNN's lazily made statics before any handler
+  /// that was registered earlier.
+  void stop_threads_at_exit(Napi::Env env);
+
   int default_threads_;
+  std::vector<std::weak_ptr<Worker>> workers_;
   std::shared_ptr<Worker> device_worker_, transform_worker_;
 };
 

@@ -3,9 +3,6 @@
 #include <ATen/Parallel.h>
 #include <pthread.h>
 
-#include <cstdlib>
-#include <set>
-
 #include "io/failure.h"
 #include "io/memory.h"
 #include "ops/cancel.h"
@@ -13,33 +10,7 @@
 namespace cots::addon {
 namespace {
 
-/// Every worker of the process. process.exit() runs C++'s exit handlers but not the environment's
-/// cleanup hooks, and libtorch's statics must not be torn down under a running thread.
-struct Registry {
-  std::mutex mutex;
-  std::set<Worker*> workers;
-};
-
-Registry& registry() {
-  static Registry* const instance = new Registry;  // never destroyed: used while the process exits
-  return *instance;
-}
-
-void stop_all_workers() {
-  std::set<Worker*> workers;
-  {
-    const std::lock_guard lock(registry().mutex);
-    workers.swap(registry().workers);
-  }
-  for (Worker* worker : workers) worker->stop_thread();
-}
-
 void stop_worker(void* worker) { static_cast<Worker*>(worker)->stop(); }
-
-void initialize_process_once() {
-  static std::once_flag once;
-  std::call_once(once, [] { std::atexit(stop_all_workers); });
-}
 
 }  // namespace
 
@@ -57,7 +28,6 @@ void CancelSource::cancel() {
 }
 
 std::shared_ptr<Worker> Worker::create(Napi::Env env, const char* name) {
-  initialize_process_once();
   std::shared_ptr<Worker> worker(new Worker(env));
   worker->start(name);
   return worker;
@@ -73,10 +43,6 @@ void Worker::start(const char* name) {
   if (status != napi_ok) throw Failure("ERR_COTS_INTERNAL", "Node refused a thread-safe function.");
   napi_unref_threadsafe_function(env_, wake_);
   napi_add_env_cleanup_hook(env_, stop_worker, this);
-  {
-    const std::lock_guard lock(registry().mutex);
-    registry().workers.insert(this);
-  }
   thread_ = std::thread([this] { run(); });
   pthread_setname_np(thread_.native_handle(), name);
 }
@@ -217,10 +183,6 @@ void Worker::stop() {
   const auto self =
       weak_from_this().lock();  // a task dropped below may hold the last other reference
   ended_ = true;
-  {
-    const std::lock_guard lock(registry().mutex);
-    registry().workers.erase(this);
-  }
   stop_thread();
   queued_.clear();
   finished_.clear();

@@ -31,7 +31,8 @@ Napi::Value create_tokenizer_trainer(const Napi::CallbackInfo& info) {
   return guard_promise(env, [&] {
     const Napi::Object o = options_of(info);
     const TokenizerTrainConfig config = read_tokenizer_train_config(object(o, "config"));
-    const std::shared_ptr<Worker> worker = Worker::create(env, "cots-dvae");
+    const std::shared_ptr<Worker> worker =
+        env.GetInstanceData<Addon>()->create_worker(env, "cots-dvae");
     JobOptions options;
     options.threads = static_cast<int>(count(o, "threads"));
     Work work = [config, owner = std::weak_ptr(worker), threads = options.threads]() -> Settle {

@@ -130,7 +130,8 @@ Napi::Value create_trainer(const Napi::CallbackInfo& info) {
       tokenizer = read_tokenizer_config(object(source, "config"));
       if (!is_null(source, "file")) file = text(source, "file");
     }
-    const std::shared_ptr<Worker> worker = Worker::create(env, "cots-train");
+    const std::shared_ptr<Worker> worker =
+        env.GetInstanceData<Addon>()->create_worker(env, "cots-train");
     JobOptions options;
     options.threads = threads;
     Work work = [config, threads, tokenizer, file, owner = std::weak_ptr(worker)]() -> Settle {
