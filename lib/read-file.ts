@@ -1,37 +1,89 @@
-/** Reading a file that a user named, with messages that say what is wrong and what to do. */
-import { readFile } from 'node:fs/promises';
+/** Reading what a user named, and failures of the file system as `CotsError`: what was tried, on which path, why it failed, what to do. */
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
+import { pipeline } from 'node:stream/promises';
 import { CotsError } from './errors.js';
 
-const reasons: Record<string, string> = {
-  ENOENT: 'there is none: check the path',
-  EACCES: 'this user may not read it: change its permissions or run as its owner',
-  EPERM: 'this user may not read it: change its permissions or run as its owner',
-  EISDIR: 'it is a directory: give the path of a file',
-  ENOTDIR: 'a part of the path is a file, not a directory: check the path',
-  EMFILE: 'this process has too many open files: raise `ulimit -n`',
+/** A failure of the file system as `ERR_COTS_FILE`; `action` reads like `read a manifest at`. Other errors pass. */
+export function fileError(error: unknown, action: string, file: string): unknown {
+  const code = (error as NodeJS.ErrnoException)?.code;
+  if (error instanceof CotsError || typeof code !== 'string') return error;
+  const reason = reasons[code] ?? `${code}.`;
+  return new CotsError('ERR_COTS_FILE', `Expected to ${action} ${file}, got ${reason}`, { cause: error });
+}
+
+const reasons: Readonly<Record<string, string>> = {
+  ENOENT: 'no such file or directory. Check the path.',
+  EACCES: 'permission denied. Use a path that this user may use.',
+  EPERM: 'permission denied. Use a path that this user may use.',
+  EROFS: 'a read-only file system. Use another path.',
+  ENOSPC: 'a full disk. Free some space or use another path; what was complete before is untouched.',
+  EDQUOT: 'a full quota. Free some space or use another path; what was complete before is untouched.',
+  EFBIG: 'a file larger than this process may write. Raise the limit (ulimit -f) or use another path.',
+  EISDIR: 'a directory where a file is needed. Name a file.',
+  ENOTDIR: 'a file where a directory is needed. Name a directory.',
+  EEXIST: 'a file of that name in the way. Use another path.',
+  EMFILE: 'too many open files. Raise the limit (ulimit -n).',
 };
 
-/** The bytes of `path`. `what` names the file in the message, such as "a manifest". Throws `ERR_COTS_FILE`. */
-export async function readBytes(path: string, what: string): Promise<Buffer> {
+/** The bytes of a file. `what` names it in the message, such as `a manifest`. Throws `ERR_COTS_FILE`. */
+export async function readBytes(file: string, what = 'a file'): Promise<Buffer> {
   try {
-    return await readFile(path);
+    return await readFile(file);
   } catch (error) {
-    throw fileError(error, path, what);
+    throw fileError(error, `read ${what} at`, file);
   }
 }
 
-/** The text of `path` as UTF-8, without a byte order mark. Throws `ERR_COTS_FILE`. */
-export async function readText(path: string, what: string): Promise<string> {
-  const text = (await readBytes(path, what)).toString('utf8');
+/** The text of a file as UTF-8, without a byte order mark. Throws `ERR_COTS_FILE`. */
+export async function readText(file: string, what = 'a file'): Promise<string> {
+  const text = (await readBytes(file, what)).toString('utf8');
   return text.startsWith('\uFEFF') ? text.slice(1) : text;
 }
 
-/** A system error about a file as a CotsError (`ERR_COTS_FILE`). */
-export function fileError(error: unknown, path: string, what: string): CotsError {
-  if (error instanceof CotsError) return error;
-  const code = (error as NodeJS.ErrnoException).code ?? '';
-  const reason = reasons[code] ?? `the system says ${(error as Error).message}`;
-  return new CotsError('ERR_COTS_FILE', `Expected ${what} that can be read at ${path}, but ${reason}.`, {
-    cause: error,
-  });
+/** Reads a JSON object; `code` is the error code of a file that is not one. */
+export async function readJson(
+  file: string,
+  code: 'ERR_COTS_CHECKPOINT' | 'ERR_COTS_DATA' = 'ERR_COTS_CHECKPOINT',
+): Promise<unknown> {
+  const content = await readText(file);
+  try {
+    return JSON.parse(content);
+  } catch (error) {
+    throw new CotsError(
+      code,
+      `Expected ${file} to be JSON, got: ${(error as Error).message}. Restore the file from its source.`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
+/** Whether anything has that path. */
+export async function exists(target: string): Promise<boolean> {
+  return (await kindOf(target)) !== undefined;
+}
+
+/** What a path is; undefined when there is nothing. */
+export async function kindOf(target: string): Promise<'file' | 'directory' | undefined> {
+  try {
+    return (await stat(target)).isDirectory() ? 'directory' : 'file';
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
+    throw fileError(error, 'read', target);
+  }
+}
+
+/** SHA-256 of a file's bytes, in hex. */
+export async function hashFile(file: string): Promise<string> {
+  const hash = createHash('sha256');
+  try {
+    await pipeline(createReadStream(file, { highWaterMark: 1 << 20 }), hash);
+  } catch (error) {
+    throw fileError(error, 'read', file);
+  }
+
+  return hash.digest('hex');
 }

@@ -1,7 +1,7 @@
 /** `cots search`: the best rows of an index for a text or an image file. */
 import type { Command } from 'commander';
 import { Cots } from '../model/cots.js';
-import { kindOf } from '../model/files.js';
+import { kindOf } from '../read-file.js';
 import { loadIndex } from '../search/index-folder.js';
 import { modelOfIndex, type Query, type SearchHit, search } from '../search/search.js';
 import { type CommonOptions, newCommand, wholeNumber } from './command.js';

@@ -6,7 +6,7 @@ import { planTraining, type TrainPlan } from '../config/plan.js';
 import type { TrainConfig } from '../config/schema.js';
 import { epochLength } from '../data/sampler.js';
 import { openSources } from '../data/training-set.js';
-import { kindOf } from '../model/files.js';
+import { kindOf } from '../read-file.js';
 import type { Metrics } from '../train/metrics.js';
 import { readTokenizerFolder } from '../train/tokenizer-folder.js';
 import { type TrainEvent, Trainer } from '../train/trainer.js';

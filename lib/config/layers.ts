@@ -15,7 +15,7 @@ export type RawConfig = Record<string, unknown>;
 export async function readLayers(file: string, above: readonly string[] = []): Promise<RawConfig> {
   const text = await readText(file, 'a config file');
   const real = await realpath(file).catch((error: unknown) => {
-    throw fileError(error, file, 'a config file');
+    throw fileError(error, 'read a config file at', file);
   });
   if (above.includes(real)) {
     throw new ConfigError(

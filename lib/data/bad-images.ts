@@ -1,8 +1,9 @@
 /** Counts images that cannot be used, lists them in a file, and says when there are too many. */
-import { appendFile, mkdir } from 'node:fs/promises';
+import { appendFile } from 'node:fs/promises';
 import path from 'node:path';
 import { CotsError, DataError } from '../errors.js';
 import { fileError } from '../read-file.js';
+import { makeDirectory } from '../write-file.js';
 
 /** A small data set is judged as a whole, a large one after this many images. */
 const judgedAfter = 1000;
@@ -74,10 +75,10 @@ export class BadImages {
     if (file === null) return;
     this.#written = this.#written.then(async () => {
       try {
-        await mkdir(path.dirname(file), { recursive: true });
+        await makeDirectory(path.dirname(file));
         await appendFile(file, `${JSON.stringify(line)}\n`);
       } catch (error) {
-        throw fileError(error, file, 'a list of bad images');
+        throw fileError(error, 'write the list of bad images', file);
       }
     });
     this.#written.catch(() => {});

@@ -53,7 +53,7 @@ export async function readManifest(file: string, rules: ManifestRules = {}): Pro
       entries.push(entry);
     }
   } catch (error) {
-    throw fileError(error, file, 'a manifest');
+    throw fileError(error, 'read a manifest at', file);
   }
 
   if (entries.length === 0)
@@ -69,7 +69,7 @@ export async function writeManifest(file: string, entries: Iterable<ManifestEntr
   const lines: string[] = [];
   for (const entry of entries) lines.push(JSON.stringify(entry));
   await writeFile(file, `${lines.join('\n')}\n`).catch((error: unknown) => {
-    throw fileError(error, file, 'a manifest');
+    throw fileError(error, 'read a manifest at', file);
   });
 }
 

@@ -56,7 +56,7 @@ export async function openDataset(file: string, options: OpenOptions = {}): Prom
 
 async function read(file: string, images: string | null): Promise<Pick<Dataset, 'kind' | 'entries'>> {
   const found = await stat(file).catch((error: unknown) => {
-    throw fileError(error, file, 'a data set');
+    throw fileError(error, 'read a data set at', file);
   });
   if (found.isDirectory()) {
     const inside = path.join(file, manifestName);

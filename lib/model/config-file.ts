@@ -7,7 +7,7 @@ import { type ModelConfig, modelSchema } from '../config/schema.js';
 import type { CaptionRules } from '../data/text/captions.js';
 import { CheckpointError } from '../errors.js';
 import type { ResizeFilter } from '../ops.js';
-import { readJson } from './files.js';
+import { readJson } from '../read-file.js';
 import { Fields } from './json-fields.js';
 
 /** How an image becomes the input of the vision tower. */

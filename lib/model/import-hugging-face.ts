@@ -8,8 +8,8 @@ import type { ModelConfig } from '../config/schema.js';
 import { TextTokenizer } from '../data/text/tokenizer.js';
 import { CheckpointError, CotsError } from '../errors.js';
 import { callSite, fromSite } from '../native-call.js';
+import { exists, kindOf, readJson } from '../read-file.js';
 import { type ImageRules, type ModelDescription, modelFiles, readImageRules } from './config-file.js';
-import { exists, kindOf, readJson } from './files.js';
 import { Fields } from './json-fields.js';
 import { writeModelFolder } from './model-folder.js';
 

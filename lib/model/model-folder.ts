@@ -4,8 +4,9 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { TextTokenizer } from '../data/text/tokenizer.js';
 import { CheckpointError } from '../errors.js';
+import { exists, hashFile, kindOf } from '../read-file.js';
+import { replaceFiles, replaceFolder } from '../write-file.js';
 import { describeModel, type ModelDescription, modelFiles } from './config-file.js';
-import { exists, hashFile, kindOf, replaceFiles, replaceFolder } from './files.js';
 
 /** SHA-256 over the names and hashes of the four files: the identity of a model, wherever its folder lies. */
 export async function hashModel(directory: string): Promise<string> {

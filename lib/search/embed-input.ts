@@ -6,8 +6,8 @@ import { openDataset } from '../data/open.js';
 import { DataError } from '../errors.js';
 import type { Cots } from '../model/cots.js';
 import type { Item } from '../model/embed-stream.js';
-import { kindOf, readText } from '../model/files.js';
 import { hashModel } from '../model/model-folder.js';
+import { kindOf, readText } from '../read-file.js';
 import {
   beginEmbeddings,
   type Entry,

@@ -9,7 +9,8 @@ import { asyncBufferFromFile, parquetReadObjects } from 'hyparquet';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 import type { Matrix } from '../binding.js';
 import { DataError } from '../errors.js';
-import { exists, makeDirectory, readJson, removeUnfinished, writeFileAtomic } from '../model/files.js';
+import { exists, readJson } from '../read-file.js';
+import { makeDirectory, removeUnfinished, writeFileAtomic } from '../write-file.js';
 import { readNpy, writeNpy } from './npy.js';
 
 export type Modality = 'image' | 'text';

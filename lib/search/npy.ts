@@ -3,7 +3,8 @@ import type { FileHandle } from 'node:fs/promises';
 import { open } from 'node:fs/promises';
 import type { Matrix } from '../binding.js';
 import { DataError } from '../errors.js';
-import { fileError, replaceFile } from '../model/files.js';
+import { fileError } from '../read-file.js';
+import { replaceFile } from '../write-file.js';
 
 const magic = '\x93NUMPY';
 const headerBytes = 128;

@@ -9,8 +9,9 @@ import type { TrainConfig } from '../config/schema.js';
 import type { TextTokenizer } from '../data/text/tokenizer.js';
 import { CheckpointError } from '../errors.js';
 import { type ModelDescription, modelFiles } from '../model/config-file.js';
-import { kindOf, readJson, replaceFolder } from '../model/files.js';
 import { writeModelText } from '../model/model-folder.js';
+import { kindOf, readJson } from '../read-file.js';
+import { replaceFolder } from '../write-file.js';
 
 export const stateFile = 'state.safetensors';
 const trainerFile = 'trainer.json';

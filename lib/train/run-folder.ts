@@ -4,14 +4,8 @@ import path from 'node:path';
 import { stringify } from 'yaml';
 import type { TrainConfig } from '../config/schema.js';
 import { ConfigError } from '../errors.js';
-import {
-  fileError,
-  kindOf,
-  makeDirectory,
-  removeUnfinished,
-  unfinishedMark,
-  writeFileAtomic,
-} from '../model/files.js';
+import { fileError, kindOf } from '../read-file.js';
+import { makeDirectory, removeUnfinished, unfinishedMark, writeFileAtomic } from '../write-file.js';
 
 export class RunFolder {
   readonly directory: string;

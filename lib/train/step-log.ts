@@ -1,6 +1,7 @@
 /** A JSON-lines file whose lines carry a `step`: appended while a run goes, cut back to a step when it is resumed. */
 import { type FileHandle, open } from 'node:fs/promises';
-import { exists, fileError, readText, writeFileAtomic } from '../model/files.js';
+import { exists, fileError, readText } from '../read-file.js';
+import { writeFileAtomic } from '../write-file.js';
 
 export class StepLog {
   readonly #file: string;

@@ -4,8 +4,9 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { NativeTokenizerConfig } from '../binding.js';
 import { CheckpointError } from '../errors.js';
-import { hashFile, kindOf, readJson, replaceFolder } from '../model/files.js';
 import { Fields } from '../model/json-fields.js';
+import { hashFile, kindOf, readJson } from '../read-file.js';
+import { replaceFolder } from '../write-file.js';
 
 /** A trained image tokenizer on disk. */
 export interface TokenizerFolder {

@@ -10,7 +10,7 @@ import { imageLoader } from '../data/loaders.js';
 import { epochLength } from '../data/sampler.js';
 import { openSources } from '../data/training-set.js';
 import { CotsError, DataError } from '../errors.js';
-import { kindOf } from '../model/files.js';
+import { kindOf } from '../read-file.js';
 import { writeTokenizerFolder } from './tokenizer-folder.js';
 
 /** Health of a trained tokenizer, on a batch it was not trained on (SPEC 4.5). */

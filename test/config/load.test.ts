@@ -392,11 +392,11 @@ test('files: none, a directory, not YAML, not a map, a cycle', async (t) => {
   t.is((missing as { code?: string }).code, 'ERR_COTS_FILE');
   t.is(
     missing?.message,
-    `Expected a config file that can be read at ${at('none.yaml')}, but there is none: check the path.`,
+    `Expected to read a config file at ${at('none.yaml')}, got no such file or directory. Check the path.`,
   );
   t.is(
     (await t.throwsAsync(loadConfig(folder)))?.message,
-    `Expected a config file that can be read at ${folder}, but it is a directory: give the path of a file.`,
+    `Expected to read a config file at ${folder}, got a directory where a file is needed. Name a file.`,
   );
   await writeFile(at('broken.yaml'), 'train: {\n');
   t.regex(

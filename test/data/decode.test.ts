@@ -99,11 +99,11 @@ test('what is no image, an empty file, none, a directory', async (t) => {
   ]);
   t.deepEqual(await refusal(t, at('none.jpg')), [
     'ERR_COTS_FILE',
-    `Expected an image that can be read at ${at('none.jpg')}, but there is none: check the path.`,
+    `Expected to read an image at ${at('none.jpg')}, got no such file or directory. Check the path.`,
   ]);
   t.deepEqual(await refusal(t, place), [
     'ERR_COTS_FILE',
-    `Expected an image that can be read at ${place}, but it is a directory: give the path of a file.`,
+    `Expected to read an image at ${place}, got a directory where a file is needed. Name a file.`,
   ]);
   t.deepEqual(await refusal(t, new URL('https://example.org/a.jpg')), [
     'ERR_COTS_OPTION',
@@ -142,7 +142,7 @@ test.serial('no permission', async (t) => {
   try {
     t.deepEqual(await refusal(t, file), [
       'ERR_COTS_FILE',
-      `Expected an image that can be read at ${file}, but this user may not read it: change its permissions or run as its owner.`,
+      `Expected to read an image at ${file}, got permission denied. Use a path that this user may use.`,
     ]);
   } finally {
     if (root) process.seteuid?.(0);

@@ -136,10 +136,10 @@ test('files: none, a directory', async (t) => {
   t.is(missing.code, 'ERR_COTS_FILE');
   t.is(
     missing.message,
-    `Expected a manifest that can be read at ${folder}/x.jsonl, but there is none: check the path.`,
+    `Expected to read a manifest at ${folder}/x.jsonl, got no such file or directory. Check the path.`,
   );
   t.is(
     (await t.throwsAsync(readManifest(folder)))?.message,
-    `Expected a manifest that can be read at ${folder}, but it is a directory: give the path of a file.`,
+    `Expected to read a manifest at ${folder}, got a directory where a file is needed. Name a file.`,
   );
 });

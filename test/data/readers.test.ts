@@ -174,7 +174,7 @@ test('a path that is no data set', async (t) => {
   t.is(none.code, 'ERR_COTS_FILE');
   t.is(
     none.message,
-    `Expected a data set that can be read at ${folder}/none, but there is none: check the path.`,
+    `Expected to read a data set at ${folder}/none, got no such file or directory. Check the path.`,
   );
 });
 

@@ -41,7 +41,7 @@ TEST_CASE("the filter rests until enough real pairs are queued") {
   CHECK(loss::adaptive_filter(scores, floats({0.1f, 0.2f, 0.3f, 0.4f}), kPlain).active);
 }
 
-TEST_CASE("sigma = 0") {
+TEST_CASE("σ = 0") {
   const auto decision = loss::adaptive_filter(floats({0.1f, 0.3f, 0.5f, kNaN}),
                                               floats({0.3f, 0.3f, 0.3f, 0.3f}), kPlain);
   CHECK(decision.active);

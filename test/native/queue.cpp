@@ -44,7 +44,7 @@ std::vector<int64_t> range(int64_t first, int64_t count) {
 
 }  // namespace
 
-TEST_CASE("N_q mod B != 0, B > N_q") {
+TEST_CASE("N_q mod B ≠ 0, B > N_q") {
   constexpr int64_t kSize = 7;
   for (int64_t batch = 1; batch <= 3 * kSize + 1; ++batch) {
     CAPTURE(batch);

@@ -184,7 +184,7 @@ TEST_CASE("a dropped path leaves the residual, a kept one is scaled by 1 / (1 - 
         0.07);  // 3 deviations of the binomial
 }
 
-TEST_CASE("||z|| = 0") {
+TEST_CASE("‖z‖ = 0") {
   Tiny tiny;
   const Inputs in;
   tiny.weight("visual.proj.weight").zero_();

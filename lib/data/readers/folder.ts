@@ -49,7 +49,7 @@ async function listImages(root: string): Promise<string[]> {
     const found = await readdir(root, { recursive: true });
     return found.filter((name) => imageEndings.has(path.extname(name).toLowerCase())).sort(byCodeUnits);
   } catch (error) {
-    throw fileError(error, root, 'a folder of images');
+    throw fileError(error, 'read a folder of images at', root);
   }
 }
 

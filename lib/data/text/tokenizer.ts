@@ -1,10 +1,10 @@
 /** WordPiece: captions to ids, as transformers' `BertTokenizerFast` makes them. Legend: B texts, L tokens. */
-import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Tokenizer } from '@huggingface/tokenizers';
 import { show } from '../../checks.js';
 import { CotsError } from '../../errors.js';
-import { fileError, readText } from '../../read-file.js';
+import { readText } from '../../read-file.js';
+import { writeFileAtomic } from '../../write-file.js';
 import { specialWords, tokenizerJson } from './tokenizer-json.js';
 
 /** Ids of the special words. */
@@ -147,9 +147,7 @@ export class TextTokenizer {
 
   /** Writes `tokenizer.json`. Throws `ERR_COTS_FILE`. */
   async save(file: string): Promise<void> {
-    await writeFile(file, `${JSON.stringify(this.#json, null, 1)}\n`).catch((error: unknown) => {
-      throw fileError(error, file, 'a tokenizer');
-    });
+    await writeFileAtomic(file, `${JSON.stringify(this.#json, null, 1)}\n`);
   }
 
   /** BERT never looks across a space, so the ids of what stands between spaces are kept. */

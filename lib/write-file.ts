@@ -1,63 +1,12 @@
-/** Writing files and folders so that a crash leaves the old or the new one, never half of it; and file failures as `CotsError`. */
-import { createHash, randomBytes } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+/** Writing files and folders so that a crash leaves the old or the new one, never half of it. */
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { pipeline } from 'node:stream/promises';
-import { CotsError } from '../errors.js';
+import { CotsError } from './errors.js';
+import { exists, fileError, kindOf } from './read-file.js';
 
 /** Marks what is being written; leftovers of a crash carry it and may be deleted. */
 export const unfinishedMark = '.unfinished-';
-
-/** A failure of the file system as `ERR_COTS_FILE`: what was tried, on which path, why it failed, what to do. Other errors pass. */
-export function fileError(error: unknown, action: string, file: string): unknown {
-  const code = (error as NodeJS.ErrnoException)?.code;
-  if (error instanceof CotsError || typeof code !== 'string') return error;
-  const reason = reasons[code] ?? `${code}.`;
-  return new CotsError('ERR_COTS_FILE', `Expected to ${action} ${file}, got ${reason}`, { cause: error });
-}
-
-const reasons: Readonly<Record<string, string>> = {
-  ENOENT: 'no such file or directory. Check the path.',
-  EACCES: 'permission denied. Use a path that this user may use.',
-  EPERM: 'permission denied. Use a path that this user may use.',
-  EROFS: 'a read-only file system. Use another path.',
-  ENOSPC: 'a full disk. Free some space or use another path; what was complete before is untouched.',
-  EDQUOT: 'a full quota. Free some space or use another path; what was complete before is untouched.',
-  EFBIG: 'a file larger than this process may write. Raise the limit (ulimit -f) or use another path.',
-  EISDIR: 'a directory where a file is needed. Name a file.',
-  ENOTDIR: 'a file where a directory is needed. Name a directory.',
-  EEXIST: 'a file of that name in the way. Use another path.',
-  EMFILE: 'too many open files. Raise the limit (ulimit -n).',
-};
-
-/** Reads a text file; failures are `ERR_COTS_FILE`. */
-export async function readText(file: string): Promise<string> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch (error) {
-    throw fileError(error, 'read', file);
-  }
-}
-
-/** Reads a JSON object; `code` is the error code of a file that is not one. */
-export async function readJson(
-  file: string,
-  code: 'ERR_COTS_CHECKPOINT' | 'ERR_COTS_DATA' = 'ERR_COTS_CHECKPOINT',
-): Promise<unknown> {
-  const content = await readText(file);
-  try {
-    return JSON.parse(content);
-  } catch (error) {
-    throw new CotsError(
-      code,
-      `Expected ${file} to be JSON, got: ${(error as Error).message}. Restore the file from its source.`,
-      {
-        cause: error,
-      },
-    );
-  }
-}
 
 /** Makes a directory and its parents; failures are `ERR_COTS_FILE`. */
 export async function makeDirectory(directory: string): Promise<void> {
@@ -185,31 +134,4 @@ async function sync(target: string): Promise<void> {
   } finally {
     await handle.close();
   }
-}
-
-/** Whether anything has that path. */
-export async function exists(target: string): Promise<boolean> {
-  return (await kindOf(target)) !== undefined;
-}
-
-/** What a path is; undefined when there is nothing. */
-export async function kindOf(target: string): Promise<'file' | 'directory' | undefined> {
-  try {
-    return (await stat(target)).isDirectory() ? 'directory' : 'file';
-  } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
-    throw fileError(error, 'read', target);
-  }
-}
-
-/** SHA-256 of a file's bytes, in hex. */
-export async function hashFile(file: string): Promise<string> {
-  const hash = createHash('sha256');
-  try {
-    await pipeline(createReadStream(file, { highWaterMark: 1 << 20 }), hash);
-  } catch (error) {
-    throw fileError(error, 'read', file);
-  }
-
-  return hash.digest('hex');
 }
