@@ -4,8 +4,6 @@ export interface Definition {
   readonly arguments: readonly string[];
 }
 
-const demoTokenizer = ['token.tokenizer=null', 'data.train=null', 'data.validation=null'];
-
 export const definitions: readonly Definition[] = [
   { name: 'ops', arguments: ['ops', '--seconds', '5'] },
   {
@@ -66,10 +64,18 @@ export const definitions: readonly Definition[] = [
   },
   {
     name: 'train-demo',
-    arguments: ['train', '--config', 'configs/demo.yaml', '--steps', '10', ...demoTokenizer],
+    arguments: ['train', '--config', 'configs/demo.yaml', '--steps', '10', 'data.train=null'],
   },
   {
     name: 'train-base',
-    arguments: ['train', '--config', 'configs/base.yaml', '--steps', '3', 'train.batchSize=4'],
+    arguments: [
+      'train',
+      '--config',
+      'configs/base.yaml',
+      '--steps',
+      '3',
+      'train.batchSize=4',
+      'train.accumulate=1',
+    ],
   },
 ];

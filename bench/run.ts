@@ -1,8 +1,9 @@
 /** Runs the definitions one after the other and keeps each answer: `node dist/bench/run.js [NAME...]`. Wants a quiet machine. */
 import { execFile } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { availableParallelism, loadavg } from 'node:os';
+import { cpus } from 'node:os';
 import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { packageRoot } from '../lib/binding.js';
@@ -18,12 +19,25 @@ if (unknown !== undefined) {
   process.exit(2);
 }
 
+/** Share of all cores that was in use during one second. */
+async function busyShare(): Promise<number> {
+  const ticks = (): [idle: number, all: number] => {
+    const times = cpus().map((cpu) => cpu.times);
+    const sum = (values: number[]): number => values.reduce((total, value) => total + value, 0);
+    return [sum(times.map(({ idle }) => idle)), sum(times.flatMap((time) => Object.values(time)))];
+  };
+  const [idle, all] = ticks();
+  await pause(1000);
+  const [idleAfter, allAfter] = ticks();
+  return 1 - (idleAfter - idle) / (allAfter - all);
+}
+
 await mkdir(results, { recursive: true });
 for (const { name, arguments: given } of definitions) {
   if (names.length > 0 && !names.includes(name)) continue;
-  const [loadBefore = 0] = loadavg();
-  if (loadBefore > 0.5 * availableParallelism())
-    console.error(`The machine is busy (load ${loadBefore.toFixed(2)}): figures will be low.`);
+  const busyBefore = await busyShare();
+  if (busyBefore > 0.1)
+    console.error(`Other work takes ${(100 * busyBefore).toFixed(0)} % of the machine: figures will be low.`);
   const { stdout } = await promisify(execFile)(process.execPath, [main, 'bench', ...given, '--json'], {
     cwd: packageRoot(),
     maxBuffer: 2 ** 26,
@@ -32,7 +46,7 @@ for (const { name, arguments: given } of definitions) {
     name,
     command: ['cots', 'bench', ...given, '--json'].join(' '),
     measured: new Date().toISOString(),
-    loadBefore,
+    busyBefore,
     result: JSON.parse(stdout) as unknown,
   };
   await writeFile(path.join(results, `${name}.json`), `${JSON.stringify(record, null, 2)}\n`);

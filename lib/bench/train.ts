@@ -151,7 +151,7 @@ function stagesOf(rows: readonly Step[]): BenchTrainResult['stages'] {
   };
 }
 
-/** The trained image tokenizer of the config, else a random one; null without CMVM. */
+/** The config's trained image tokenizer, a random one where it names none; null without CMVM. */
 async function imageTokenizerOf(config: TrainConfig) {
   if (config.loss.weights.cmvm === 0) return null;
   if (config.token.tokenizer !== null) {
@@ -162,7 +162,10 @@ async function imageTokenizerOf(config: TrainConfig) {
   return { config: nativeTokenizerConfig(config), file: null };
 }
 
-/** A manifest of JPEGs a quarter larger than the model's input and captions of the longest length, each word one token. */
+/**
+ * A manifest of JPEGs a quarter larger than the model's input and captions of the longest length, each word one token; with
+ * random queues and a random image tokenizer, so that no file but the config is needed.
+ */
 async function withMadeData(config: TrainConfig, folder: string): Promise<TrainConfig> {
   const pairs = Math.min(Math.max(config.train.batchSize, 16), 256);
   const random = uniform(config.train.seed);
@@ -188,6 +191,7 @@ async function withMadeData(config: TrainConfig, folder: string): Promise<TrainC
   return {
     ...config,
     queue: { ...config.queue, init: 'random' },
+    token: { ...config.token, tokenizer: null },
     data: {
       ...config.data,
       train: [{ path: manifest, weight: 1, split: null, images: null }],
