@@ -71,7 +71,8 @@ export async function kindOf(target: string): Promise<'file' | 'directory' | und
   try {
     return (await stat(target)).isDirectory() ? 'directory' : 'file';
   } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
+    if (['ENOENT', 'ENOTDIR', 'ENAMETOOLONG'].includes((error as NodeJS.ErrnoException).code ?? ''))
+      return undefined;
     throw fileError(error, 'read', target);
   }
 }

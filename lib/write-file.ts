@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { CotsError } from './errors.js';
+import { CotsError, DataError } from './errors.js';
 import { exists, fileError, kindOf } from './read-file.js';
 
 /** Marks what is being written; leftovers of a crash carry it and may be deleted. */
@@ -116,6 +116,35 @@ function unfinishedName(target: string): string {
     path.dirname(target),
     `${unfinishedMark}${path.basename(target)}-${randomBytes(4).toString('hex')}`,
   );
+}
+
+/**
+ * Refuses to write over a folder of other things: it must be new, empty, or hold the file `mark` and none of `never`.
+ * `what` names what may be replaced, such as `an index`. Throws `ERR_COTS_DATA`.
+ */
+export async function refuseForeign(
+  folder: string,
+  what: string,
+  mark: string,
+  never: readonly string[] = [],
+): Promise<void> {
+  const kind = await kindOf(folder);
+  if (kind === undefined) return;
+  const names = kind === 'directory' ? await namesIn(folder) : [];
+  const other = names.find((name) => never.includes(name));
+  if (kind === 'directory' && (names.length === 0 || (names.includes(mark) && other === undefined))) return;
+  const got = kind === 'file' ? 'a file' : `a folder with ${other ?? names[0]}`;
+  throw new DataError(
+    `Expected ${folder} to be a new or empty folder, or ${what} to replace, got ${got}. Name another folder.`,
+  );
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  try {
+    return (await readdir(folder)).filter((name) => !name.startsWith(unfinishedMark));
+  } catch (error) {
+    throw fileError(error, 'read the folder', folder);
+  }
 }
 
 /** Deletes what a crash left unfinished in a directory. */

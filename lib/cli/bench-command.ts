@@ -40,7 +40,7 @@ interface EncodeOptions extends CommonOptions {
 function encodeCommand(): Command {
   return newCommand(
     'encode',
-    'latency and rate of one tower',
+    'latency and rate of one tower: pixels or token ids in, unit rows out; decoding and preprocessing are timed beside it',
     'cots bench encode --config configs/base.yaml --modality image --seconds 10 --json',
   )
     .argument('[overrides...]', 'key.path=value, with --config', collectOverride)
@@ -58,7 +58,13 @@ function encodeCommand(): Command {
     .action(async (overrides: string[] | undefined, options: EncodeOptions) => {
       const { model, config, modality, precision, batchSize, seconds, threads } = options;
       if ((model === undefined) === (config === undefined))
-        throw new UsageError('Expected either --model DIR or --config FILE, got both or none.');
+        throw new UsageError(
+          `Expected either --model DIR or --config FILE, got ${model === undefined ? 'neither' : 'both'}. For example: cots bench encode --config configs/base.yaml --modality image`,
+        );
+      if (model !== undefined && overrides !== undefined)
+        throw new UsageError(
+          `Expected key.path=value only with --config, got '${overrides[0]}' with --model, whose config is its own. Leave it out.`,
+        );
       const source =
         model === undefined ? { config: await loadConfig(config as string, overrides, 'bench') } : { model };
       const result = await benchEncode({ source, modality, precision, batchSize, seconds, threads });

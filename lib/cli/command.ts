@@ -1,11 +1,48 @@
 /** What all commands share: common options, a failure that ends the process, flags that are numbers. */
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, type Option } from 'commander';
 import { CotsError } from '../errors.js';
 import type { CommonOptions } from './output.js';
 
+/** Commander, with two more rules: a misspelt option is named even where a required one is missing, and no value is empty. */
+class CheckedCommand extends Command {
+  #unknown: string | undefined;
+
+  override parseOptions(argv: string[]): ReturnType<Command['parseOptions']> {
+    const parsed = super.parseOptions(argv);
+    this.#unknown ??= parsed.unknown.find((word) => word.startsWith('-'));
+    return parsed;
+  }
+
+  // Commander looks for missing options first.
+  missingMandatoryOptionValue(option: Option): void {
+    const self = this as unknown as { unknownOption(flag: string): void };
+    if (this.#unknown !== undefined) self.unknownOption(this.#unknown);
+    this.error(`error: required option '${option.flags}' not specified`, {
+      code: 'commander.missingMandatoryOptionValue',
+    });
+  }
+
+  refuseEmpty(): void {
+    const wrong = (name: string): never =>
+      this.error(`Expected ${name} to be a value that is not empty.`, { code: 'commander.invalidArgument' });
+    for (const [index, value] of this.processedArgs.entries()) {
+      if (isBlank(value)) wrong(`<${this.registeredArguments[index]?.name()}>`);
+    }
+
+    for (const option of this.options) {
+      if (isBlank(this.getOptionValue(option.attributeName()))) wrong(option.long ?? option.flags);
+    }
+  }
+}
+
+function isBlank(value: unknown): boolean {
+  return typeof value === 'string' && value.trim() === '';
+}
+
 /** A command with `--json`, `--verbose` and an example under its help. */
 export function newCommand(name: string, description: string, example: string): Command {
-  return new Command(name)
+  return new CheckedCommand(name)
+    .hook('preAction', (_, command) => (command as CheckedCommand).refuseEmpty())
     .description(description)
     .option('--json', 'print one JSON document on stdout')
     .option('--verbose', 'print the stack of a failure')
@@ -53,8 +90,8 @@ function ancestors(command: Command | null): string[] {
 /** A flag's parser: a whole number in [min, max]. */
 export function wholeNumber(min: number, max = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {
-    const value = Number(text);
-    if (text.trim() === '' || !Number.isInteger(value) || value < min || value > max) {
+    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (!(value >= min && value <= max)) {
       throw new InvalidArgumentError(
         max === Number.MAX_SAFE_INTEGER
           ? `Expected a whole number of at least ${min}.`

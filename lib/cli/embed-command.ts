@@ -12,7 +12,7 @@ import {
   newGroup,
   wholeNumber,
 } from './command.js';
-import { note, printResult } from './output.js';
+import { counted, note, printResult } from './output.js';
 import { startProgress } from './progress.js';
 
 interface Options extends CommonOptions {
@@ -28,7 +28,7 @@ export function embedCommand(): Command {
   const group = newGroup(
     'embed',
     'turn images or texts into vectors',
-    'cots embed images photos/ --model runs/demo/latest --out runs/embeddings',
+    'cots embed images photos/ --model runs/demo/run/latest --out runs/embeddings',
   );
   group.addCommand(oneEmbedCommand('image', 'images', 'a data set, or a folder of images'));
   group.addCommand(
@@ -42,7 +42,7 @@ function oneEmbedCommand(modality: Modality, name: string, input: string): Comma
   return newCommand(
     name,
     `embed ${name}`,
-    `cots embed ${name} data/manifest.jsonl --model runs/demo/latest --out runs/embeddings`,
+    `cots embed ${name} data/manifest.jsonl --model runs/demo/run/latest --out runs/embeddings`,
   )
     .argument('<input>', input)
     .requiredOption('--model <dir>', 'model folder')
@@ -90,6 +90,6 @@ async function embed(modality: Modality, input: string, options: Options): Promi
   const seconds = (performance.now() - start) / 1000;
   for (const { id, message } of summary.errors) note(`left out: ${id}: ${message}`);
   printResult(options, { out: options.out, modality, input: entries.length, ...summary, seconds }, [
-    `${options.out}: ${summary.rows} of ${entries.length} ${modality}s as vectors of ${summary.dimension} numbers in ${summary.partitions} partitions, ${(entries.length / seconds).toFixed(1)}/s`,
+    `${options.out}: ${summary.rows} of ${counted(entries.length, modality)} as vectors of ${summary.dimension} numbers in ${counted(summary.partitions, 'partition')}, ${summary.embedded} of them new, ${(summary.embedded / seconds).toFixed(1)}/s`,
   ]);
 }

@@ -1,7 +1,8 @@
 /** `cots eval`: retrieval figures of a model on a data set. */
 import { type Command, Option } from 'commander';
 import { openDataset } from '../data/open.js';
-import { embedSplit } from '../evaluate/embed-split.js';
+import { CheckpointError } from '../errors.js';
+import { checkSplit, embedSplit } from '../evaluate/embed-split.js';
 import { type Protocol, protocolNames, textsAnImage } from '../evaluate/protocols.js';
 import { evaluateRetrieval, type RetrievalResult } from '../evaluate/retrieval.js';
 import { Cots } from '../model/cots.js';
@@ -22,7 +23,7 @@ export function evalCommand(): Command {
   return newCommand(
     'eval',
     'measure image-text retrieval',
-    'cots eval --model runs/demo/latest --data data/manifest.jsonl --split test',
+    'cots eval --model runs/demo/run/latest --data data/manifest.jsonl --split test',
   )
     .requiredOption('--model <dir>', 'model folder')
     .requiredOption(
@@ -39,10 +40,12 @@ export function evalCommand(): Command {
         split: options.split ?? null,
         requireCaptions: true,
       });
+      checkSplit(entries, options.protocol);
       const model = await Cots.load(
         options.model,
         options.threads === undefined ? {} : { threads: options.threads },
       );
+      checkWidths(model, options.model);
       const embedded = await embedWithProgress(model, entries, captionsPerImage).finally(() =>
         model.dispose(),
       );
@@ -55,6 +58,16 @@ export function evalCommand(): Command {
       };
       printResult(options, document, resultTable(result));
     });
+}
+
+/** Towers of two widths give vectors that cannot be compared. */
+function checkWidths(model: Cots, directory: string): void {
+  const { image, text, embedDim } = model.config;
+  if (embedDim > 0 || image.width === text.width) return;
+  model.dispose();
+  throw new CheckpointError(
+    `Expected a model whose images and texts can be compared, got ${directory} with towers of ${image.width} and ${text.width} numbers and no projection. Train a projection, or embed each modality by itself.`,
+  );
 }
 
 async function embedWithProgress(

@@ -24,7 +24,10 @@ export function importCommand(): Command {
       'make a model folder of a Hugging Face ViT and a BERT',
       'cots import hf --image vit-base-patch16-384 --text bert-base-uncased --out models/base',
     )
-      .requiredOption('--image <dir>', 'ViT folder: config.json, model.safetensors, preprocessor_config.json')
+      .requiredOption(
+        '--image <dir>',
+        'ViT folder: config.json, model.safetensors, preprocessor_config.json (without one: mean and deviation 0.5, bilinear)',
+      )
       .requiredOption(
         '--text <dir>',
         'BERT folder: config.json, model.safetensors, tokenizer.json or vocab.txt',

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { Command } from 'commander';
 import { packageRoot } from '../binding.js';
+import { fileError } from '../read-file.js';
 import { addMissing, usageLine } from './command.js';
 import { reportFailure } from './output.js';
 
@@ -44,15 +45,20 @@ function everyCommand(command: Command): Command[] {
   return [command, ...command.commands.flatMap(everyCommand)];
 }
 
-// A reader that closed the pipe (`cots ... | head`) is no failure.
+// A reader that closed the pipe (`cots ... | head`) is no failure; one that reads no notes does not end the work.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0);
-  throw error;
+  process.exit(reportFailure(fileError(error, 'write to', 'stdout'), false));
 });
+process.stderr.on('error', () => {});
 
 try {
-  const cots = await program(process.argv[2]);
-  await cots.parseAsync();
+  const [first] = process.argv.slice(2);
+  const cots = await program(first);
+  const isKnown =
+    first === undefined || first.startsWith('-') || cots.commands.some((one) => one.name() === first);
+  // A wrong command is told as such, whatever stands behind it (`cots trane --help`).
+  await cots.parseAsync(isKnown || first === 'help' ? process.argv : process.argv.slice(0, 3));
 } catch (error) {
   process.exitCode = reportFailure(error, process.argv.includes('--verbose'));
 }

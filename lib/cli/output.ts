@@ -53,19 +53,26 @@ export function reportFailure(error: unknown, verbose: boolean): number {
   return exitCodes.failed;
 }
 
-/** A table with a header: columns padded to their widest cell, numbers right. */
+/** A table with a header: columns padded to their widest cell, those of numbers to the right. */
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string[] {
   const widths = header.map((title, column) =>
     Math.max(title.length, ...rows.map((row) => (row[column] ?? '').length)),
   );
+  const isText = header.map((_, column) => rows.some((row) => /^[^\d.-]/.test(row[column] ?? '')));
   const line = (cells: readonly string[]): string =>
     cells
-      .map((cell, column) =>
-        column === 0 ? cell.padEnd(widths[column] as number) : cell.padStart(widths[column] as number),
-      )
+      .map((cell, column) => {
+        const width = widths[column] as number;
+        return isText[column] ? cell.padEnd(width) : cell.padStart(width);
+      })
       .join('  ')
       .trimEnd();
   return [line(header), ...rows.map(line)];
+}
+
+/** `1 image`, `2 images`. */
+export function counted(count: number, one: string, many = `${one}s`): string {
+  return `${count} ${count === 1 ? one : many}`;
 }
 
 /** Bytes for people. */

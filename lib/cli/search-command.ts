@@ -1,5 +1,6 @@
 /** `cots search`: the best rows of an index for a text or an image file. */
 import type { Command } from 'commander';
+import { DataError } from '../errors.js';
 import { Cots } from '../model/cots.js';
 import { kindOf } from '../read-file.js';
 import { loadIndex } from '../search/index-folder.js';
@@ -30,7 +31,7 @@ export function searchCommand(): Command {
     .action(async (directory: string, text: string, options: Options) => {
       const index = await loadIndex(directory);
       const modelDirectory = await modelOfIndex(index, options.model);
-      const query: Query = (await kindOf(text)) === 'file' ? { image: text } : { text };
+      const query = await queryOf(text);
       const model = await Cots.load(
         modelDirectory,
         options.threads === undefined ? {} : { threads: options.threads },
@@ -46,6 +47,16 @@ export function searchCommand(): Command {
       };
       printResult(options, document, lines(hits));
     });
+}
+
+/** A path of no file is no text: a ranking of it would only look like an answer. */
+async function queryOf(text: string): Promise<Query> {
+  const kind = await kindOf(text);
+  if (kind === 'file') return { image: text };
+  if (kind === undefined && !/^\S+\.(?:jpe?g|png|webp|gif|tiff?|avif)$/i.test(text)) return { text };
+  throw new DataError(
+    `Expected the query to be a text or the path of an image file, got ${text}, ${kind === undefined ? 'which is no file' : 'a folder'}. Check the path.`,
+  );
 }
 
 function lines(hits: readonly SearchHit[]): string[] {

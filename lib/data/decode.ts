@@ -25,7 +25,11 @@ export interface DecodedImage {
 export interface DecodeOptions {
   /** Turn the image as its EXIF orientation says. @default true */
   readonly exifRotate?: boolean;
+  /** Awaited with the decoded size in bytes before any pixel is decoded, so that a caller can bound memory. */
+  readonly admit?: (decodedBytes: number) => Promise<void>;
 }
+
+const admitAll = async (): Promise<void> => {};
 
 /** Longest side, in pixels. */
 export const maxSide = 10_000;
@@ -39,13 +43,10 @@ export const maxPixels = 100_000_000;
 export async function decodeImage(input: ImageInput, options: DecodeOptions = {}): Promise<DecodedImage> {
   if (isPixels(input)) return checkedPixels(input);
   const { bytes, name } = await encodedBytes(input);
-  return decodeBytes(bytes, name, options.exifRotate ?? true, () => Promise.resolve());
+  return decodeBytes(bytes, name, options.exifRotate ?? true, options.admit ?? admitAll);
 }
 
-/**
- * Decodes encoded bytes. `admit` is awaited with the decoded size in bytes before any pixel is decoded, so that a caller
- * can bound memory. `name` stands in messages.
- */
+/** Decodes encoded bytes. `name` stands in messages; see `DecodeOptions`. */
 export async function decodeBytes(
   bytes: Buffer,
   name: string,
@@ -80,7 +81,7 @@ async function encodedBytes(input: string | URL | Buffer): Promise<{ bytes: Buff
       );
     }
 
-    return { bytes: await readBytes(fileURLToPath(input), 'an image'), name };
+    return { bytes: await readBytes(pathOf(input), 'an image'), name };
   }
 
   throw new OptionError(
@@ -88,7 +89,18 @@ async function encodedBytes(input: string | URL | Buffer): Promise<{ bytes: Buff
   );
 }
 
-function isPixels(input: ImageInput): input is DecodedImage {
+function pathOf(url: URL): string {
+  try {
+    return fileURLToPath(url);
+  } catch (error) {
+    throw new OptionError(
+      `Expected an image URL to be that of a file of this machine, got ${url.href}. Give its path.`,
+      { cause: error },
+    );
+  }
+}
+
+export function isPixels(input: ImageInput): input is DecodedImage {
   return (
     typeof input === 'object' &&
     input !== null &&

@@ -1,10 +1,10 @@
 /** The manifest: the one internal form of a data set, JSON lines (DESIGN 5). */
-import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { nearest, show } from '../checks.js';
 import { DataError } from '../errors.js';
 import { fileError } from '../read-file.js';
 import { textLines } from '../text-lines.js';
+import { writeFileAtomic } from '../write-file.js';
 
 /** One image or video with its captions. Fields that are not listed here pass through reading and writing. */
 export interface ManifestEntry {
@@ -68,9 +68,7 @@ export async function readManifest(file: string, rules: ManifestRules = {}): Pro
 export async function writeManifest(file: string, entries: Iterable<ManifestEntry>): Promise<void> {
   const lines: string[] = [];
   for (const entry of entries) lines.push(JSON.stringify(entry));
-  await writeFile(file, `${lines.join('\n')}\n`).catch((error: unknown) => {
-    throw fileError(error, 'read a manifest at', file);
-  });
+  await writeFileAtomic(file, `${lines.join('\n')}\n`);
 }
 
 /** Duplicate ids and missing captions. `where` names the data set. */
@@ -131,6 +129,11 @@ function parseEntry(text: string, where: string): ManifestEntry {
       (key) => !fields.includes(key) && nearest(key, ['image', 'video']) !== undefined,
     );
     throw wrong('an `image` or a `video`', near === undefined ? undefined : `the field ${near}`);
+  }
+
+  for (const field of ['captions', 'split'] as const) {
+    const near = Object.keys(value).find((key) => !fields.includes(key) && nearest(key, [field]) === field);
+    if (value[field] === undefined && near !== undefined) throw wrong(`\`${field}\``, `the field ${near}`);
   }
 
   const media = image ?? video;

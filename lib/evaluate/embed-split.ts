@@ -3,6 +3,7 @@ import type { Matrix } from '../binding.js';
 import type { ManifestEntry } from '../data/manifest.js';
 import { DataError } from '../errors.js';
 import type { Cots } from '../model/cots.js';
+import { foldsOf, type Protocol, textsAnImage } from './protocols.js';
 
 export interface EmbeddedSplit {
   /** Unit rows, one an entry, in order. */
@@ -23,6 +24,13 @@ export interface EmbedSplitOptions {
 
 const chunk = 256;
 
+/** Whether entries are what a protocol takes, before any is embedded. Throws `ERR_COTS_DATA` as `embedSplit` and `evaluateRetrieval` would. */
+export function checkSplit(entries: readonly ManifestEntry[], protocol: Protocol): void {
+  entries.forEach(imageOf);
+  const captions = captionsTaken(entries, textsAnImage(protocol));
+  foldsOf(protocol, entries.length, ownersOf(captions));
+}
+
 /** Throws `ERR_COTS_DATA` for a video or an entry without a caption, `ERR_COTS_IMAGE` for an image that cannot be read. */
 export async function embedSplit(
   model: Cots,
@@ -31,12 +39,7 @@ export async function embedSplit(
 ): Promise<EmbeddedSplit> {
   const { captionsPerImage = Infinity, signal, onProgress } = options;
   const images = entries.map(imageOf);
-  const captions = entries.map((entry) => entry.captions.slice(0, captionsPerImage));
-  const bare = captions.findIndex((texts) => texts.length === 0);
-  if (bare !== -1)
-    throw new DataError(
-      `Expected every entry to have a caption, '${entries[bare]?.id}' has none. Add one or leave the entry out.`,
-    );
+  const captions = captionsTaken(entries, captionsPerImage);
   const texts = captions.flat();
   const total = images.length + texts.length;
   const embedOptions = signal === undefined ? {} : { signal };
@@ -50,11 +53,20 @@ export async function embedSplit(
     (part) => model.embedTexts(part, embedOptions),
     (done) => onProgress?.(images.length + done, total),
   );
-  return {
-    images: imageRows,
-    texts: textRows,
-    imageOfText: Int32Array.from(captions.flatMap((list, image) => list.map(() => image))),
-  };
+  return { images: imageRows, texts: textRows, imageOfText: ownersOf(captions) };
+}
+
+function captionsTaken(entries: readonly ManifestEntry[], count: number): string[][] {
+  return entries.map(({ id, captions }) => {
+    if (captions.length > 0) return captions.slice(0, count);
+    throw new DataError(
+      `Expected every entry to have a caption, '${id}' has none. Add one or leave the entry out.`,
+    );
+  });
+}
+
+function ownersOf(captions: readonly (readonly string[])[]): Int32Array {
+  return Int32Array.from(captions.flatMap((list, image) => list.map(() => image)));
 }
 
 function imageOf(entry: ManifestEntry): string {

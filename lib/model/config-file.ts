@@ -3,6 +3,7 @@
  * they read as ViT and BERT; what those do not know (pooling, projection, text rules) stands beside them.
  */
 import path from 'node:path';
+import { checkModel } from '../config/agreement.js';
 import { type ModelConfig, modelSchema } from '../config/schema.js';
 import type { CaptionRules } from '../data/text/captions.js';
 import { CheckpointError } from '../errors.js';
@@ -131,15 +132,25 @@ export async function readModelDescription(directory: string): Promise<ModelDesc
     );
   }
 
+  checkSizes(parsed.data, configFile);
   return {
     config: parsed.data,
     image: await readImageRules(path.join(directory, modelFiles.preprocessor)),
     text: {
-      maxLength: file.number('text_max_length'),
-      clean: file.text('text_clean') === 'albef' ? 'albef' : 'none',
-      maxWords: file.number('text_max_words'),
+      maxLength: file.whole('text_max_length', 3, parsed.data.text.maxPositions),
+      clean: file.oneOf('text_clean', ['none', 'albef']),
+      maxWords: file.whole('text_max_words', 0, Number.MAX_SAFE_INTEGER),
     },
   };
+}
+
+/** What sizes must be of each other, such as a width that the heads divide. */
+function checkSizes(config: ModelConfig, file: string): void {
+  try {
+    checkModel(config);
+  } catch (error) {
+    throw new CheckpointError(`${(error as Error).message} (It is in ${file}.)`, { cause: error });
+  }
 }
 
 function modelSizes(file: Fields): object {
@@ -177,9 +188,17 @@ function towerSizes(tower: Fields): {
     width,
     layers: tower.number('num_hidden_layers'),
     heads: tower.number('num_attention_heads'),
-    mlpRatio: (tower.value('mlp_ratio') as number | undefined) ?? tower.number('intermediate_size') / width,
+    mlpRatio:
+      (tower.value('mlp_ratio') as number | undefined) ??
+      exactRatio(tower.number('intermediate_size'), width),
     layerNormEps: tower.number('layer_norm_eps'),
   };
+}
+
+/** A ratio whose product with the width, rounded down, is the feed-forward width. */
+export function exactRatio(feedForward: number, width: number): number {
+  const ratio = feedForward / width;
+  return Math.floor(width * ratio) === feedForward ? ratio : (feedForward + 0.5) / width;
 }
 
 /** Reads mean, deviation and filter of a `preprocessor_config.json`, ours or Hugging Face's; a key that is absent has its `fallback`. */
@@ -187,17 +206,13 @@ export async function readImageRules(file: string, fallback?: ImageRules): Promi
   const fields = new Fields(file, await readJson(file));
   const absent = (key: string): boolean => fallback !== undefined && fields.value(key) === undefined;
   const normalizes = fields.value('do_normalize') !== false;
-  const channels = (
-    key: string,
-    rule: [number, number, number] | undefined,
-    off: number,
-  ): [number, number, number] => {
-    if (!normalizes) return [off, off, off];
-    return absent(key) && rule !== undefined ? rule : fields.channels(key);
-  };
+  const mean = (): ImageRules['mean'] =>
+    absent('image_mean') && fallback !== undefined ? fallback.mean : fields.channels('image_mean');
+  const std = (): ImageRules['std'] =>
+    absent('image_std') && fallback !== undefined ? fallback.std : fields.deviations('image_std');
   return {
-    mean: channels('image_mean', fallback?.mean, 0),
-    std: channels('image_std', fallback?.std, 1),
+    mean: normalizes ? mean() : [0, 0, 0],
+    std: normalizes ? std() : [1, 1, 1],
     filter:
       absent('resample') && fallback !== undefined
         ? fallback.filter

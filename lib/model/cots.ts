@@ -7,7 +7,7 @@ import { CotsError, OptionError } from '../errors.js';
 import { callSite, fromSite, PendingCalls } from '../native-call.js';
 import type { CotsParts, CreateOptions, EmbedOptions, LoadOptions, VideoEmbeddings } from './cots-options.js';
 import { type EmbeddedBatch, embedStream, type Item } from './embed-stream.js';
-import { type ImageInput, imageViews } from './image-input.js';
+import { type ImageInput, imageView, imageViews } from './image-input.js';
 import { writeModelFolder } from './model-folder.js';
 import { createParts, loadParts } from './model-parts.js';
 
@@ -61,6 +61,7 @@ export class Cots {
 
   /**
    * Embeds images: unit rows [n, D]. A path, encoded bytes, or RGB pixels each; resized to the model's input, aspect not kept.
+   * Bytes and pixels must not change until the promise has settled.
    * Rejects `ERR_COTS_IMAGE` naming the first image that cannot be read.
    */
   async embedImages(images: readonly ImageInput[], options?: EmbedOptions): Promise<Matrix> {
@@ -131,13 +132,16 @@ export class Cots {
    * Embeds a stream in batches, in order, holding two batches at most. An item that cannot be embedded is left out of `ids` and
    * `vectors` and stands in `errors`; aborts, disposal and failures of the stream itself are thrown.
    */
-  embed(stream: AsyncIterable<Item>, options?: EmbedOptions): AsyncIterable<EmbeddedBatch> {
+  async *embed(
+    stream: AsyncIterable<Item>,
+    options?: EmbedOptions,
+  ): AsyncGenerator<EmbeddedBatch, void, undefined> {
     const { batchSize, signal } = this.#options('embed', options, defaultImageBatch);
-    return embedStream(stream, {
+    yield* embedStream(stream, {
       batchSize,
-      signal,
+      orStopped: (work) => this.#calls.run(signal, work),
       dimensions: { image: this.#dimension('image'), text: this.#dimension('text') },
-      views: (image) => this.#views([image], 0),
+      view: (image) => imageView(image, this.config.image.size, this.#parts.description.image.filter),
       embedPixels: (pixels, count) => this.#embedPixels(pixels, count, signal),
       embedTexts: (texts) => this.#embedWords(texts, signal),
     });

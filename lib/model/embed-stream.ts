@@ -2,7 +2,7 @@
 import type { Matrix } from '../binding.js';
 import * as check from '../checks.js';
 import { CotsError, OptionError } from '../errors.js';
-import type { ImageInput } from './image-input.js';
+import { type ImageInput, ownedInput } from './image-input.js';
 
 /** One thing to embed; `id` comes back with its vector. */
 export type Item = { id: string } & ({ image: ImageInput } | { text: string } | { video: string });
@@ -17,21 +17,25 @@ export interface EmbeddedBatch {
 /** What the stream needs of a model. */
 export interface StreamModel {
   readonly batchSize: number;
-  readonly signal: AbortSignal | undefined;
+  /** Settles as the work does, or rejects at once when the model is disposed or the call's signal aborts. */
+  orStopped<T>(work: () => Promise<T>): Promise<T>;
   readonly dimensions: { readonly image: number; readonly text: number };
-  views(image: ImageInput): Promise<Uint8Array>;
+  view(image: ImageInput): Promise<Uint8Array>;
   embedPixels(pixels: Uint8Array, count: number): Promise<Float32Array>;
   embedTexts(texts: readonly string[]): Promise<Float32Array>;
 }
 
-/** Batch k + 1 is read and decoded while batch k is embedded. */
+/**
+ * Batch k + 1 is read and decoded while batch k is embedded. Pixels and bytes of an item are copied when it is read: a source
+ * may fill one buffer again and again.
+ */
 export async function* embedStream(
   stream: AsyncIterable<Item>,
   model: StreamModel,
 ): AsyncGenerator<EmbeddedBatch, void, undefined> {
   let pending: Promise<EmbeddedBatch> | undefined;
-  for await (const items of batches(stream, model)) {
-    const next = embedBatch(items, model, pending);
+  for await (const batch of batches(stream, model)) {
+    const next = embedBatch(batch, model, pending);
     next.catch(() => {});
     if (pending !== undefined) yield await pending;
     pending = next;
@@ -43,15 +47,14 @@ export async function* embedStream(
 async function* batches(
   stream: AsyncIterable<Item>,
   model: StreamModel,
-): AsyncGenerator<Item[], void, undefined> {
+): AsyncGenerator<Started[], void, undefined> {
   if (typeof stream?.[Symbol.asyncIterator] !== 'function') {
     throw new OptionError(`Expected \`stream\` to be an async iterable of items, got ${check.show(stream)}.`);
   }
 
-  let batch: Item[] = [];
+  let batch: Started[] = [];
   let width: number | undefined;
-  for await (const item of stream) {
-    model.signal?.throwIfAborted();
+  for await (const item of itemsOf(stream, model)) {
     const own = widthOf(item, model);
     if (batch.length === model.batchSize || (own !== undefined && width !== undefined && own !== width)) {
       yield batch;
@@ -59,11 +62,36 @@ async function* batches(
       width = undefined;
     }
 
-    batch.push(item);
+    const prepared = prepare(item, model);
+    prepared.catch(() => {});
+    batch.push({ item, prepared });
     width ??= own;
   }
 
   if (batch.length > 0) yield batch;
+}
+
+/** The stream's items; a source that stalls does not delay an abort or a disposal. */
+async function* itemsOf(
+  stream: AsyncIterable<Item>,
+  model: StreamModel,
+): AsyncGenerator<Item, void, undefined> {
+  const iterator = stream[Symbol.asyncIterator]();
+  let ended = false;
+  try {
+    for (;;) {
+      const { done, value } = await model.orStopped(() => iterator.next());
+      if (done === true) {
+        ended = true;
+        return;
+      }
+
+      yield value;
+    }
+  } finally {
+    // Not awaited: a generator in the middle of a wait answers only after it.
+    if (!ended) iterator.return?.().catch(() => {});
+  }
 }
 
 /** Rows of a batch are of one width, so images and texts of a model without projection do not share a batch. */
@@ -81,14 +109,19 @@ type Prepared =
   | { item: Item; text: string }
   | { item: Item; error: CotsError };
 
+interface Started {
+  readonly item: Item;
+  readonly prepared: Promise<Prepared>;
+}
+
 async function embedBatch(
-  items: Item[],
+  batch: readonly Started[],
   model: StreamModel,
   previous: Promise<unknown> | undefined,
 ): Promise<EmbeddedBatch> {
-  const prepared = await Promise.all(items.map((item) => prepare(item, model)));
+  const items = batch.map(({ item }) => item);
+  const prepared = await Promise.all(batch.map((started) => started.prepared));
   await previous;
-  model.signal?.throwIfAborted();
   const images = prepared.filter((one) => 'pixels' in one);
   const texts = prepared.filter((one) => 'text' in one);
   const rows = new Map<Item, Float32Array>();
@@ -109,7 +142,7 @@ async function embedBatch(
 
 async function prepare(item: Item, model: StreamModel): Promise<Prepared> {
   try {
-    if ('image' in item) return { item, pixels: await model.views(item.image) };
+    if ('image' in item) return { item, pixels: await model.view(ownedInput(item.image)) };
     if ('text' in item && typeof item.text === 'string') return { item, text: item.text };
     if ('video' in item)
       throw new CotsError(

@@ -1,11 +1,16 @@
 /** Images on their way to the vision tower: decoded, and resized as Pillow does to its square input. */
 import { binding } from '../binding.js';
 import { wholeImage } from '../data/augment.js';
-import { decodeImage, type ImageInput } from '../data/decode.js';
+import { ByteBudget } from '../data/byte-budget.js';
+import { decodeImage, type ImageInput, isPixels } from '../data/decode.js';
 import { CotsError } from '../errors.js';
 import type { ResizeFilter } from '../ops.js';
 
 export type { ImageInput } from '../data/decode.js';
+
+/** Files open and images decoded at the same time, of all models: a batch of any size holds no more at full size. */
+const slots = new ByteBudget(16);
+const decodedBytes = new ByteBudget(2 ** 29);
 
 /**
  * uint8 [n, size, size, 3]; the aspect is not kept. Throws the first failure with the index of its image, counted from `first`.
@@ -16,19 +21,43 @@ export async function imageViews(
   size: number,
   filter: ResizeFilter,
 ): Promise<Uint8Array> {
-  const decoded = await Promise.all(images.map((image, index) => decodeAt(image, first + index)));
-  const [views] = await binding().makeViews({
-    images: decoded.map((image) => ({ ...image, transform: wholeImage(image.width, image.height) })),
-    views: [{ size, filter, jitter: false }],
-  });
-  return views as Uint8Array;
+  const bytes = 3 * size * size;
+  const packed = new Uint8Array(images.length * bytes);
+  await Promise.all(
+    images.map(async (image, index) => {
+      const view = await imageView(image, size, filter).catch((error: unknown) => {
+        if (error instanceof CotsError) error.message = `${error.message} (It is images[${first + index}].)`;
+        throw error;
+      });
+      packed.set(view, index * bytes);
+    }),
+  );
+  return packed;
 }
 
-async function decodeAt(image: ImageInput, index: number): ReturnType<typeof decodeImage> {
+/** An input that its owner may write over: pixels and bytes are copied. */
+export function ownedInput(image: ImageInput): ImageInput {
+  if (Buffer.isBuffer(image)) return Buffer.from(image);
+  return isPixels(image) && image.data instanceof Uint8Array ? { ...image, data: image.data.slice() } : image;
+}
+
+/** One image as uint8 [size, size, 3]. */
+export async function imageView(image: ImageInput, size: number, filter: ResizeFilter): Promise<Uint8Array> {
+  await slots.acquire(1);
+  let held = 0;
+  const admit = async (bytes: number): Promise<void> => {
+    await decodedBytes.acquire(bytes);
+    held = bytes;
+  };
   try {
-    return await decodeImage(image);
-  } catch (error) {
-    if (error instanceof CotsError) error.message = `${error.message} (It is images[${index}].)`;
-    throw error;
+    const decoded = await decodeImage(image, { admit });
+    const [view] = await binding().makeViews({
+      images: [{ ...decoded, transform: wholeImage(decoded.width, decoded.height) }],
+      views: [{ size, filter, jitter: false }],
+    });
+    return view as Uint8Array;
+  } finally {
+    if (held > 0) decodedBytes.release(held);
+    slots.release(1);
   }
 }

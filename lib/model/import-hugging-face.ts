@@ -9,7 +9,14 @@ import { TextTokenizer } from '../data/text/tokenizer.js';
 import { CheckpointError, CotsError } from '../errors.js';
 import { callSite, fromSite } from '../native-call.js';
 import { exists, kindOf, readJson } from '../read-file.js';
-import { type ImageRules, type ModelDescription, modelFiles, readImageRules } from './config-file.js';
+import { refuseForeign } from '../write-file.js';
+import {
+  exactRatio,
+  type ImageRules,
+  type ModelDescription,
+  modelFiles,
+  readImageRules,
+} from './config-file.js';
 import { Fields } from './json-fields.js';
 import { writeModelFolder } from './model-folder.js';
 
@@ -46,6 +53,7 @@ export async function importHuggingFace(options: ImportOptions): Promise<ImportR
     const image = check.text('image', options.image);
     const text = check.text('text', options.text);
     const out = check.text('out', options.out);
+    await refuseForeign(out, 'a model', modelFiles.weights, ['trainer.json', 'state.safetensors']);
     const imageFile = await weightsFile(image);
     const textFile = await weightsFile(text);
     const config = resolveModelConfig({
@@ -161,12 +169,6 @@ function sizes(fields: Fields): {
     mlpRatio: exactRatio(fields.number('intermediate_size'), width),
     layerNormEps: fields.number('layer_norm_eps'),
   };
-}
-
-/** A ratio whose product with the width, rounded down, is the feed-forward width. */
-export function exactRatio(feedForward: number, width: number): number {
-  const ratio = feedForward / width;
-  return Math.floor(width * ratio) === feedForward ? ratio : (feedForward + 0.5) / width;
 }
 
 async function imageRules(folder: string): Promise<ImageRules> {

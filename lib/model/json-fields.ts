@@ -27,6 +27,19 @@ export class Fields {
     return value;
   }
 
+  whole(key: string, min: number, max: number): number {
+    const value = this.#value[key];
+    if (!Number.isInteger(value) || (value as number) < min || (value as number) > max)
+      throw this.#wrong(key, `a whole number from ${min} to ${max}`);
+    return value as number;
+  }
+
+  oneOf<T extends string>(key: string, allowed: readonly T[]): T {
+    const value = this.#value[key] as T;
+    if (!allowed.includes(value)) throw this.#wrong(key, `one of ${allowed.join(', ')}`);
+    return value;
+  }
+
   text(key: string): string {
     const value = this.#value[key];
     if (typeof value !== 'string') throw this.#wrong(key, 'a text');
@@ -43,6 +56,13 @@ export class Fields {
     if (!Array.isArray(value) || value.length !== 3 || !value.every(Number.isFinite))
       throw this.#wrong(key, 'three numbers');
     return value as [number, number, number];
+  }
+
+  /** What pixels are divided by. */
+  deviations(key: string): [number, number, number] {
+    const channels = this.channels(key);
+    if (!channels.every((value) => value > 0)) throw this.#wrong(key, 'three numbers above 0');
+    return channels;
   }
 
   #wrong(key: string, rule: string): CheckpointError {

@@ -1,5 +1,4 @@
 /** What `cots embed` reads and writes: an input as entries, and their vectors partition by partition. */
-import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import type { Matrix } from '../binding.js';
 import { openDataset } from '../data/open.js';
@@ -9,24 +8,40 @@ import type { Item } from '../model/embed-stream.js';
 import { hashModel } from '../model/model-folder.js';
 import { kindOf, readText } from '../read-file.js';
 import {
+  alignedEntries,
   beginEmbeddings,
   type Entry,
   endEmbeddings,
-  finishedRows,
   inputHash,
+  keepEntries,
   type Modality,
+  type Partition,
+  readPartition,
+  takeRows,
   writePartition,
 } from './embeddings.js';
 import { concatenateRows } from './read-embeddings.js';
 
-const imageEndings = new Set(['.jpg', '.jpeg', '.png', '.webp', '.gif', '.tif', '.tiff', '.avif']);
 const partitionRows = 10_000;
 
-/** Entries of an input: a data set (its images, or one entry a caption), a folder of images, or for texts a file with one a line. */
+/** Entries of an input: a data set (its images, or one entry a caption), or for texts a file with one a line. Throws `ERR_COTS_DATA` for none. */
 export async function readInput(input: string, modality: Modality, split: string | null): Promise<Entry[]> {
+  const entries = await entriesOf(input, modality, split);
+  if (entries.length > 0) return entries;
+  throw new DataError(
+    `Expected ${input} to hold ${modality === 'image' ? 'images' : 'texts or captions'}, got none. Name another input.`,
+  );
+}
+
+async function entriesOf(input: string, modality: Modality, split: string | null): Promise<Entry[]> {
   const isText = modality === 'text' && (await kindOf(input)) === 'file' && !/\.jsonl?$/i.test(input);
-  if (isText) return readLines(input);
-  if (modality === 'image' && (await isPlainFolder(input))) return readImageFolder(input);
+  if (isText) {
+    if (split === null) return readLines(input);
+    throw new DataError(
+      `Expected no --split with ${input}, a file of one text a line, got '${split}'. Leave it out.`,
+    );
+  }
+
   const { entries } = await openDataset(input, { split });
   if (modality === 'image') {
     return entries.flatMap(({ id, image, captions }) =>
@@ -45,24 +60,6 @@ async function readLines(file: string): Promise<Entry[]> {
   return lines.map((caption, index) => ({ id: String(index), image: '', caption }));
 }
 
-async function isPlainFolder(input: string): Promise<boolean> {
-  return (
-    (await kindOf(input)) === 'directory' && (await kindOf(path.join(input, 'manifest.jsonl'))) === undefined
-  );
-}
-
-async function readImageFolder(folder: string): Promise<Entry[]> {
-  const names = await readdir(folder, { recursive: true });
-  const images = names.filter((name) => imageEndings.has(path.extname(name).toLowerCase())).sort();
-  if (images.length === 0) {
-    throw new DataError(
-      `Expected ${folder} to hold images (${[...imageEndings].join(', ')}), found none. Name another folder, or a manifest.`,
-    );
-  }
-
-  return images.map((name) => ({ id: name, image: path.join(folder, name), caption: '' }));
-}
-
 export interface EmbedInputOptions {
   readonly modality: Modality;
   readonly out: string;
@@ -74,7 +71,9 @@ export interface EmbedInputOptions {
 }
 
 export interface EmbedSummary {
+  /** Vectors of the folder, and those of them that this run made. */
   readonly rows: number;
+  readonly embedded: number;
   readonly dimension: number;
   readonly partitions: number;
   /** Partitions that an earlier run had finished. */
@@ -82,14 +81,17 @@ export interface EmbedSummary {
   readonly errors: readonly { id: string; code: string; message: string }[];
 }
 
-/** Embeds entries into a folder; an entry that cannot be embedded is reported and left out. */
+/**
+ * Embeds entries into a folder; an entry that cannot be embedded is reported, left out, and tried again by the next run.
+ * Throws `ERR_COTS_DATA` when none could.
+ */
 export async function embedInto(
   model: Cots,
   entries: readonly Entry[],
   options: EmbedInputOptions,
 ): Promise<EmbedSummary> {
   const { modality, out, modelPath } = options;
-  const dimension = model.config.embedDim === 0 ? model.config[modality].width : model.config.embedDim;
+  const dimension = dimensionOf(model, modality);
   const partitions = Math.max(1, Math.ceil(entries.length / partitionRows));
   const plan = {
     model: { path: path.resolve(modelPath), hash: await hashModel(modelPath) },
@@ -99,27 +101,62 @@ export async function embedInto(
   };
   const manifest = await beginEmbeddings(out, modality, plan);
   const errors: EmbedSummary['errors'][number][] = [];
-  let rows = 0;
-  let skippedPartitions = 0;
+  let [rows, embedded, skippedPartitions] = [0, 0, 0];
   for (let index = 0; index < partitions; index++) {
     const at = { index, partitions };
     const part = entries.slice(index * partitionRows, (index + 1) * partitionRows);
-    const done = await finishedRows(out, modality, at);
-    if (done !== undefined) {
-      rows += done;
+    const { aligned, left } = await align(out, modality, at, part);
+    errors.push(...left);
+    const before = await readPartition(out, modality, at);
+    const known = new Set(before?.entries.map(({ id }) => id));
+    const missing = aligned.filter(({ id }) => !known.has(id));
+    if (before !== undefined && missing.length === 0) {
+      rows += before.entries.length;
       skippedPartitions++;
     } else {
-      const embedded = await embedPartition(model, part, index * partitionRows, options);
-      await writePartition(out, modality, at, concatenateRows(embedded.vectors, dimension), embedded.kept);
-      rows += embedded.kept.length;
-      errors.push(...embedded.errors);
+      const made = await embedPartition(model, missing, index * partitionRows, options);
+      const has = new Set([...known, ...made.entries.map(({ id }) => id)]);
+      const kept = aligned.filter(({ id }) => has.has(id));
+      const blocks = before === undefined ? [made] : [before, made];
+      await keepEntries(out, modality, at, kept);
+      await writePartition(out, modality, at, takeRows(blocks, kept, dimension), kept);
+      rows += kept.length;
+      embedded += made.entries.length;
+      errors.push(...made.errors);
     }
 
     options.onProgress?.(Math.min((index + 1) * partitionRows, entries.length));
   }
 
+  const [first] = errors;
+  if (rows === 0 && first !== undefined)
+    throw new DataError(
+      `Expected ${modality}s that can be embedded, got none of ${entries.length}. The first, ${first.id}: ${first.message}`,
+    );
   await endEmbeddings(out, manifest, modality, rows);
-  return { rows, dimension, partitions, skippedPartitions, errors };
+  return { rows, embedded, dimension, partitions, skippedPartitions, errors };
+}
+
+function dimensionOf({ config }: Cots, modality: Modality): number {
+  return config.embedDim === 0 ? config[modality].width : config.embedDim;
+}
+
+/** The rows of both modalities stand for the same things, so what the other one had to leave out is left out here too. */
+async function align(
+  out: string,
+  modality: Modality,
+  at: Partition,
+  part: readonly Entry[],
+): Promise<{ aligned: readonly Entry[]; left: EmbedSummary['errors'] }> {
+  const others = await alignedEntries(out, modality, at);
+  if (others === undefined) return { aligned: part, left: [] };
+  const ids = new Set(others.map(({ id }) => id));
+  const left = part.filter(({ id }) => !ids.has(id));
+  const message = `Expected the other vectors of this row in ${out}, they were left out. Embed this modality into a folder of its own to have it.`;
+  return {
+    aligned: part.filter(({ id }) => ids.has(id)),
+    left: left.map(({ id }) => ({ id, code: 'ERR_COTS_DATA', message })),
+  };
 }
 
 async function embedPartition(
@@ -127,7 +164,7 @@ async function embedPartition(
   part: readonly Entry[],
   before: number,
   { modality, batchSize, signal, onProgress }: EmbedInputOptions,
-): Promise<{ vectors: Matrix[]; kept: Entry[]; errors: EmbedSummary['errors'][number][] }> {
+): Promise<{ entries: Entry[]; vectors: Matrix; errors: EmbedSummary['errors'][number][] }> {
   const byId = new Map(part.map((entry, index) => [String(index), entry]));
   async function* items(): AsyncGenerator<Item> {
     for (const [id, entry] of byId)
@@ -148,5 +185,5 @@ async function embedPartition(
     onProgress?.(before + kept.length + errors.length);
   }
 
-  return { vectors, kept, errors };
+  return { entries: kept, vectors: concatenateRows(vectors, dimensionOf(model, modality)), errors };
 }

@@ -4,13 +4,14 @@
  * not at all; a run that was stopped goes on with the first partition that is missing.
  */
 import { createHash } from 'node:crypto';
+import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { asyncBufferFromFile, parquetReadObjects } from 'hyparquet';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 import type { Matrix } from '../binding.js';
-import { DataError } from '../errors.js';
-import { exists, readJson } from '../read-file.js';
-import { makeDirectory, removeUnfinished, writeFileAtomic } from '../write-file.js';
+import { CotsError, DataError } from '../errors.js';
+import { exists, fileError, kindOf, readJson } from '../read-file.js';
+import { makeDirectory, refuseForeign, removeUnfinished, writeFileAtomic } from '../write-file.js';
 import { readNpy, writeNpy } from './npy.js';
 
 export type Modality = 'image' | 'text';
@@ -74,11 +75,7 @@ export async function beginEmbeddings(
   modality: Modality,
   plan: { model: ModelMark; dimension: number; partitions: number; inputHash: string },
 ): Promise<EmbeddingsManifest> {
-  for (const folder of ['', layout[modality][0], 'metadata']) {
-    await makeDirectory(path.join(directory, folder));
-    await removeUnfinished(path.join(directory, folder));
-  }
-
+  await refuseForeignEmbeddings(directory);
   const found = (await exists(path.join(directory, 'manifest.json')))
     ? await readEmbeddingsManifest(directory)
     : undefined;
@@ -91,8 +88,13 @@ export async function beginEmbeddings(
   const other = Object.entries(found?.modalities ?? {}).find(([, part]) => part.inputHash !== plan.inputHash);
   if (other !== undefined) {
     throw new DataError(
-      `Expected ${directory} to be empty or of the same input, got the ${other[0]} vectors of another one. Use another --out.`,
+      `Expected ${directory} to be empty or of the same input, got the ${other[0]} vectors of another one (${other[1].rows} rows). Use another --out: texts of a data set are a row a caption, so images and texts share a folder only where every image has one.`,
     );
+  }
+
+  for (const folder of ['', layout[modality][0], 'metadata']) {
+    await makeDirectory(path.join(directory, folder));
+    await removeUnfinished(path.join(directory, folder));
   }
 
   const manifest: EmbeddingsManifest = {
@@ -112,35 +114,98 @@ export async function beginEmbeddings(
   return manifest;
 }
 
-/** Marks a modality as complete, with the rows that its files hold. */
+/** A run that was killed early leaves these without a manifest. */
+const ownNames = ['img_emb', 'text_emb', 'metadata'];
+
+async function refuseForeignEmbeddings(directory: string): Promise<void> {
+  const names = (await kindOf(directory)) === 'directory' ? await readdir(directory) : [];
+  if (names.length > 0 && names.every((name) => ownNames.includes(name))) return;
+  await refuseForeign(directory, 'embeddings', 'manifest.json');
+}
+
+/** Marks a modality as complete, with the rows that its files hold; the other one's are aligned with them. */
 export async function endEmbeddings(
   directory: string,
   manifest: EmbeddingsManifest,
   modality: Modality,
   rows: number,
 ): Promise<void> {
-  const part = manifest.modalities[modality];
-  if (part === undefined) return;
-  await writeManifest(directory, {
-    ...manifest,
-    modalities: { ...manifest.modalities, [modality]: { ...part, rows, complete: true } },
-  });
+  const modalities = Object.entries(manifest.modalities).map(([name, part]) => [
+    name,
+    { ...part, rows, complete: part.complete || name === modality },
+  ]);
+  await writeManifest(directory, { ...manifest, modalities: Object.fromEntries(modalities) });
 }
 
 async function writeManifest(directory: string, manifest: EmbeddingsManifest): Promise<void> {
   await writeFileAtomic(path.join(directory, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
 }
 
+/** A partition of a run. */
+export interface Partition {
+  readonly index: number;
+  readonly partitions: number;
+}
+
+/** The entries of a partition that the other modality has vectors for; undefined where it has none yet. */
+export async function alignedEntries(
+  directory: string,
+  modality: Modality,
+  at: Partition,
+): Promise<Entry[] | undefined> {
+  return (await readPartition(directory, otherModality(modality), at))?.entries;
+}
+
+/** Leaves `entries` alone in the other modality's files, so that row k stays the same thing in both. */
+export async function keepEntries(
+  directory: string,
+  modality: Modality,
+  at: Partition,
+  entries: readonly Entry[],
+): Promise<void> {
+  const other = otherModality(modality);
+  const before = await readPartition(directory, other, at);
+  if (before === undefined || before.entries.length === entries.length) return;
+  const { npy, parquet } = partitionFiles(directory, other, at.index, at.partitions);
+  await writeMetadata(parquet, entries); // a crash from here on leaves a partition that the next run makes anew
+  await writeNpy(npy, takeRows([before], entries, before.vectors.shape[1]));
+}
+
+/** The rows of `entries`, in their order, out of blocks that hold them all. */
+export function takeRows(
+  blocks: readonly { entries: readonly Entry[]; vectors: Matrix }[],
+  entries: readonly Entry[],
+  columns: number,
+): Matrix {
+  const rows = new Map<string, Float32Array>();
+  for (const block of blocks) {
+    for (const [row, { id }] of block.entries.entries())
+      rows.set(id, block.vectors.data.subarray(row * columns, (row + 1) * columns));
+  }
+
+  const data = new Float32Array(entries.length * columns);
+  for (const [row, { id }] of entries.entries()) data.set(rows.get(id) as Float32Array, row * columns);
+  return { data, shape: [entries.length, columns] };
+}
+
+function otherModality(modality: Modality): Modality {
+  return modality === 'image' ? 'text' : 'image';
+}
+
 /** Writes a partition: vectors first, then the metadata. */
 export async function writePartition(
   directory: string,
   modality: Modality,
-  at: { index: number; partitions: number },
+  at: Partition,
   vectors: Matrix,
   entries: readonly Entry[],
 ): Promise<void> {
   const files = partitionFiles(directory, modality, at.index, at.partitions);
   await writeNpy(files.npy, vectors);
+  await writeMetadata(files.parquet, entries);
+}
+
+async function writeMetadata(file: string, entries: readonly Entry[]): Promise<void> {
   const column = (name: string, data: string[]): { name: string; data: string[]; type: 'STRING' } => ({
     name,
     data,
@@ -162,21 +227,21 @@ export async function writePartition(
       ),
     ],
   });
-  await writeFileAtomic(files.parquet, new Uint8Array(parquet));
+  await writeFileAtomic(file, new Uint8Array(parquet));
 }
 
-/** Rows of a finished partition; undefined when it is missing or torn. */
-export async function finishedRows(
+/** What a finished partition holds; undefined when it is missing or torn. */
+export async function readPartition(
   directory: string,
   modality: Modality,
-  at: { index: number; partitions: number },
-): Promise<number | undefined> {
+  at: Partition,
+): Promise<{ entries: Entry[]; vectors: Matrix } | undefined> {
   const files = partitionFiles(directory, modality, at.index, at.partitions);
   if (!(await exists(files.npy)) || !(await exists(files.parquet))) return undefined;
   try {
     const entries = await readEntries(files.parquet);
-    const { shape } = await readNpy(files.npy);
-    return entries.length === shape[0] ? shape[0] : undefined;
+    const vectors = await readNpy(files.npy);
+    return entries.length === vectors.shape[0] ? { entries, vectors } : undefined;
   } catch {
     return undefined;
   }
@@ -184,10 +249,12 @@ export async function finishedRows(
 
 /** Reads and checks `manifest.json`. */
 export async function readEmbeddingsManifest(directory: string): Promise<EmbeddingsManifest> {
-  const manifest = (await readJson(
-    path.join(directory, 'manifest.json'),
-    'ERR_COTS_DATA',
-  )) as EmbeddingsManifest;
+  const file = path.join(directory, 'manifest.json');
+  if ((await kindOf(file)) !== 'file')
+    throw new DataError(
+      `Expected ${directory} to be a folder of embeddings, found no manifest.json in it. Make one with \`cots embed\`.`,
+    );
+  const manifest = (await readJson(file, 'ERR_COTS_DATA')) as EmbeddingsManifest;
   if (manifest?.format !== 'cots-embeddings' || manifest.version !== 1) {
     throw new DataError(
       `Expected ${directory} to hold embeddings of format cots-embeddings 1, got ${manifest?.format} ${manifest?.version}. Make them with \`cots embed\`.`,
@@ -197,12 +264,25 @@ export async function readEmbeddingsManifest(directory: string): Promise<Embeddi
   return manifest;
 }
 
-/** The rows of a metadata file. */
+/** The rows of a metadata file. Throws `ERR_COTS_FILE`, `ERR_COTS_DATA`. */
 export async function readEntries(file: string): Promise<Entry[]> {
-  const rows = await parquetReadObjects({ file: await asyncBufferFromFile(file) });
+  const rows = await readRows(file);
   return rows.map((row) => ({
     id: String(row['id']),
     image: String(row['image_path'] ?? ''),
     caption: String(row['caption'] ?? ''),
   }));
+}
+
+async function readRows(file: string): Promise<Record<string, unknown>[]> {
+  try {
+    return await parquetReadObjects({ file: await asyncBufferFromFile(file) });
+  } catch (error) {
+    const failure = fileError(error, 'read the metadata at', file);
+    if (failure instanceof CotsError) throw failure;
+    throw new DataError(
+      `Expected ${file} to be a parquet file, got: ${(error as Error).message}. Embed again.`,
+      { cause: error },
+    );
+  }
 }

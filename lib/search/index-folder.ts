@@ -7,7 +7,7 @@ import type { Matrix } from '../binding.js';
 import { DataError } from '../errors.js';
 import { fileError, kindOf, readJson } from '../read-file.js';
 import { textLines } from '../text-lines.js';
-import { replaceFolder } from '../write-file.js';
+import { refuseForeign, replaceFolder } from '../write-file.js';
 import type { Entry, Modality, ModelMark } from './embeddings.js';
 import { bytesOf, readFloats } from './npy.js';
 import { isEmbeddings, readEmbeddings } from './read-embeddings.js';
@@ -38,7 +38,7 @@ export async function buildIndex(
   modality?: Modality,
 ): Promise<IndexManifest> {
   const found = await readEmbeddings(embeddings, modality);
-  await refuseForeign(out);
+  await refuseForeign(out, 'an index', 'vectors.bin');
   const manifest: IndexManifest = {
     format: 'cots-index',
     version: 1,
@@ -61,15 +61,6 @@ function* lines(entries: readonly Entry[]): Generator<string> {
   for (const { id, image, caption } of entries) {
     yield `${JSON.stringify({ id, ...(image === '' ? {} : { image }), ...(caption === '' ? {} : { caption }) })}\n`;
   }
-}
-
-async function refuseForeign(out: string): Promise<void> {
-  const kind = await kindOf(out);
-  if (kind === undefined) return;
-  if (kind === 'directory' && (await kindOf(path.join(out, 'vectors.bin'))) === 'file') return;
-  throw new DataError(
-    `Expected --out to be a new folder or an index to replace, got ${out}, which is neither. Name another.`,
-  );
 }
 
 /** Loads an index folder or a folder of embeddings. */
@@ -98,6 +89,10 @@ export async function loadIndex(directory: string): Promise<LoadedIndex> {
     );
   }
 
+  if (typeof manifest.model?.path !== 'string' || typeof manifest.model.hash !== 'string')
+    throw new DataError(
+      `Expected ${file} to name the \`model\` with its path and hash, got none. Make it again with \`cots index\`.`,
+    );
   return readIndex(directory, manifest);
 }
 

@@ -1,5 +1,5 @@
 /** The way through: tokenizer, training, evaluation, embedding, index, search, bench, by the real binary. */
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { stringify } from 'yaml';
@@ -156,6 +156,20 @@ test('import hf, and a search with the imported model', async (t) => {
     'preprocessor_config.json',
     'tokenizer.json',
   ]);
+  await writeFile(path.join(out, 'trainer.json'), '{}');
+  const over = await cots(
+    'import',
+    'hf',
+    '--image',
+    fixturePath('hf-vit'),
+    '--text',
+    fixturePath('hf-bert'),
+    '--out',
+    out,
+  );
+  t.is(over.code, 1);
+  t.regex(over.stderr, /a model to replace, got a folder with trainer\.json/);
+  await rm(path.join(out, 'trainer.json'));
   await makeShapes(folder, 6);
   const embeddings = path.join(folder, 'emb');
   t.like(await json(t, 'embed', 'images', path.join(folder, 'images'), '--model', out, '--out', embeddings), {
@@ -168,7 +182,7 @@ test('import hf, and a search with the imported model', async (t) => {
         id: string;
       }[]
     )[0]?.id,
-    'train-1.png',
+    'train-1',
   );
   const text = await cots('search', embeddings, 'a red apple');
   t.is(text.code, 1);

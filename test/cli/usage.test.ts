@@ -1,8 +1,9 @@
 /** Help, exit codes and one-line failures of the real binary; no model needed. */
+import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import test from 'ava';
-import { cots } from '../support/cli.js';
+import { cots, cotsCommand } from '../support/cli.js';
 import { makeShapes, temporaryFolder } from '../support/tiny.js';
 
 const commands = [
@@ -99,6 +100,47 @@ test(fails, ['bench', 'load'], 1, /ERR_COTS_NOT_IMPLEMENTED/);
 test(fails, ['data', 'check', 'x'], 1, /ERR_COTS_NOT_IMPLEMENTED/);
 test(fails, ['import', 'clip', 'x', '--out', 'y'], 1, /ERR_COTS_NOT_IMPLEMENTED/);
 test(fails, ['doctor', '--parity', 'x'], 1, /ERR_COTS_NOT_IMPLEMENTED/);
+
+test(fails, ['trane', '--help'], 2, /unknown command 'trane'.*train/);
+test(fails, ['eval', '--modle', 'm', '--data', 'd'], 2, /unknown option '--modle'.*--model/);
+test(
+  fails,
+  ['embed', 'images', 'x', '--model', 'm', '--out', ''],
+  2,
+  /--out to be a value that is not empty/,
+);
+test(fails, ['search', 'x', '  '], 2, /<query> to be a value that is not empty/);
+test(fails, ['search', 'index', 'a', '-k', '0x3'], 2, /whole number/);
+test(
+  fails,
+  ['bench', 'encode', '--model', 'm', 'train.steps=3'],
+  2,
+  /only with --config, got 'train\.steps=3'/,
+);
+
+/** Runs a shell line in which $COTS is the command. */
+function shell(line: string): Promise<{ code: number | null; stderr: string }> {
+  return new Promise((resolve, reject) => {
+    execFile(
+      'bash',
+      ['-o', 'pipefail', '-c', line],
+      { env: { ...process.env, COTS: cotsCommand } },
+      (error, _, stderr) => {
+        const code = error === null ? 0 : error.code;
+        if (typeof code === 'number') resolve({ code, stderr });
+        else reject(error);
+      },
+    );
+  });
+}
+
+test('a full disk behind stdout is one line; readers that go away are no failure', async (t) => {
+  const full = await shell('$COTS --help > /dev/full');
+  t.is(full.code, 1);
+  t.regex(full.stderr, /^cots: Expected to write to stdout, got a full disk.* \[ERR_COTS_FILE\]\n$/);
+  t.is((await shell('$COTS --help | head -1 > /dev/null')).code, 0);
+  t.is((await shell('$COTS eval --nope 2>&1 >/dev/null | true')).code, 2);
+});
 
 test('--verbose adds the stack', async (t) => {
   const { code, stderr } = await cots('search', '/', 'a', '--verbose');

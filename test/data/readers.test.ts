@@ -148,7 +148,7 @@ test('an empty folder', async (t) => {
   t.is(error.code, 'ERR_COTS_DATA');
   t.is(
     error.message,
-    `Expected ${folder} to hold images (.jpg, .jpeg, .png, .webp, .gif, .tif, .tiff, .avif), got none. Put name.jpg and name.txt with a caption a line in it.`,
+    `Expected ${folder} to hold images (.jpg, .jpeg, .png, .webp, .gif, .tif, .tiff, .avif), got none. Name another folder, or put some there.`,
   );
 });
 

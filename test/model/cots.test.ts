@@ -217,6 +217,46 @@ const damages: [string, (folder: string) => Promise<unknown>, string, RegExp][] 
     /"hidden_size".*a number, got "wide"/,
   ],
   [
+    'a width that the heads do not divide',
+    (folder) =>
+      edit(folder, (config) => {
+        (config['vision_config'] as Record<string, unknown>)['num_attention_heads'] = 3;
+      }),
+    'ERR_COTS_CHECKPOINT',
+    /heads.*config\.json/,
+  ],
+  [
+    'a caption limit above the positions',
+    (folder) =>
+      edit(folder, (config) => {
+        config['text_max_length'] = 1000;
+      }),
+    'ERR_COTS_CHECKPOINT',
+    /"text_max_length".*whole number from 3 to \d+, got 1000/,
+  ],
+  [
+    'an unknown cleaning',
+    (folder) =>
+      edit(folder, (config) => {
+        config['text_clean'] = 'tidy';
+      }),
+    'ERR_COTS_CHECKPOINT',
+    /"text_clean".*none, albef, got "tidy"/,
+  ],
+  [
+    'a deviation of 0',
+    (folder) =>
+      edit(
+        folder,
+        (config) => {
+          config['image_std'] = [0.5, 0, 0.5];
+        },
+        'preprocessor_config.json',
+      ),
+    'ERR_COTS_CHECKPOINT',
+    /"image_std".*three numbers above 0, got \[0\.5,0,0\.5\]/,
+  ],
+  [
     'a vocabulary above the word table',
     (folder) =>
       edit(folder, (config) => {
@@ -227,8 +267,12 @@ const damages: [string, (folder: string) => Promise<unknown>, string, RegExp][] 
   ],
 ];
 
-async function edit(folder: string, change: (config: Record<string, unknown>) => void): Promise<void> {
-  const file = path.join(folder, 'config.json');
+async function edit(
+  folder: string,
+  change: (config: Record<string, unknown>) => void,
+  name = 'config.json',
+): Promise<void> {
+  const file = path.join(folder, name);
   const config = JSON.parse(await readFile(file, 'utf8')) as Record<string, unknown>;
   change(config);
   await writeFile(file, JSON.stringify(config));
@@ -433,6 +477,45 @@ test('a stream that fails, an abort and an item without an id are thrown', async
     },
     { message: 'stop' },
   );
+});
+
+test('a source may fill one buffer again and again', async (t) => {
+  const model = await created(t);
+  const images = [10, 90, 170].map((value) => gray(value));
+  async function* items(): AsyncGenerator<Item> {
+    const { width, height } = gray(1);
+    const data = new Uint8Array(3 * width * height);
+    for (const [index, image] of images.entries()) {
+      data.set(image.data);
+      yield { id: String(index), image: { data, width, height } };
+    }
+  }
+
+  const [batch] = await collect(model.embed(items()));
+  const { data } = await model.embedImages(images);
+  t.true(maxDifference(batch?.vectors.data ?? new Float32Array(data.length), data) < 1e-6);
+});
+
+test('a source that stalls does not delay an abort or a disposal', async (t) => {
+  const model = await created(t);
+  let closed = 0;
+  const stalled = (): AsyncIterable<Item> => ({
+    [Symbol.asyncIterator]: () => ({
+      next: () => new Promise<never>(() => {}),
+      return: async () => {
+        closed++;
+        return { done: true, value: undefined };
+      },
+    }),
+  });
+  const controller = new AbortController();
+  const reason = new Error('enough');
+  setTimeout(() => controller.abort(reason), 50);
+  t.is(await t.throwsAsync(() => collect(model.embed(stalled(), { signal: controller.signal }))), reason);
+  const pending = collect(model.embed(stalled()));
+  setTimeout(() => model.dispose(), 50);
+  await code(t, () => pending, 'ERR_COTS_DISPOSED');
+  t.is(closed, 2);
 });
 
 test('200 embed calls do not grow the process', async (t) => {

@@ -97,6 +97,83 @@ test('a bad image is left out and reported; rows stay aligned', async (t) => {
   t.true(maxDifference(vectors.data.subarray(40, 48), alone.data) < 1e-6);
 });
 
+test('images and texts of one folder stand for the same rows, whatever each had to leave out', async (t) => {
+  const { folder, manifest, model, modelPath } = await prepared(t);
+  const lines = (await readFile(manifest, 'utf8')).trimEnd().split('\n');
+  const single = lines.map((line) => {
+    const entry = JSON.parse(line) as { captions: string[] };
+    return JSON.stringify({ ...entry, captions: entry.captions.slice(0, 1) });
+  });
+  await writeFile(manifest, single.join('\n'));
+  const broken = path.join(folder, 'images', 'train-5.png');
+  const whole = await readFile(broken);
+  const embed = async (modality: 'image' | 'text', out: string) =>
+    embedInto(model, await readInput(manifest, modality, null), { modality, out, modelPath });
+
+  for (const order of [
+    ['image', 'text'],
+    ['text', 'image'],
+  ] as const) {
+    const out = path.join(folder, order[0]);
+    await writeFile(broken, 'no image');
+    for (const modality of order) await embed(modality, out);
+    const images = await readEmbeddings(out, 'image');
+    const texts = await readEmbeddings(out, 'text');
+    t.is(images.entries.length, 11);
+    t.deepEqual(images.entries, texts.entries);
+    t.deepEqual(
+      Object.values(images.manifest.modalities).map(({ rows, complete }) => [rows, complete]),
+      [
+        [11, true],
+        [11, true],
+      ],
+    );
+    const captions = texts.entries.map(({ caption }) => caption);
+    t.true(maxDifference(texts.vectors.data, (await model.embedTexts(captions)).data) < 1e-6);
+    await writeFile(broken, whole);
+    const files = images.entries.map(({ image }) => image);
+    t.true(maxDifference(images.vectors.data, (await model.embedImages(files)).data) < 1e-6);
+  }
+});
+
+test('what was left out is tried again by the next run, and nothing at all is an error', async (t) => {
+  const { folder, manifest, model, modelPath } = await prepared(t);
+  const broken = path.join(folder, 'images', 'train-5.png');
+  const whole = await readFile(broken);
+  await writeFile(broken, 'no image');
+  const entries = await readInput(manifest, 'image', null);
+  const options = { modality: 'image' as const, out: path.join(folder, 'emb'), modelPath };
+  await embedInto(model, entries, options);
+  t.like(await embedInto(model, entries, options), { rows: 11, embedded: 0, errors: [{ id: 'train-5' }] });
+  await writeFile(broken, whole);
+  t.like(await embedInto(model, entries, options), { rows: 12, embedded: 1, errors: [] });
+  const found = await readEmbeddings(options.out);
+  t.deepEqual(found.entries, entries);
+  const files = entries.map(({ image }) => image);
+  t.true(maxDifference(found.vectors.data, (await model.embedImages(files)).data) < 1e-6);
+
+  await writeFile(broken, 'no image');
+  await t.throwsAsync(
+    () => embedInto(model, entries.slice(5, 6), { ...options, out: path.join(folder, 'none') }),
+    { code: 'ERR_COTS_DATA', message: /got none of 1\. The first, train-5: Expected .*train-5\.png/ },
+  );
+  await writeFile(path.join(folder, 'empty.txt'), '');
+  await t.throwsAsync(() => readInput(path.join(folder, 'empty.txt'), 'text', null), {
+    code: 'ERR_COTS_DATA',
+    message: /texts or captions, got none/,
+  });
+});
+
+test('a folder of other things is not written into', async (t) => {
+  const { folder, manifest, model, modelPath } = await prepared(t);
+  const entries = await readInput(manifest, 'image', null);
+  await t.throwsAsync(() => embedInto(model, entries, { modality: 'image', out: folder, modelPath }), {
+    code: 'ERR_COTS_DATA',
+    message: /new or empty folder, or embeddings to replace, got a folder with/,
+  });
+  t.false((await readdir(folder)).includes('img_emb'));
+});
+
 test('a second run skips finished partitions and makes a torn one again', async (t) => {
   const { folder, manifest, model, modelPath } = await prepared(t);
   const out = path.join(folder, 'emb');
@@ -197,7 +274,7 @@ test('what is no index, an index cut short, and an unfinished folder are refused
   });
   await t.throwsAsync(() => buildIndex(out, folder), {
     instanceOf: CotsError,
-    message: /new folder or an index/,
+    message: /new or empty folder, or an index/,
   });
   const half = path.join(folder, 'half');
   await t.throwsAsync(

@@ -4,6 +4,9 @@ import { fileURLToPath } from 'node:url';
 
 const main = fileURLToPath(new URL('../../lib/cli/main.js', import.meta.url));
 
+/** The command as a shell takes it. */
+export const cotsCommand = `${process.execPath} ${main}`;
+
 export interface Outcome {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;

@@ -5,7 +5,7 @@ import { DataError } from '../../errors.js';
 import { fileError, readText } from '../../read-file.js';
 import type { ManifestEntry } from '../manifest.js';
 
-const imageEndings = new Set(['.jpg', '.jpeg', '.png', '.webp', '.gif', '.tif', '.tiff', '.avif']);
+const imageEndings = ['.jpg', '.jpeg', '.png', '.webp', '.gif', '.tif', '.tiff', '.avif'];
 
 /** Name of the file with the captions of a folder: lines {"image", "captions"} or {"image", "caption"}. */
 export const captionsFile = 'captions.jsonl';
@@ -17,12 +17,6 @@ export const captionsFile = 'captions.jsonl';
 export async function readFolder(folder: string, images: string | null): Promise<ManifestEntry[]> {
   const root = images ?? folder;
   const names = await listImages(root);
-  if (names.length === 0) {
-    throw new DataError(
-      `Expected ${root} to hold images (${[...imageEndings].join(', ')}), got none. Put name.jpg and name.txt with a caption a line in it.`,
-    );
-  }
-
   const given = await readCaptions(path.join(folder, captionsFile));
   const entries: ManifestEntry[] = [];
   const ids = new Set<string>();
@@ -44,13 +38,16 @@ export async function readFolder(folder: string, images: string | null): Promise
   return entries;
 }
 
+/** Paths of the images in a folder and the folders in it, relative to it, in code unit order. Throws `ERR_COTS_DATA` for none. */
 async function listImages(root: string): Promise<string[]> {
-  try {
-    const found = await readdir(root, { recursive: true });
-    return found.filter((name) => imageEndings.has(path.extname(name).toLowerCase())).sort(byCodeUnits);
-  } catch (error) {
+  const found = await readdir(root, { recursive: true }).catch((error: unknown) => {
     throw fileError(error, 'read a folder of images at', root);
-  }
+  });
+  const names = found.filter((name) => imageEndings.includes(path.extname(name).toLowerCase())).sort();
+  if (names.length > 0) return names;
+  throw new DataError(
+    `Expected ${root} to hold images (${imageEndings.join(', ')}), got none. Name another folder, or put some there.`,
+  );
 }
 
 async function siblingCaptions(file: string): Promise<string[]> {
@@ -98,8 +95,4 @@ function parseLine(line: string, where: string): { image: string; texts: string[
   }
 
   return { image: path.normalize(value.image), texts };
-}
-
-function byCodeUnits(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }
