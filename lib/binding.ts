@@ -185,6 +185,8 @@ export interface NativeStepMetrics {
   nonFiniteInRow: number;
   nonFiniteKeys: number;
   collapsedSteps: number;
+  /** Why no step may follow; null when one may. */
+  stop?: null | 'non_finite' | 'collapsed';
   scores: Float32Array;
   kept: Uint8Array;
   seconds: {

@@ -16,6 +16,7 @@ export type CotsErrorCode =
   | 'ERR_COTS_BUSY' // a run is in progress
   | 'ERR_COTS_DISPOSED' // the object was disposed
   | 'ERR_COTS_NON_FINITE' // NaN or infinity where numbers are needed
+  | 'ERR_COTS_COLLAPSED' // training in which all pairs score the same
   | 'ERR_COTS_CANCELLED' // native work was cancelled
   | 'ERR_COTS_INSTALL' // the addon, libtorch or ffmpeg is missing
   | 'ERR_COTS_NOT_IMPLEMENTED'

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { binding, type NativeStepMetrics, type NativeTrainer } from '../binding.js';
 import { pairFlops } from '../config/flops.js';
-import { threadsOf } from '../config/load.js';
+import { checkDevice, threadsOf } from '../config/load.js';
 import { nativeTokenizerConfig, nativeTrainConfig } from '../config/native.js';
 import type { TrainConfig } from '../config/schema.js';
 import { pairLoader } from '../data/loaders.js';
@@ -57,6 +57,7 @@ export async function benchTrain(
   config: TrainConfig,
   options: { steps: number; onStep?: (done: number) => void },
 ): Promise<BenchTrainResult> {
+  checkDevice(config);
   const made = config.data.train.length === 0;
   const folder = made ? await mkdtemp(path.join(tmpdir(), 'cots-bench-')) : null;
   try {

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type { ManifestEntry } from '../data/manifest.js';
 import { openDataset } from '../data/open.js';
-import { addMissing, type CommonOptions, newCommand, newGroup } from './command.js';
+import { addMissing, type CommonOptions, datasetForms, newCommand, newGroup } from './command.js';
 import { printResult, table } from './output.js';
 
 interface Options extends CommonOptions {
@@ -29,7 +29,7 @@ export function dataCommand(): Command {
       'count the entries of a data set by split and source',
       'cots data list data/manifest.jsonl',
     )
-      .argument('<data>', 'manifest (.jsonl), Karpathy file (.json) or folder of images with captions')
+      .argument('<data>', datasetForms)
       .option('--split <name>', 'only this split')
       .action(async (data: string, options: Options) => {
         const { entries, kind } = await openDataset(data, {

@@ -7,6 +7,7 @@ import type { Modality } from '../search/embeddings.js';
 import {
   addMissing,
   type CommonOptions,
+  datasetForms,
   interruptSignal,
   newCommand,
   newGroup,
@@ -30,9 +31,13 @@ export function embedCommand(): Command {
     'turn images or texts into vectors',
     'cots embed images photos/ --model runs/demo/run/latest --out runs/embeddings',
   );
-  group.addCommand(oneEmbedCommand('image', 'images', 'a data set, or a folder of images'));
+  group.addCommand(oneEmbedCommand('image', 'images', `data set: ${datasetForms}`));
   group.addCommand(
-    oneEmbedCommand('text', 'texts', 'a data set (one row a caption), or a text file with one text a line'),
+    oneEmbedCommand(
+      'text',
+      'texts',
+      `data set, one row a caption: ${datasetForms}; or a text file with one text a line`,
+    ),
   );
   addMissing(group, ['videos']);
   return group;

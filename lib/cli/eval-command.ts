@@ -7,7 +7,7 @@ import { type Protocol, protocolNames, textsAnImage } from '../evaluate/protocol
 import { evaluateRetrieval, type RetrievalResult } from '../evaluate/retrieval.js';
 import { Cots } from '../model/cots.js';
 import { hashModel } from '../model/model-folder.js';
-import { type CommonOptions, newCommand, wholeNumber } from './command.js';
+import { type CommonOptions, datasetForms, newCommand, wholeNumber } from './command.js';
 import { printResult, table } from './output.js';
 import { startProgress } from './progress.js';
 
@@ -26,10 +26,7 @@ export function evalCommand(): Command {
     'cots eval --model runs/demo/run/latest --data data/manifest.jsonl --split test',
   )
     .requiredOption('--model <dir>', 'model folder')
-    .requiredOption(
-      '--data <file>',
-      'manifest (.jsonl), Karpathy file (.json) or folder of images with captions',
-    )
+    .requiredOption('--data <file>', datasetForms)
     .option('--split <name>', 'split to take (default: all entries)')
     .addOption(new Option('--protocol <name>', 'sizes and folds').choices(protocolNames).default('plain'))
     .option('--threads <number>', 'threads of native work', wholeNumber(1, 1024))

@@ -5,7 +5,7 @@ import { imageNormKeys } from './model-keys.js';
 
 /** One data set of a list. */
 export interface DataSource {
-  /** Manifest (`.jsonl`), Karpathy file (`.json`), or folder of images with captions. */
+  /** Manifest (`.jsonl`), annotation file (`.json`, `.csv`, `.tsv`, `.parquet`, `.token`), or folder of images with captions. */
   path: string;
   /** Times an item is drawn an epoch, on average. */
   weight: number;

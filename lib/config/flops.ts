@@ -1,6 +1,6 @@
 /** Floating-point operations of one pair (SPEC 8): a multiply-add counts 2; softmax, norms and GELU are left out. */
 import type { NativeTokenizerConfig } from '../binding.js';
-import { geometry } from './load.js';
+import { feedForwardWidth, geometry } from './load.js';
 import type { ModelConfig, TrainConfig } from './schema.js';
 
 /** Flops of one training pair by part. */
@@ -26,8 +26,9 @@ interface Trunk {
 }
 
 /** n layers over L tokens: n * [2 L (4 d^2 + 2 d f) + 4 L^2 d]. */
-export function transformerFlops({ width, layers, mlpRatio }: Trunk, tokens: number): number {
-  const ffn = width * mlpRatio;
+function transformerFlops(trunk: Trunk, tokens: number): number {
+  const { width, layers } = trunk;
+  const ffn = feedForwardWidth(trunk);
   return layers * (2 * tokens * (4 * width ** 2 + 2 * width * ffn) + 4 * tokens ** 2 * width);
 }
 

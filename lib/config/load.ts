@@ -1,5 +1,5 @@
 /** From what a user wrote to a complete config that holds together. */
-import { usableCores } from '../device.js';
+import { resolveDevice, resolvePrecision, usableCores } from '../device.js';
 import { ConfigError, CotsError } from '../errors.js';
 import { checkModel, checkRun, type Purpose } from './agreement.js';
 import { merge, overrideLayer, type RawConfig, readLayers } from './layers.js';
@@ -57,6 +57,20 @@ export function resolveModelConfig(input: ModelConfigInput | ModelConfig): Model
 export function geometry(model: ModelConfig): { size: number; grid: number; view: number } {
   const grid = model.image.size / model.image.patch;
   return { size: model.image.size, grid, view: 8 * grid };
+}
+
+/** Hidden units of a block's feed-forward layer: rounded down, as the native towers do. */
+export function feedForwardWidth({ width, mlpRatio }: { width: number; mlpRatio: number }): number {
+  return Math.floor(width * mlpRatio);
+}
+
+/**
+ * Throws `ERR_COTS_DEVICE` or `ERR_COTS_NOT_IMPLEMENTED` for a device or number type that this build cannot train with.
+ * Not part of reading a config: a plan for another machine needs neither.
+ */
+export function checkDevice({ train }: TrainConfig): void {
+  resolveDevice(train.device);
+  resolvePrecision(train.precision);
 }
 
 /** Threads of the native work: the number asked for, else the cores this process may use. */

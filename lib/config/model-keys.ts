@@ -21,7 +21,7 @@ const textNames = [...Object.keys(textArchitectures), 'custom'] as [
   keyof typeof textArchitectures | 'custom',
 ];
 
-export const imageKeys = section({
+const imageKeys = section({
   arch: choice(
     imageNames,
     'vit_b16',
@@ -49,7 +49,7 @@ export const imageKeys = section({
   ),
 });
 
-export const textKeys = section({
+const textKeys = section({
   arch: choice(
     textNames,
     'bert_base',

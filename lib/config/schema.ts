@@ -50,5 +50,3 @@ export type TrainConfig = Omit<z.output<typeof configSchema>, 'train'> & {
 };
 /** A config as a user may give it: what is absent has its default. */
 export type TrainConfigInput = z.input<typeof configSchema>;
-/** What the training of a discrete VAE reads. */
-export type TokenizerTrainConfig = Pick<TrainConfig, 'tokenizer' | 'token' | 'model' | 'train' | 'data'>;

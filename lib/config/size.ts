@@ -1,7 +1,7 @@
 /** Parameters and memory of a run, counted from its config. */
 import type { NativeTokenizerConfig } from '../binding.js';
-import { geometry } from './load.js';
-import type { ModelConfig, TrainConfig } from './schema.js';
+import { feedForwardWidth, geometry } from './load.js';
+import type { TrainConfig } from './schema.js';
 
 /** Scalars by part. */
 export interface ParameterCounts {
@@ -117,13 +117,13 @@ export function batchBytes({ model, train, loss, data }: TrainConfig): number {
 
 /**
  * What backward needs of a block, a token: the two norms' inputs and outputs, q, k, v, the attention's result, the
- * feed-forward layer before and after GELU: (8 + 2 * mlpRatio) * width floats, and a log-sum-exp a head.
+ * feed-forward layer before and after GELU: 8 * width + 2 * feedForwardWidth floats, and a log-sum-exp a head.
  */
 function activationBytes({ model, token, train, loss, data }: TrainConfig, codes: number): number {
   const micro = Math.ceil(train.batchSize / train.accumulate);
   const patches = geometry(model).grid ** 2;
-  const perToken = ({ width, layers, heads, mlpRatio }: Trunk) =>
-    layers * ((8 + 2 * mlpRatio) * width + heads);
+  const perToken = (trunk: Trunk) =>
+    trunk.layers * (8 * trunk.width + 2 * feedForwardWidth(trunk) + trunk.heads);
   const passes = (weight: number) => (token.passes === 'separate' && weight > 0 ? 2 : 1);
   const image = passes(loss.weights.cmvm) * (patches + 1) * perToken(model.image);
   const text = passes(loss.weights.cmlm) * data.textMaxLen * perToken(model.text);
@@ -159,8 +159,9 @@ function encoderParameters({ arch, hidden, blocks: count, vocab }: NativeTokeniz
   return total;
 }
 
-function blocks({ width, layers, mlpRatio }: ModelConfig['image'] | ModelConfig['text']): number {
-  const ffn = Math.round(width * mlpRatio);
+function blocks(trunk: Trunk): number {
+  const { width, layers } = trunk;
+  const ffn = feedForwardWidth(trunk);
   return (
     layers *
     (linear(width, 3 * width) +

@@ -76,9 +76,11 @@ export const optimKeys = section({
   beta1: number(0.9, 'Decay of the first moment.', { max: 0.999999 }),
   beta2: number(0.999, 'Decay of the second moment.', { max: 0.9999999 }),
   eps: number(1e-8, 'Added to the root of the second moment.', { above: true, max: 1 }),
-  weightDecay: number(0.02, 'Decoupled weight decay; not on biases, norms, positions and tokens.', {
-    max: 10,
-  }),
+  weightDecay: number(
+    0.02,
+    'Decoupled weight decay; not of biases, norms, image positions, class and mask tokens.',
+    { max: 10 },
+  ),
   clipGrad: number(3, 'Largest global gradient norm; 0: no clipping.'),
 });
 
@@ -123,7 +125,10 @@ export const runKeys = section({
 });
 
 export const checkpointKeys = section({
-  everySteps: integer(1000, 'Steps between checkpoints; one is written at the end too. 0: only at the end.'),
+  everySteps: integer(
+    1000,
+    'Steps between checkpoints; one is written before each evaluation and at the end too. 0: only then.',
+  ),
   keep: integer(2, 'Checkpoints kept, the best one apart.', { min: 1, max: 1_000_000 }),
 });
 

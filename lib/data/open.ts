@@ -4,9 +4,13 @@ import path from 'node:path';
 import { DataError } from '../errors.js';
 import { fileError } from '../read-file.js';
 import { checkEntries, type ManifestEntry } from './manifest.js';
+import { type JsonKind, readAnnotations } from './readers/annotations.js';
+import { readConceptualCaptions } from './readers/cc3m.js';
+import { readFlickrTokens } from './readers/flickr-tokens.js';
 import { readFolder } from './readers/folder.js';
 import { readJsonl } from './readers/jsonl.js';
-import { readKarpathy } from './readers/karpathy.js';
+import { isMsrvttList, msrvttListEntries } from './readers/msrvtt.js';
+import { type Row, readCsv, readParquet, tableEntries } from './readers/table.js';
 
 /** What the entries are for: decides which split is taken when none is named, and whether captions must be there. */
 export type DatasetUse = 'train' | 'validation' | 'any';
@@ -24,10 +28,20 @@ export interface OpenOptions {
   readonly requireCaptions?: boolean;
 }
 
+/** The form of a data set. */
+export type DatasetKind =
+  | 'manifest'
+  | 'folder'
+  | JsonKind
+  | 'flickr30k-tokens'
+  | 'conceptual-captions'
+  | 'msrvtt-list'
+  | 'table';
+
 /** A data set's entries, with absolute image paths. */
 export interface Dataset {
   readonly entries: readonly ManifestEntry[];
-  readonly kind: 'manifest' | 'karpathy' | 'folder';
+  readonly kind: DatasetKind;
   /** The split taken; null: all. */
   readonly split: string | null;
   readonly path: string;
@@ -37,7 +51,8 @@ export interface Dataset {
 export const manifestName = 'manifest.jsonl';
 
 /**
- * Opens a manifest (`.jsonl`), a Karpathy file (`.json`), or a folder: one with a `manifest.jsonl`, or images with captions.
+ * Opens a manifest (`.jsonl`), an annotation file of a public data set (`.json`, `.token`, `.tsv`, `.csv`, `.parquet`, see the
+ * readers), or a folder: one with a `manifest.jsonl`, or images with captions.
  * Throws `ERR_COTS_DATA` for what is none of these, has no entry of the split, or lacks captions; `ERR_COTS_FILE`.
  */
 export async function openDataset(file: string, options: OpenOptions = {}): Promise<Dataset> {
@@ -65,12 +80,39 @@ async function read(file: string, images: string | null): Promise<Pick<Dataset, 
     return { kind: 'folder', entries: await readFolder(file, images) };
   }
 
-  const ending = path.extname(file).toLowerCase();
-  if (ending === '.jsonl') return { kind: 'manifest', entries: await readJsonl(file, images) };
-  if (ending === '.json') return { kind: 'karpathy', entries: await readKarpathy(file, images) };
+  const reader = readers[path.extname(file).toLowerCase()];
+  if (reader !== undefined) return reader(file, images);
   throw new DataError(
-    `Expected a data set to be a manifest (.jsonl), a Karpathy file (.json) or a folder of images, got ${file}. Make a manifest of it.`,
+    `Expected a data set to be a folder of images or a file that ends in ${Object.keys(readers).join(', ')}, got ${file}. Make a manifest (.jsonl) of it.`,
   );
+}
+
+/** Whether a file's ending is that of a data set. */
+export function isDatasetFile(file: string): boolean {
+  return Object.hasOwn(readers, path.extname(file).toLowerCase());
+}
+
+type Read = (file: string, media: string | null) => Promise<Pick<Dataset, 'kind' | 'entries'>>;
+
+const readers: Readonly<Record<string, Read>> = {
+  '.jsonl': async (file, media) => ({ kind: 'manifest', entries: await readJsonl(file, media) }),
+  '.json': readAnnotations,
+  '.token': async (file, media) => ({
+    kind: 'flickr30k-tokens',
+    entries: await readFlickrTokens(file, media),
+  }),
+  '.tsv': async (file, media) => ({
+    kind: 'conceptual-captions',
+    entries: await readConceptualCaptions(file, media),
+  }),
+  '.csv': async (file, media) => fromRows(await readCsv(file), file, media),
+  '.parquet': async (file, media) => fromRows(await readParquet(file), file, media),
+};
+
+async function fromRows(rows: readonly Row[], file: string, media: string | null): ReturnType<Read> {
+  return isMsrvttList(rows)
+    ? { kind: 'msrvtt-list', entries: await msrvttListEntries(rows, file, media) }
+    : { kind: 'table', entries: tableEntries(rows, file, media) };
 }
 
 function defaultSplit(entries: readonly ManifestEntry[], use: DatasetUse, file: string): string | null {

@@ -1,7 +1,7 @@
 /** What `cots embed` reads and writes: an input as entries, and their vectors partition by partition. */
 import path from 'node:path';
 import type { Matrix } from '../binding.js';
-import { openDataset } from '../data/open.js';
+import { isDatasetFile, openDataset } from '../data/open.js';
 import { DataError } from '../errors.js';
 import type { Cots } from '../model/cots.js';
 import type { Item } from '../model/embed-stream.js';
@@ -34,7 +34,7 @@ export async function readInput(input: string, modality: Modality, split: string
 }
 
 async function entriesOf(input: string, modality: Modality, split: string | null): Promise<Entry[]> {
-  const isText = modality === 'text' && (await kindOf(input)) === 'file' && !/\.jsonl?$/i.test(input);
+  const isText = modality === 'text' && (await kindOf(input)) === 'file' && !isDatasetFile(input);
   if (isText) {
     if (split === null) return readLines(input);
     throw new DataError(

@@ -11,9 +11,9 @@ import { CheckpointError } from '../errors.js';
 import { type ModelDescription, modelFiles } from '../model/config-file.js';
 import { writeModelText } from '../model/model-folder.js';
 import { kindOf, readJson } from '../read-file.js';
-import { replaceFolder } from '../write-file.js';
+import { replaceFolder, writeFileAtomic } from '../write-file.js';
 
-export const stateFile = 'state.safetensors';
+const stateFile = 'state.safetensors';
 const trainerFile = 'trainer.json';
 
 /** What trainer.json holds besides the file sizes. */
@@ -23,7 +23,7 @@ export interface CheckpointState {
   /** Where the data stands after these steps. */
   readonly cursor: unknown;
   readonly config: TrainConfig;
-  /** Identity of the training pairs. */
+  /** Identity of the training pairs, their captions and weights. */
   readonly data: { readonly pairs: number; readonly hash: string };
   /** SHA-256 of the image tokenizer's weights; null without CMVM. */
   readonly tokenizerHash: string | null;
@@ -44,8 +44,18 @@ export async function writeCheckpoint(
     for (const name of [...Object.values(modelFiles), stateFile])
       sizes[name] = (await stat(path.join(temporary, name))).size;
     const json = { format: 'cots-checkpoint', version: 1, ...state, sizes };
-    await writeFile(path.join(temporary, trainerFile), `${JSON.stringify(json, null, 2)}\n`);
+    await writeFile(path.join(temporary, trainerFile), jsonText(json));
   });
+}
+
+/** Notes in a checkpoint that is there the evaluation that `best` points to: it is known only after the checkpoint is written. */
+export async function writeBest(directory: string, best: CheckpointState['best']): Promise<void> {
+  const file = path.join(directory, trainerFile);
+  await writeFileAtomic(file, jsonText({ ...((await readJson(file)) as CheckpointState), best }));
+}
+
+function jsonText(value: object): string {
+  return `${JSON.stringify(value, null, 2)}\n`;
 }
 
 /** Reads trainer.json and checks that every file has its size. Throws `ERR_COTS_CHECKPOINT` that says what is torn. */
@@ -81,7 +91,11 @@ export async function readCheckpoint(directory: string): Promise<CheckpointState
   return found;
 }
 
-/** Keys that may differ between a checkpoint and the run that goes on from it: they change no number of the steps already planned. */
+/**
+ * Keys that may differ between a checkpoint and the run that goes on from it. They change no number of a step, but for
+ * `train.steps` and `train.epochs`: they move the end of the cosine, of which the run warns. What of `data.train` changes a
+ * number, the pairs and their weights, is held by `CheckpointState.data`.
+ */
 const freeKeys = [
   /^train\.(out|threads|init|steps|epochs)$/,
   /^model\.(image|text)\.(init|arch)$/,

@@ -3,11 +3,11 @@ import { createHash } from 'node:crypto';
 import path from 'node:path';
 import { binding, type NativeTrainer } from '../binding.js';
 import { pairFlops } from '../config/flops.js';
-import { loadConfig, resolveConfig, threadsOf } from '../config/load.js';
+import { checkDevice, loadConfig, resolveConfig, threadsOf } from '../config/load.js';
 import { nativeTokenizerConfig, nativeTrainConfig } from '../config/native.js';
 import { totalSteps } from '../config/plan.js';
 import type { TrainConfig, TrainConfigInput } from '../config/schema.js';
-import { pairLoader } from '../data/loaders.js';
+import { type LoaderOptions, pairLoader } from '../data/loaders.js';
 import type { ManifestEntry } from '../data/manifest.js';
 import { type Cursor, epochLength } from '../data/sampler.js';
 import { CaptionEncoder, captionRules, textTokenizerFor } from '../data/text/captions.js';
@@ -15,6 +15,7 @@ import { TextTokenizer } from '../data/text/tokenizer.js';
 import { captionsOf, openSources, type TrainingSet } from '../data/training-set.js';
 import { measurePeak } from '../device.js';
 import { CheckpointError, CotsError } from '../errors.js';
+import { checkSplit } from '../evaluate/embed-split.js';
 import { type ModelDescription, modelFiles } from '../model/config-file.js';
 import { BatchSource } from './batch-source.js';
 import { type CheckpointState, checkSameConfig, readCheckpoint } from './checkpoint.js';
@@ -45,11 +46,14 @@ export interface PreparedRun {
   flopsPerPair(tokens: number): number;
   /** Flops a second of a dense float32 product here. */
   readonly peakFlops: number;
-  /** A loader of its own at the start of the data, for filling the queue. */
-  openLoader(): BatchSource;
+  /** A loader for filling the queue: its sampler does not move the run's, and gives another order (SPEC 3.8). */
+  openPrefillLoader(): BatchSource;
   /** Warnings since the last call. */
   takeWarnings(): TrainEvent[];
 }
+
+/** Leads above the largest `train.seed`, so that no run draws in the order of another's prefill. */
+const prefillSeedOffset = 2 ** 32;
 
 type Warn = (code: string, message: string) => void;
 
@@ -65,6 +69,7 @@ export async function prepareRun(
   resume: string | undefined,
 ): Promise<PreparedRun> {
   const config = typeof input === 'string' ? await loadConfig(input) : resolveConfig(input);
+  checkDevice(config);
   const folder = new RunFolder(config.train.out);
   const warnings: TrainEvent[] = [];
   const warn: Warn = (code, message) => warnings.push({ type: 'warning', code, message });
@@ -73,20 +78,23 @@ export async function prepareRun(
 
   const set = await openSources(config.data.train, 'train');
   const validation = (await openSources(config.data.validation, 'validation')).entries;
+  if (validation.length > 0) checkSplit(validation, config.evaluate.protocol); // now, not at the first evaluation
   const data = fingerprint(set);
   for (const candidate of candidates) checkSameData(candidate, data);
   const tokenizer = await tokenizerOf(config, candidates[0], set);
   const imageTokenizer = await imageTokenizerOf(config);
-  const steps = totalSteps(config, epochLength(set.entries.length, set.weights)) as number;
+  const pairs = epochLength(set.entries.length, set.weights);
+  const steps = totalSteps(config, pairs) as number;
   await folder.prepare();
   const native = await createNative(config, tokenizer, imageTokenizer, steps);
   const restored = await initialState(config, native, candidates, imageTokenizer, warn);
+  if (restored !== undefined) warnOfSchedule(restored, totalSteps(restored.config, pairs), steps, warn);
   await folder.writeConfig(config);
 
-  const start = startOf(restored);
+  const start = await startOf(folder, restored);
   const captions = new CaptionEncoder(tokenizer, captionRules(config));
-  const open = (cursor: Cursor | undefined, badFile: string | null): BatchSource =>
-    new BatchSource(pairLoader(config, set, captions, { cursor, badFile }), set.entries);
+  const open = (options: LoaderOptions): BatchSource =>
+    new BatchSource(pairLoader(config, set, captions, options), set.entries);
   return {
     config,
     totalSteps: steps,
@@ -95,14 +103,14 @@ export async function prepareRun(
     tokenizer,
     tokenizerHash: imageTokenizer?.hash ?? null,
     native,
-    loader: open(start.cursor, folder.file('bad-images.jsonl')),
+    loader: open({ cursor: start.cursor, badFile: folder.file('bad-images.jsonl') }),
     validation,
     data,
     start,
     flopsPerPair: (tokens) =>
       pairFlops(config, tokens, imageTokenizer?.config ?? nativeTokenizerConfig(config)).total,
     peakFlops: await measurePeak(threadsOf(config)),
-    openLoader: () => open(undefined, null),
+    openPrefillLoader: () => open({ seed: config.train.seed + prefillSeedOffset }),
     takeWarnings: () => warnings.splice(0),
   };
 }
@@ -145,7 +153,7 @@ async function findCandidates(
 function checkSameData({ directory, state }: Candidate, data: CheckpointState['data']): void {
   if (state.data.hash === data.hash) return;
   throw new CheckpointError(
-    `Expected data.train to hold the pairs that ${directory} was trained on (${state.data.pairs}), got ${data.pairs} others. Restore the data, or start a new run with train.init=${directory}.`,
+    `Expected data.train to hold the pairs that ${directory} was trained on (${state.data.pairs}), with their captions and weights, got ${data.pairs} others. Restore the data, or start a new run with train.init=${directory}.`,
   );
 }
 
@@ -182,12 +190,26 @@ async function imageTokenizerOf({ loss, token }: TrainConfig): Promise<Tokenizer
   return loss.weights.cmvm > 0 && token.tokenizer !== null ? readTokenizerFolder(token.tokenizer) : null;
 }
 
-function startOf(restored: CheckpointState | undefined): PreparedRun['start'] {
+async function startOf(
+  folder: RunFolder,
+  restored: CheckpointState | undefined,
+): Promise<PreparedRun['start']> {
+  const best = restored?.best ?? null;
   return {
     step: restored?.step ?? 0,
     cursor: restored?.cursor as Cursor | undefined,
-    best: restored?.best ?? null,
+    // It is gone when the checkpoint is of another folder, or older than one that was the best after it.
+    best: best !== null && (await folder.hasCheckpoint(best.step)) ? best : null,
   };
+}
+
+/** The steps that are done keep their rates; those to come have the rates of a run of the new length. */
+function warnOfSchedule({ step }: CheckpointState, before: number | null, now: number, warn: Warn): void {
+  if (before === now) return;
+  warn(
+    'WARN_COTS_SCHEDULE',
+    `The run has ${now} steps now, ${before} when the checkpoint of step ${step} was written: from step ${step + 1} on the learning rate follows the cosine of ${now} steps.`,
+  );
 }
 
 /** Restores a checkpoint, or puts in the initial weights of a new run; the trainer is freed when that fails. */
@@ -243,8 +265,10 @@ function describe(config: TrainConfig): ModelDescription {
   };
 }
 
-function fingerprint(set: TrainingSet): CheckpointState['data'] {
+/** Of all that decides which pair is drawn when, and what it says. */
+function fingerprint({ entries, weights }: TrainingSet): CheckpointState['data'] {
   const hash = createHash('sha256');
-  for (const { id, captions } of set.entries) hash.update(`${JSON.stringify([id, captions.length])}\n`);
-  return { pairs: set.entries.length, hash: hash.digest('hex') };
+  for (const [item, { id, captions }] of entries.entries())
+    hash.update(`${JSON.stringify([id, captions, weights?.[item] ?? 1])}\n`);
+  return { pairs: entries.length, hash: hash.digest('hex') };
 }

@@ -53,11 +53,16 @@ export class RunFolder {
       .sort((a, b) => b - a);
   }
 
-  /** Points `latest` or `best` to the checkpoint of a step: a relative symbolic link, replaced in one rename. */
-  async point(name: 'latest' | 'best', step: number): Promise<void> {
+  async hasCheckpoint(step: number): Promise<boolean> {
+    return (await kindOf(this.checkpoint(step))) === 'directory';
+  }
+
+  /** Points `latest` or `best` to the checkpoint of a step: a relative symbolic link, replaced in one rename. Null removes it. */
+  async point(name: 'latest' | 'best', step: number | null): Promise<void> {
     const link = this.file(name);
     const temporary = this.file(`${unfinishedMark}${name}`);
     try {
+      if (step === null) return await rm(link, { force: true });
       await rm(temporary, { force: true });
       await symlink(path.relative(this.directory, this.checkpoint(step)), temporary);
       await rename(temporary, link);
@@ -67,16 +72,11 @@ export class RunFolder {
   }
 
   /** Deletes the checkpoints of steps after `step` (a run that went back) and all but the newest `keep` and the best of the others. */
-  async prune(keep: number, step: number, best: number | undefined): Promise<void> {
+  async prune(keep: number, step: number, best: number | null): Promise<void> {
     const steps = await this.steps();
     const kept = new Set([...steps.filter((other) => other <= step).slice(0, keep), best]);
     for (const other of steps) {
       if (!kept.has(other)) await rm(this.checkpoint(other), { recursive: true, force: true });
     }
-  }
-
-  /** Whether the folder is there at all. */
-  async exists(): Promise<boolean> {
-    return (await kindOf(this.directory)) === 'directory';
   }
 }

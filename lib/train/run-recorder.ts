@@ -2,7 +2,7 @@
 import type { NativeStepMetrics } from '../binding.js';
 import type { RetrievalResult } from '../evaluate/retrieval.js';
 import type { LoadedBatch } from './batch-source.js';
-import { writeCheckpoint } from './checkpoint.js';
+import { type CheckpointState, writeBest, writeCheckpoint } from './checkpoint.js';
 import { filteredPairs, scoredPairs } from './filter-log.js';
 import { type Metrics, metricsLine } from './metrics.js';
 import type { PreparedRun } from './prepare-run.js';
@@ -18,8 +18,7 @@ export class RunRecorder {
   #step: number;
   #saved: number;
   #cursor: unknown;
-  #best: { step: number; rsum: number } | null;
-  #open = false;
+  #best: CheckpointState['best'];
 
   constructor(run: PreparedRun) {
     this.#run = run;
@@ -42,19 +41,12 @@ export class RunRecorder {
     return this.#step > this.#saved;
   }
 
-  get best(): { readonly step: number; readonly rsum: number } | null {
-    return this.#best;
-  }
-
   /** Opens the logs, cut back to the step at which the run stands. */
   async open(): Promise<void> {
-    if (this.#open) return;
     for (const log of this.#logs()) await log.openAt(this.#step);
-    this.#open = true;
   }
 
   async close(): Promise<void> {
-    this.#open = false;
     for (const log of this.#logs()) await log.close();
   }
 
@@ -79,11 +71,12 @@ export class RunRecorder {
     return line;
   }
 
-  /** True when this evaluation is the best so far. */
-  isBest(result: RetrievalResult): boolean {
-    if (this.#best !== null && result.rsum <= this.#best.rsum) return false;
-    this.#best = { step: this.#step, rsum: result.rsum };
-    return true;
+  /** Notes an evaluation of the checkpoint just written: the best so far is pointed to, and kept. */
+  async addEvaluation({ rsum }: RetrievalResult): Promise<void> {
+    if (this.#best !== null && rsum <= this.#best.rsum) return;
+    this.#best = { step: this.#step, rsum };
+    await writeBest(this.#run.folder.checkpoint(this.#step), this.#best);
+    await this.#pointAndPrune();
   }
 
   /** Writes a checkpoint of the step at which the run stands, points the links, deletes old ones. Returns its folder. */
@@ -93,10 +86,17 @@ export class RunRecorder {
     const state = { step: this.#step, cursor: this.#cursor, config, data, tokenizerHash, best: this.#best };
     await writeCheckpoint(directory, state, { description, tokenizer, trainer: native });
     this.#saved = this.#step;
-    await folder.point('latest', this.#step);
-    if (this.#best?.step === this.#step) await folder.point('best', this.#step);
-    await folder.prune(config.checkpoint.keep, this.#step, this.#best?.step);
+    await this.#pointAndPrune();
     return directory;
+  }
+
+  /** In this order no link dangles: `best` may still point to a checkpoint of a step that the run went back from. */
+  async #pointAndPrune(): Promise<void> {
+    const { folder, config } = this.#run;
+    const best = this.#best?.step ?? null;
+    await folder.point('latest', this.#step);
+    await folder.point('best', best);
+    await folder.prune(config.checkpoint.keep, this.#step, best);
   }
 }
 

@@ -1,8 +1,9 @@
 /** Training of the image tokenizer, a discrete VAE (SPEC 4.5). Legend: B images, S side. */
 
+import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { binding, type NativeTokenizerMetrics, type NativeTokenizerTrainer } from '../binding.js';
-import { threadsOf } from '../config/load.js';
+import { checkDevice, threadsOf } from '../config/load.js';
 import { nativeTokenizerConfig, nativeTokenizerTrainConfig, tokenizerRun } from '../config/native.js';
 import type { TrainConfig } from '../config/schema.js';
 import type { LoadedBatch } from '../data/loader.js';
@@ -13,7 +14,7 @@ import { CotsError, DataError } from '../errors.js';
 import { kindOf } from '../read-file.js';
 import { writeTokenizerFolder } from './tokenizer-folder.js';
 
-/** Health of a trained tokenizer, on a batch it was not trained on (SPEC 4.5). */
+/** Health of a trained tokenizer (SPEC 4.5). The errors are on the batch after the last step's: crops that are new, of images that may not be. */
 export interface TokenizerHealth {
   /** Mean absolute error of the reconstruction from hard tokens, pixels in [0, 1]. */
   readonly hardError: number;
@@ -32,19 +33,21 @@ export type TokenizerEvent =
   | { type: 'end'; step: number; reason: 'done' | 'aborted'; path: string; health: TokenizerHealth };
 
 /** Steps of a run with `images` training images. */
-export function tokenizerSteps(config: TrainConfig, images: number): number {
+function tokenizerSteps(config: TrainConfig, images: number): number {
   const { steps, batchSize } = tokenizerRun(config);
   return steps ?? Math.max(1, Math.ceil((config.train.epochs * images) / batchSize));
 }
 
 /**
  * Trains on the images of `data.train` and writes the folder `tokenizer.out`. On abort the step in progress ends and the folder
- * is written as it is; `onStart` is told the number of steps. Throws `ERR_COTS_DATA`, `ERR_COTS_FILE`, `ERR_COTS_NON_FINITE`.
+ * is written as it is; `onStart` is told the number of steps. Throws `ERR_COTS_DATA`, `ERR_COTS_DEVICE`,
+ * `ERR_COTS_FILE`, `ERR_COTS_NON_FINITE`.
  */
 export async function* trainImageTokenizer(
   config: TrainConfig,
   options: { signal?: AbortSignal; onStart?: (steps: number) => void } = {},
 ): AsyncGenerator<TokenizerEvent, void, undefined> {
+  checkDevice(config);
   const { size, out } = tokenizerRun(config);
   await refuseForeign(out);
   const set = await openSources(config.data.train, 'train', false);
@@ -94,10 +97,11 @@ async function step(
   size: number,
 ): Promise<NativeTokenizerMetrics> {
   const metrics = await trainer.step({ images: views[0] as Uint8Array, count, size, samples, cancel: null });
-  if (Number.isFinite(metrics.loss)) return metrics;
+  const { loss, gradNorm } = metrics;
+  if (Number.isFinite(loss) && Number.isFinite(gradNorm)) return metrics;
   throw new CotsError(
     'ERR_COTS_NON_FINITE',
-    `Expected a finite loss, got ${metrics.loss} at step ${metrics.step}. Lower tokenizer.lr.`,
+    `Expected a finite loss and gradient, got loss ${loss} and gradient norm ${gradNorm} at step ${metrics.step}. Lower tokenizer.lr.`,
   );
 }
 
@@ -125,6 +129,7 @@ async function measure(
 async function refuseForeign(out: string): Promise<void> {
   const kind = await kindOf(out);
   if (kind === undefined || (await kindOf(path.join(out, 'dvae.safetensors'))) === 'file') return;
+  if (kind === 'directory' && (await readdir(out)).length === 0) return;
   throw new DataError(
     `Expected tokenizer.out to be a new folder or a tokenizer to replace, got ${out}, which is neither. Set tokenizer.out or token.tokenizer to another folder.`,
   );

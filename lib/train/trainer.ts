@@ -54,7 +54,8 @@ export class Trainer {
 
   /**
    * Reads config, data and vocabulary, allocates the model, and restores a checkpoint if asked.
-   * Rejects `ERR_COTS_CONFIG`, `ERR_COTS_DATA`, `ERR_COTS_FILE`, and `ERR_COTS_CHECKPOINT` for a torn checkpoint or one of another config.
+   * Rejects `ERR_COTS_CONFIG`, `ERR_COTS_DATA`, `ERR_COTS_FILE`, `ERR_COTS_DEVICE`, and `ERR_COTS_CHECKPOINT` for a torn checkpoint or
+   * one of another config or other data.
    */
   static async create(
     config: TrainConfigInput | TrainConfig | string,
@@ -75,8 +76,8 @@ export class Trainer {
 
   /**
    * Trains until the last step. Leaving the loop early (`break`) is an abort: a checkpoint is written.
-   * The iteration rejects `ERR_COTS_BUSY` during another run, `ERR_COTS_DISPOSED`, `ERR_COTS_NON_FINITE` when the guard stops it,
-   * `ERR_COTS_DATA` above `data.maxBadFraction`.
+   * The iteration rejects `ERR_COTS_BUSY` during another run, `ERR_COTS_DISPOSED`, `ERR_COTS_NON_FINITE` and `ERR_COTS_COLLAPSED`
+   * when the guard stops it, `ERR_COTS_DATA` above `data.maxBadFraction`.
    */
   run(options?: RunOptions): AsyncIterable<TrainEvent> {
     const site = callSite(this.run);
@@ -87,16 +88,7 @@ export class Trainer {
   }
 
   async *#iterate(site: Error, signal: AbortSignal | undefined): AsyncGenerator<TrainEvent, void, undefined> {
-    const claim = async (): Promise<void> => {
-      this.#calls.check();
-      if (this.#running)
-        throw new StateError(
-          'ERR_COTS_BUSY',
-          'Expected no run in progress, got a second one. Let the first one end, or abort it.',
-        );
-    };
-    await fromSite(site, claim);
-    this.#running = true;
+    await fromSite(site, async () => this.#claim());
     const events = trainingEvents(this.#run, this.#recorder, this.#calls, signal);
     try {
       for (;;) {
@@ -105,9 +97,23 @@ export class Trainer {
         yield next.value;
       }
     } finally {
-      await fromSite(site, () => events.return(undefined));
-      this.#running = false;
+      try {
+        await fromSite(site, () => events.return(undefined));
+      } finally {
+        this.#running = false;
+      }
     }
+  }
+
+  /** Check and claim at once, with no await between them: two runs may begin in one turn of the event loop. */
+  #claim(): void {
+    this.#calls.check();
+    if (this.#running)
+      throw new StateError(
+        'ERR_COTS_BUSY',
+        'Expected no run in progress, got a second one. Let the first one end, or abort it.',
+      );
+    this.#running = true;
   }
 
   /** The online towers as they are now, as a model of its own: dispose it too. Throws `ERR_COTS_DISPOSED`. */

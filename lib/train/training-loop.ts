@@ -1,5 +1,7 @@
 /** The loop: batch k + 1 is loaded while native step k runs; evaluations and checkpoints in between. */
 import type { NativeStepMetrics } from '../binding.js';
+import type { TrainConfig } from '../config/schema.js';
+import { CotsError } from '../errors.js';
 import { embedSplit } from '../evaluate/embed-split.js';
 import { textsAnImage } from '../evaluate/protocols.js';
 import { evaluateRetrieval, type RetrievalResult } from '../evaluate/retrieval.js';
@@ -29,9 +31,12 @@ export async function* trainingEvents(
     failed = true;
     throw error;
   } finally {
-    // Reached with steps unsaved only when the consumer left the loop.
-    if (!failed && recorder.unsaved && !calls.disposed) await recorder.saveCheckpoint();
-    await recorder.close();
+    try {
+      // Reached with steps unsaved only when the consumer left the loop.
+      if (!failed && recorder.unsaved && !calls.disposed) await recorder.saveCheckpoint();
+    } finally {
+      await recorder.close();
+    }
   }
 }
 
@@ -45,7 +50,7 @@ async function* steps(
   let badImages = 0;
   while (recorder.step < run.totalSteps && !isAborted(signal)) {
     const start = performance.now();
-    const loaded = await nextBatch(run, calls, signal);
+    const loaded = await unlessAborted(signal, () => calls.run(undefined, () => run.loader.next(signal)));
     if (loaded === undefined) break;
     const native = await calls.run(undefined, () => run.native.step({ batch: loaded.batch, cancel: null }));
     const metrics = await recorder.addStep(native, loaded, (performance.now() - start) / 1000);
@@ -57,16 +62,20 @@ async function* steps(
         `${loaded.badImages} images cannot be used so far; bad-images.jsonl lists them.`,
       );
     badImages = Math.max(badImages, loaded.badImages);
+    const stopped = stopError(native, run.config);
+    if (stopped !== undefined) throw stopped;
+
     const { step } = recorder;
     const last = step === run.totalSteps;
-    let due = last || isDue(step, checkpoint.everySteps);
-    if (run.validation.length > 0 && (last || isDue(step, evaluate.everySteps)) && !isAborted(signal)) {
-      const result = await validate(run, calls);
-      due = recorder.isBest(result) || due;
-      yield { type: 'evaluation', step, result };
-    }
-
-    if (due) yield { type: 'checkpoint', step, path: await recorder.saveCheckpoint() };
+    const evaluating = run.validation.length > 0 && (last || isDue(step, evaluate.everySteps));
+    // Before the evaluation, so that one that fails loses no step.
+    if (last || evaluating || isDue(step, checkpoint.everySteps))
+      yield { type: 'checkpoint', step, path: await recorder.saveCheckpoint() };
+    if (!evaluating || isAborted(signal)) continue;
+    const result = await unlessAborted(signal, () => validate(run, calls, signal));
+    if (result === undefined) continue;
+    await recorder.addEvaluation(result);
+    yield { type: 'evaluation', step, result };
   }
 
   if (recorder.unsaved)
@@ -91,27 +100,34 @@ async function prefill(
 ): Promise<void> {
   if (!run.config.queue.prefill || recorder.step > 0) return;
   const batches = Math.ceil(run.config.queue.size / run.config.train.batchSize);
-  const loader = run.openLoader();
+  const loader = run.openPrefillLoader();
   try {
     for (let count = 0; count < batches && !isAborted(signal); count++) {
-      const { batch } = await loader.next();
-      await calls.run(undefined, () => run.native.prefill({ batch, cancel: null }));
+      const loaded = await unlessAborted(signal, () => calls.run(undefined, () => loader.next(signal)));
+      if (loaded === undefined) return;
+      await calls.run(undefined, () => run.native.prefill({ batch: loaded.batch, cancel: null }));
     }
   } finally {
     loader.close();
   }
 }
 
-/** Retrieval on the validation pairs by the online towers as they are. */
-async function validate(run: PreparedRun, calls: PendingCalls): Promise<RetrievalResult> {
+/** Retrieval on the validation pairs by the online towers as they are. Rejects `signal.reason` on abort. */
+async function validate(
+  run: PreparedRun,
+  calls: PendingCalls,
+  signal: AbortSignal | undefined,
+): Promise<RetrievalResult> {
   const { description, tokenizer, native, config } = run;
   const model = new Cots({ description, tokenizer, native: native.snapshot({ momentum: false }) });
   try {
     return await calls.run(undefined, async () => {
       const embedded = await embedSplit(model, run.validation, {
         captionsPerImage: textsAnImage(config.evaluate.protocol),
+        signal,
       });
-      return evaluateRetrieval({ ...embedded, protocol: config.evaluate.protocol });
+      const { protocol } = config.evaluate;
+      return evaluateRetrieval({ ...embedded, protocol, ...(signal === undefined ? {} : { signal }) });
     });
   } finally {
     model.dispose();
@@ -131,7 +147,7 @@ function* warningsOf(
   } else if (skipped) {
     yield warning(
       'WARN_COTS_ALL_FILTERED',
-      `Step ${step} was not taken: the filter dropped all ${ids.length} pairs. Lower amf.k's strictness or set amf.minKeepFrac.`,
+      `Step ${step} was not taken: the filter dropped all ${ids.length} pairs. Raise amf.k or set amf.minKeepFrac.`,
     );
   }
 
@@ -151,14 +167,29 @@ function warning(code: string, message: string): TrainEvent {
   return { type: 'warning', code, message };
 }
 
-/** The next batch, or undefined when the signal aborts first; the batch itself is not lost. */
-async function nextBatch(
-  run: PreparedRun,
-  calls: PendingCalls,
+/** Why no step may follow this one, which is counted and recorded. */
+function stopError(native: NativeStepMetrics, { guard }: TrainConfig): CotsError | undefined {
+  const { stop, step, nonFiniteInRow, collapsedSteps } = native;
+  if (stop === 'non_finite')
+    return new CotsError(
+      'ERR_COTS_NON_FINITE',
+      `Expected finite features, losses and gradients, got NaN or infinity up to step ${step}, ${nonFiniteInRow} in a row (guard.maxNonFinite ${guard.maxNonFinite}). The ids are in non-finite.jsonl. Lower optim.lr or raise loss.tau, and resume from an earlier checkpoint.`,
+    );
+  if (stop === 'collapsed')
+    return new CotsError(
+      'ERR_COTS_COLLAPSED',
+      `Expected the queue's scores to spread, got a standard deviation below 1e-6 up to step ${step}, ${collapsedSteps} in a row: the towers have collapsed. Lower optim.lr and start anew, or check that images and captions vary.`,
+    );
+  return undefined;
+}
+
+/** What `work` gives, or undefined when the signal ended it. */
+async function unlessAborted<T>(
   signal: AbortSignal | undefined,
-): Promise<LoadedBatch | undefined> {
+  work: () => Promise<T>,
+): Promise<T | undefined> {
   try {
-    return await calls.run(undefined, () => run.loader.next(signal));
+    return await work();
   } catch (error) {
     if (isAborted(signal) && error === signal?.reason) return undefined;
     throw error;

@@ -151,8 +151,13 @@ test('the native towers have the parameters that the plan counts', async (t) => 
     [],
     'plan',
   );
-  for (const embedDim of [0, 16]) {
-    const model = { ...config.model, embedDim };
+  const { image: vision } = config.model;
+  for (const [embedDim, mlpRatio] of [
+    [0, 4],
+    [16, 4],
+    [16, 2.67], // 341.76 hidden units: 341
+  ] as const) {
+    const model = { ...config.model, embedDim, image: { ...vision, mlpRatio } };
     const native = await binding().createModel({ config: nativeModelConfig(model), seed: 0, threads: 1 });
     const counts = native.parameterCounts();
     native.dispose();

@@ -1,8 +1,8 @@
 import path from 'node:path';
 import test from 'ava';
 import { packageRoot } from '../../lib/binding.js';
-import { configMarkdown, describeConfig } from '../../lib/config/describe.js';
 import { imageFlops, pairFlops, textFlops, tokenizerFlops } from '../../lib/config/flops.js';
+import { configKeys } from '../../lib/config/keys.js';
 import { loadConfig, resolveConfig } from '../../lib/config/load.js';
 import { nativeTokenizerConfig } from '../../lib/config/native.js';
 import { largestNoise, planTraining } from '../../lib/config/plan.js';
@@ -129,7 +129,7 @@ test('warnings name what is probably not meant', (t) => {
 });
 
 test('every key has a sentence, a rule and a default', (t) => {
-  const rows = describeConfig();
+  const rows = configKeys();
   t.true(rows.length > 90);
   t.is(new Set(rows.map(({ key }) => key)).size, rows.length);
   for (const { key, description, rule } of rows) {
@@ -137,7 +137,6 @@ test('every key has a sentence, a rule and a default', (t) => {
     t.true(rule.length > 3, key);
   }
 
-  t.deepEqual(rows.find(({ key }) => key === 'amf.k')?.default, '2');
-  t.regex(configMarkdown(), /\| `data\.aug\.crop\.ratio` \| `\[0\.75, 1\.33333\]` \|/);
+  t.deepEqual(rows.find(({ key }) => key === 'amf.k')?.default, 2);
   t.is(nativeTokenizerConfig(config()).arch, 'small');
 });

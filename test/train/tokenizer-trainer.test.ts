@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import { binding } from '../../lib/binding.js';
 import { resolveConfig } from '../../lib/config/load.js';
 import type { TrainConfigInput } from '../../lib/config/schema.js';
 import { type TokenizerEvent, trainImageTokenizer } from '../../lib/train/tokenizer-trainer.js';
@@ -98,7 +99,7 @@ test('an abort ends the step and writes the folder as it is', async (t) => {
   t.deepEqual((await readdir(out)).sort(), ['config.json', 'dvae.safetensors']);
 });
 
-test('a folder of other things is not replaced, and a loss that is not finite writes nothing', async (t) => {
+test('a folder of other things is not replaced, an empty one is; a loss that is not finite writes nothing', async (t) => {
   const { folder, manifest } = await prepared(t);
   const foreign = path.join(folder, 'foreign');
   await mkdir(foreign);
@@ -109,10 +110,48 @@ test('a folder of other things is not replaced, and a loss that is not finite wr
   });
   t.deepEqual(await readdir(foreign), ['diary.txt']);
 
+  const empty = path.join(folder, 'empty');
+  await mkdir(empty);
+  await run(manifest, empty, { steps: 1 });
+  t.deepEqual((await readdir(empty)).sort(), ['config.json', 'dvae.safetensors']);
+
   const out = path.join(folder, 'dvae');
   await t.throwsAsync(run(manifest, out, { lr: 10, klWeight: 1e40, steps: 50 }), {
     code: 'ERR_COTS_NON_FINITE',
-    message: /^Expected a finite loss, got .* at step \d+\. Lower tokenizer\.lr\.$/,
+    message: /^Expected a finite loss and gradient, got loss .* at step \d+\. Lower tokenizer\.lr\.$/,
   });
   t.false((await readdir(folder)).includes('dvae'));
+});
+
+// Serial: it replaces a native call, which no test beside it may see.
+test.serial('a gradient that is not finite is as bad as a loss', async (t) => {
+  const { folder, manifest } = await prepared(t);
+  const native = binding();
+  const { createTokenizerTrainer } = native;
+  native.createTokenizerTrainer = async (o) => {
+    const trainer = await createTokenizerTrainer(o);
+    const step = trainer.step.bind(trainer);
+    const overflowing: typeof step = async (batch) => ({
+      ...(await step(batch)),
+      gradNorm: Number.POSITIVE_INFINITY,
+    });
+    return Object.defineProperty(trainer, 'step', { value: overflowing });
+  };
+  try {
+    await t.throwsAsync(run(manifest, path.join(folder, 'dvae')), {
+      code: 'ERR_COTS_NON_FINITE',
+      message: /^Expected a finite loss and gradient, got loss [\d.]+ and gradient norm Infinity at step 1\./,
+    });
+  } finally {
+    native.createTokenizerTrainer = createTokenizerTrainer;
+  }
+});
+
+test('a device that this build does not have is refused', async (t) => {
+  const { folder, manifest } = await prepared(t);
+  const config = resolveConfig(tinyConfig(manifest, folder, { train: { device: 'cuda' } }), [], 'tokenizer');
+  await t.throwsAsync(trainImageTokenizer(config).next(), {
+    code: 'ERR_COTS_DEVICE',
+    message: /got 'cuda'.*use device 'cpu'/,
+  });
 });

@@ -1,66 +1,25 @@
 /** Whole runs of a tiny model: events, files, resuming bit for bit, abort, busy, dispose. */
-import { createHash } from 'node:crypto';
 import { cp, mkdir, readdir, readFile, readlink, rm, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import test, { type ExecutionContext } from 'ava';
+import test from 'ava';
 import { resolveConfig } from '../../lib/config/load.js';
 import { Cots, CotsError, type TrainEvent, Trainer } from '../../lib/index.js';
 import { trainImageTokenizer } from '../../lib/train/tokenizer-trainer.js';
-import { makeShapes, temporaryFolder, tinyConfig } from '../support/tiny.js';
+import { makeShapes } from '../support/tiny.js';
+import {
+  type Config,
+  fresh,
+  hash,
+  lines,
+  refusal,
+  run,
+  trained,
+  trainerJson,
+  trainerOver,
+  untimed,
+} from './runs.js';
 
-type Config = Parameters<typeof tinyConfig>[2];
-
-async function run(trainer: Trainer, until = Infinity): Promise<TrainEvent[]> {
-  const events: TrainEvent[] = [];
-  const controller = new AbortController();
-  for await (const event of trainer.run({ signal: controller.signal })) {
-    events.push(event);
-    if (event.type === 'step' && event.step >= until) controller.abort();
-  }
-
-  return events;
-}
-
-async function trained(
-  config: ReturnType<typeof tinyConfig>,
-  options: { resume?: string; until?: number } = {},
-): Promise<TrainEvent[]> {
-  const trainer = await Trainer.create(
-    config,
-    options.resume === undefined ? {} : { resume: options.resume },
-  );
-  try {
-    return await run(trainer, options.until);
-  } finally {
-    trainer.dispose();
-  }
-}
-
-const hash = async (file: string): Promise<string> =>
-  createHash('sha256')
-    .update(await readFile(file))
-    .digest('hex');
-const lines = async (file: string): Promise<Record<string, unknown>[]> =>
-  (await readFile(file, 'utf8'))
-    .trimEnd()
-    .split('\n')
-    .map((line) => JSON.parse(line) as Record<string, unknown>);
-const timed = ['pairs_per_second', 'mfu', 'rss_bytes'];
-const untimed = (rows: Record<string, unknown>[]): string[] =>
-  rows.map((row) => JSON.stringify(row, (key, value: unknown) => (timed.includes(key) ? undefined : value)));
-
-async function fresh(
-  t: ExecutionContext,
-  over: Config = {},
-  count = 40,
-): Promise<{ folder: string; out: string; config: ReturnType<typeof tinyConfig> }> {
-  const folder = await temporaryFolder(t);
-  const manifest = await makeShapes(folder, count);
-  const out = path.join(folder, 'run');
-  return { folder, out, config: tinyConfig(manifest, out, over) };
-}
-
-async function tokenizerFor(folder: string, config: ReturnType<typeof tinyConfig>): Promise<string> {
+async function tokenizerFor(folder: string, config: Config): Promise<string> {
   const out = path.join(folder, 'dvae');
   const over = {
     ...config,
@@ -239,22 +198,47 @@ test('an abort before the start does no work, writes nothing and throws nothing'
   t.deepEqual(await readdir(path.join(out, 'checkpoints')), []);
 });
 
-test('a second run during a run is busy', async (t) => {
+test('of two runs begun at once the second is busy, and the trainer is free again when the first ends', async (t) => {
   const { config } = await fresh(t);
   const trainer = await Trainer.create(config);
   t.teardown(() => trainer.dispose());
-  const first = trainer.run()[Symbol.asyncIterator]();
-  await first.next();
-  const error = await t.throwsAsync(
-    async () => {
-      for await (const event of trainer.run()) t_noop(event);
-    },
-    { instanceOf: CotsError },
-  );
-  t.is((error as CotsError).code, 'ERR_COTS_BUSY');
-  await first.return?.();
+  const [first, second] = [trainer.run(), trainer.run()].map((events) => events[Symbol.asyncIterator]());
+  const [begun, refused] = await Promise.allSettled([first?.next(), second?.next()]);
+  t.is(begun?.status, 'fulfilled');
+  t.is(((refused as PromiseRejectedResult).reason as CotsError).code, 'ERR_COTS_BUSY');
+  await refusal(t, () => run(trainer), 'ERR_COTS_BUSY', /no run in progress/);
+  await first?.return?.();
   await t.notThrowsAsync(run(trainer));
 });
+
+test('a checkpoint that cannot be written when the loop is left frees the trainer and closes the logs', async (t) => {
+  const { out, config } = await fresh(t, { checkpoint: { everySteps: 0 } });
+  let full = true;
+  const trainer = await trainerOver(t, config, (native) => ({
+    save: async (o) => {
+      if (full) throw new CotsError('ERR_COTS_FILE', 'No space left on device.');
+      return native.save(o);
+    },
+  }));
+  const leave = async () => {
+    for await (const event of trainer.run()) if (event.type === 'step' && event.step === 3) break;
+  };
+  await refusal(t, leave, 'ERR_COTS_FILE', /No space left/);
+  if (process.platform === 'linux')
+    t.deepEqual(
+      (await openFiles()).filter((file) => file.startsWith(out)),
+      [],
+    );
+  full = false;
+  t.deepEqual((await run(trainer)).at(-1), { type: 'end', step: 12, reason: 'done' });
+  t.is((await lines(path.join(out, 'metrics.jsonl'))).length, 12);
+});
+
+/** Paths that this process has open. */
+async function openFiles(): Promise<string[]> {
+  const handles = await readdir('/proc/self/fd');
+  return Promise.all(handles.map((handle) => readlink(path.join('/proc/self/fd', handle)).catch(() => '')));
+}
 
 test('dispose is idempotent and a run in progress rejects', async (t) => {
   const { config } = await fresh(t);
@@ -309,6 +293,9 @@ test('validation: evaluations as asked, the best one is pointed to and kept', as
   const best = evaluations.reduce((a, b) => (b.result.rsum > a.result.rsum ? b : a));
   t.is(await readlink(path.join(out, 'best')), `checkpoints/step-${String(best.step).padStart(8, '0')}`);
   t.true((await readdir(path.join(out, 'best'))).includes('model.safetensors'));
+  const { rsum } = best.result;
+  t.deepEqual((await trainerJson(path.join(out, 'best')))['best'], { step: best.step, rsum });
+  t.deepEqual((await trainerJson(path.join(out, 'latest')))['best'], { step: best.step, rsum });
 });
 
 test('old checkpoints are deleted, keep of them stay', async (t) => {
@@ -353,16 +340,6 @@ for (const [name, damage] of Object.entries(damages)) {
   });
 }
 
-async function refusal(
-  t: ExecutionContext,
-  work: () => Promise<unknown>,
-  code: string,
-  message: RegExp,
-): Promise<void> {
-  const error = await t.throwsAsync(work, { instanceOf: CotsError, message });
-  t.is((error as CotsError).code as string, code);
-}
-
 test('a checkpoint of another config is refused with the keys that differ', async (t) => {
   const { config } = await fresh(t);
   await trained(config, { until: 5 });
@@ -375,13 +352,26 @@ test('a checkpoint of another config is refused with the keys that differ', asyn
 });
 
 test('resuming may change where, how often and how fast, not what', async (t) => {
-  const { config } = await fresh(t);
+  const { folder, out, config } = await fresh(t);
+  const whole = path.join(folder, 'whole');
+  await trained({ ...config, train: { ...config.train, out: whole } });
   await trained(config, { until: 5 });
-  const events = await trained(
-    { ...config, checkpoint: { everySteps: 3, keep: 5 }, data: { ...config.data, workers: 4 } },
-    { resume: 'latest' },
+  const moved = path.join(folder, 'moved');
+  await trained(
+    {
+      ...config,
+      train: { ...config.train, out: moved },
+      checkpoint: { everySteps: 3, keep: 5 },
+      data: { ...config.data, workers: 4, prefetch: 1, cacheBytes: 0 },
+    },
+    { resume: path.join(out, 'latest') },
   );
-  t.is((events.at(-1) as { step: number }).step, 12);
+  for (const name of ['model.safetensors', 'state.safetensors'])
+    t.is(await hash(path.join(moved, 'latest', name)), await hash(path.join(whole, 'latest', name)), name);
+  t.deepEqual(
+    untimed(await lines(path.join(moved, 'metrics.jsonl'))),
+    untimed((await lines(path.join(whole, 'metrics.jsonl'))).slice(5)),
+  );
 });
 
 test('other data under a checkpoint are refused', async (t) => {
@@ -443,15 +433,78 @@ test('bad images are skipped, counted and listed; above maxBadFraction the run s
   await refusal(t, () => trained(strict), 'ERR_COTS_DATA', /maxBadFraction.*train-3\.png/);
 });
 
-test('a prefilled queue is full at the first step and does not move the data', async (t) => {
+test('a prefilled queue is full at the first step, of other pairs than the first batches, and does not move the data', async (t) => {
   const { folder, out, config } = await fresh(t, { checkpoint: { everySteps: 1 } });
-  await trained({ ...config, queue: { size: 20, prefill: true } }, { until: 1 });
-  await trained({ ...config, train: { ...config.train, out: path.join(folder, 'plain') } }, { until: 1 });
+  const filled: number[][] = [];
+  const stepped: number[][] = [];
+  const watched = await trainerOver(t, { ...config, queue: { size: 20, prefill: true } }, (native) => ({
+    prefill: (o) => {
+      filled.push([...o.batch.imageIds]);
+      return native.prefill(o);
+    },
+    step: (o) => {
+      stepped.push([...o.batch.imageIds]);
+      return native.step(o);
+    },
+  }));
+  await run(watched, 3);
   t.is((await lines(path.join(out, 'metrics.jsonl')))[0]?.['queue_valid'], 20);
-  const cursor = async (run: string): Promise<unknown> =>
-    (JSON.parse(await readFile(path.join(run, 'latest', 'trainer.json'), 'utf8')) as { cursor: unknown })
-      .cursor;
-  t.deepEqual(await cursor(out), await cursor(path.join(folder, 'plain')));
+  t.is(filled.length, 3);
+  t.notDeepEqual(filled, stepped);
+
+  const plain: number[][] = [];
+  const other = { ...config, train: { ...config.train, out: path.join(folder, 'plain') } };
+  const unfilled = await trainerOver(t, other, (native) => ({
+    step: (o) => {
+      plain.push([...o.batch.imageIds]);
+      return native.step(o);
+    },
+  }));
+  await run(unfilled, 3);
+  t.deepEqual(stepped, plain);
+  const [{ cursor }, { cursor: unmoved }] = [
+    await trainerJson(path.join(out, 'latest')),
+    await trainerJson(path.join(folder, 'plain', 'latest')),
+  ] as [{ cursor: unknown }, { cursor: unknown }];
+  t.deepEqual(cursor, unmoved);
+});
+
+for (const [stop, code, message] of [
+  ['non_finite', 'ERR_COTS_NON_FINITE', /step 3.*10 in a row.*guard\.maxNonFinite.*Lower optim\.lr/],
+  ['collapsed', 'ERR_COTS_COLLAPSED', /step 3.*collapsed.*Lower optim\.lr/],
+] as const) {
+  test(`a step that stops the run is recorded before the run ends: ${stop}`, async (t) => {
+    const { out, config } = await fresh(t);
+    const trainer = await trainerOver(t, config, (native) => ({
+      step: async (o) => {
+        const metrics = await native.step(o);
+        if (metrics.step < 3) return { ...metrics, stop: null };
+        if (stop === 'collapsed') return { ...metrics, stop, collapsedSteps: 101 };
+        return { ...metrics, stop, loss: Number.NaN, skipped: true, nonFiniteInRow: 10 };
+      },
+    }));
+    const events: TrainEvent[] = [];
+    const work = async () => {
+      for await (const event of trainer.run()) events.push(event);
+    };
+    await refusal(t, work, code, message);
+    t.is(events.filter(({ type }) => type === 'step').length, 3);
+    t.is((await lines(path.join(out, 'metrics.jsonl'))).length, 3);
+    if (stop === 'collapsed') return;
+    const [bad] = (await lines(path.join(out, 'non-finite.jsonl'))) as { step: number; ids: string[] }[];
+    t.is(bad?.step, 3);
+    t.is(bad?.ids.length, 8);
+  });
+}
+
+test('a device that this build does not have is refused before any work', async (t) => {
+  const { out, config } = await fresh(t);
+  for (const precision of ['auto', 'float32'] as const) {
+    const on = { ...config, train: { ...config.train, device: 'cuda', precision } };
+    await refusal(t, () => Trainer.create(on), 'ERR_COTS_DEVICE', /got 'cuda'.*use device 'cpu'/);
+  }
+
+  await t.throwsAsync(readdir(out), { code: 'ENOENT' });
 });
 
 test('train.init starts from the weights and the words of a model folder', async (t) => {
