@@ -57,9 +57,6 @@ export interface NativeTokenConfig {
   maskImageExact: boolean;
   maskTextRatio: number;
   maskId: number;
-  clsId: number;
-  sepId: number;
-  padId: number;
   passes: 'separate' | 'shared';
   globalSource: 'hidden' | 'embed' | 'momentum';
   fusion: 'add' | 'concat' | 'none';
@@ -186,7 +183,7 @@ export interface NativeStepMetrics {
   nonFiniteKeys: number;
   collapsedSteps: number;
   /** Why no step may follow; null when one may. */
-  stop?: null | 'non_finite' | 'collapsed';
+  stop: null | 'non_finite' | 'collapsed';
   scores: Float32Array;
   kept: Uint8Array;
   seconds: {
@@ -209,6 +206,8 @@ export interface NativeTokenizerMetrics {
   lr: number;
   gradNorm: number;
   perplexity: number;
+  /** The gradient was not finite: no update. */
+  skipped: boolean;
   deadCodes: number;
   unigramEntropy: number;
 }
@@ -344,6 +343,7 @@ export interface NativeBinding {
     images: Matrix;
     texts: Matrix;
     imageOfText: Int32Array;
+    cancel?: NativeCancel | null;
   }): Promise<{ imageToText: NativeDirectionRanks; textToImage: NativeDirectionRanks }>;
   /** One packed uint8 [n, size, size, 3] a view. Runs on the addon's transform thread, beside a training step. */
   makeViews(o: {

@@ -1,5 +1,4 @@
 /** Checks of what a caller typed. Each throws an `OptionError` that names the option, the rule, the value and the way out, or returns the narrowed value. */
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Matrix } from './binding.js';
 import { CotsError, OptionError } from './errors.js';
 
@@ -155,24 +154,6 @@ export function floats(name: string, value: unknown, length?: number): Float32Ar
   }
 
   return value;
-}
-
-const scanBlock = 1 << 22;
-
-/** Every value must be finite. Long arrays are scanned in blocks between which the event loop turns. */
-export async function allFinite(name: string, values: Float32Array): Promise<void> {
-  for (let begin = 0; begin < values.length; begin += scanBlock) {
-    if (begin > 0) await nextTurn();
-    const end = Math.min(begin + scanBlock, values.length);
-    for (let index = begin; index < end; index++) {
-      if (!Number.isFinite(values[index])) {
-        throw new CotsError(
-          'ERR_COTS_NON_FINITE',
-          `Expected every value of \`${name}\` to be finite, got ${values[index]} at index ${index}.`,
-        );
-      }
-    }
-  }
 }
 
 export function shapeError(message: string): CotsError {

@@ -1,7 +1,6 @@
 /**
  * The kernels by themselves, on typed arrays. Legend: B pairs, D embedding, n queue entries, Q queries, N gallery rows.
- * Every function copies what it is given before it returns its promise's work to a thread of the addon, and takes
- * `device` ('cpu', the only one of this build).
+ * Every function copies what it is given before it returns its promise, and takes `device` ('cpu', the only one of this build).
  */
 import { binding, type Matrix } from './binding.js';
 import * as check from './checks.js';
@@ -78,7 +77,6 @@ export async function queueContrast(o: QueueContrastOptions): Promise<QueueContr
       includePositive: check.boolean('includePositive', o.includePositive ?? true),
     };
     resolveDevice(o.device);
-    for (const name of matrixNames) await check.allFinite(name, complete[name].data);
     return binding().queueContrast(complete);
   });
 }
@@ -133,8 +131,6 @@ export async function momentumFilter(
 
     const deviations = check.finite('deviations', o.deviations ?? 2);
     resolveDevice(o.device);
-    await check.allFinite('scores', scores);
-    await check.allFinite('queueScores', queueScores);
     return binding().momentumFilter({ scores, queueScores, deviations });
   });
 }
@@ -174,8 +170,6 @@ export async function topK(o: TopKOptions): Promise<TopKResult> {
     }
 
     resolveDevice(o.device);
-    await check.allFinite('queries', queries.data);
-    await check.allFinite('gallery', gallery.data);
     return binding().topK({ queries, gallery, k });
   });
 }

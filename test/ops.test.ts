@@ -272,3 +272,13 @@ test(
   'ERR_COTS_OPTION',
   /`queries` to be a matrix/,
 );
+
+test('what a caller does to its arrays after the call changes nothing', async (t) => {
+  const queries = { data: Float32Array.of(1, 0), shape: [1, 2] as [number, number] };
+  const gallery = { data: Float32Array.of(0, 1, 1, 0), shape: [2, 2] as [number, number] };
+  const pending = ops.topK({ queries, gallery, k: 1 });
+  gallery.data.fill(0);
+  queries.data.fill(Number.NaN);
+  const { indices, scores } = await pending;
+  t.deepEqual([...indices, ...scores], [1, 1]);
+});

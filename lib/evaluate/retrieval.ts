@@ -70,8 +70,6 @@ export async function evaluateRetrieval(o: EvaluateRetrievalOptions): Promise<Re
     }
 
     const folds = foldsOf(protocol, images.shape[0], o.imageOfText);
-    await check.allFinite('images', images.data);
-    await check.allFinite('texts', texts.data);
     const ranked = [];
     for (const fold of folds) ranked.push(await rankFold(fold, images, texts, o.imageOfText, signal));
     return summarize(protocol, folds, ranked, texts.shape[0], images.shape[0]);
@@ -102,8 +100,8 @@ async function rankFold(
   const owner = fold.texts.map((text) => (imageOfText[text] as number) - fold.begin);
   const counts = new Int32Array(fold.end - fold.begin);
   for (const image of owner) counts[image] = (counts[image] as number) + 1;
-  const ranks = await new PendingCalls('evaluation').run(signal, () =>
-    binding().retrievalRanks({ images: foldImages, texts: foldTexts, imageOfText: owner }),
+  const ranks = await new PendingCalls('evaluation').run(signal, (cancel) =>
+    binding().retrievalRanks({ images: foldImages, texts: foldTexts, imageOfText: owner, cancel }),
   );
   return { ...ranks, counts };
 }

@@ -38,9 +38,6 @@ TokenConfig read_token(const Napi::Object& o) {
   c.mask_image_exact = boolean(o, "maskImageExact");
   c.mask_text_ratio = number(o, "maskTextRatio");
   c.mask_id = count(o, "maskId");
-  c.cls_id = count(o, "clsId");
-  c.sep_id = count(o, "sepId");
-  c.pad_id = count(o, "padId");
   c.passes =
       one_of<Passes>(o, "passes", {{"separate", Passes::kSeparate}, {"shared", Passes::kShared}});
   c.global_source = one_of<GlobalSource>(o, "globalSource",
@@ -134,8 +131,7 @@ Napi::Object write_token(Napi::Env env, const TokenConfig& c) {
   return Writer(env)("maskImageRatio", c.mask_image_ratio)("maskImageMode",
                                                            c.mask_image_block ? "block" : "random")(
       "maskImageExact", c.mask_image_exact)("maskTextRatio", c.mask_text_ratio)(
-      "maskId", c.mask_id)("clsId", c.cls_id)("sepId", c.sep_id)("padId", c.pad_id)(
-      "passes", c.passes == Passes::kSeparate ? "separate" : "shared")(
+      "maskId", c.mask_id)("passes", c.passes == Passes::kSeparate ? "separate" : "shared")(
       "globalSource", sources[static_cast<int>(c.global_source)])(
       "fusion", fusions[static_cast<int>(c.fusion)])(
       "headImage", c.head_image == ImageHead::kMlp ? "mlp" : "bare")("vocab", c.vocab);

@@ -54,7 +54,6 @@ class Handle {
     if (owns_worker_) worker_->retire();
   }
 
-  const std::shared_ptr<Worker>& worker() const { return worker_; }
   int threads() const { return threads_; }
 
  private:

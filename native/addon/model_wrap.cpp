@@ -91,11 +91,7 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
     const Napi::Object o = options_of(info);
     const ModelConfig config = read_model_config(object(o, "config"));
     return post_creation(info.Env(), static_cast<int>(count(o, "threads")),
-                         [config, file = text(o, "file")] {
-                           auto embedder = std::make_shared<Embedder>(config, std::nullopt);
-                           embedder->load(file);
-                           return embedder;
-                         });
+                         [config, file = text(o, "file")] { return Embedder::load(config, file); });
   });
 }
 

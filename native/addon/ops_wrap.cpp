@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "addon/addon.h"
+#include "addon/cancel_wrap.h"
 #include "addon/convert.h"
 #include "io/failure.h"
 #include "ops/momentum_filter.h"
@@ -18,32 +19,33 @@ namespace {
 
 using at::Tensor;
 
-/// Reads the options with `prepare`, which gives the work of a job on the device worker.
+/// Reads the options with `prepare`, which gives the work of a job on the device worker. Every op
+/// takes a `cancel`: a NativeCancel, or null or nothing.
 template <typename Prepare>
 Napi::Value run_op(const Napi::CallbackInfo& info, Prepare prepare) {
   const Napi::Env env = info.Env();
   return guard_promise(env, [&]() -> Napi::Value {
     Addon& addon = *env.GetInstanceData<Addon>();
+    const Napi::Object o = options_of(info);
     JobOptions options;
     options.threads = addon.default_threads();
-    return addon.device_worker(env)->post(env, prepare(options_of(info)), options);
+    options.cancel = cancel_of(o);
+    return addon.device_worker(env)->post(env, prepare(o), options);
   });
 }
 
 void check_finite(const char* name, const Tensor& tensor) {
-  if (!at::isfinite(tensor).all().item<bool>())
-    throw Failure(
-        "ERR_COTS_NON_FINITE",
-        "Expected \"" + std::string(name) + "\" to hold finite numbers only, got NaN or infinity.");
+  const Tensor finite = at::isfinite(tensor);
+  if (finite.all().item<bool>()) return;
+  const int64_t index = finite.flatten().to(at::kByte).argmin().item<int64_t>();
+  const float value = tensor.flatten()[index].item<float>();
+  const char* const shown = std::isnan(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity";
+  throw Failure("ERR_COTS_NON_FINITE", "Expected every value of `" + std::string(name) +
+                                           "` to be finite, got " + shown + " at index " +
+                                           std::to_string(index) + ".");
 }
 
-struct ContrastArguments {
-  Tensor image, text, image_key, text_key, image_queue, text_queue, weights;
-  double temperature, instance_weight, task_weight;
-  bool include_positive;
-};
-
-ContrastArguments read_contrast(const Napi::Object& o) {
+ops::ContrastInputs read_contrast(const Napi::Object& o) {
   const Tensor image = matrix(o, "image");
   return {image,
           matrix(o, "text"),
@@ -52,31 +54,35 @@ ContrastArguments read_contrast(const Napi::Object& o) {
           matrix(o, "imageQueue"),
           matrix(o, "textQueue"),
           floats(o, "weights", {image.size(0)}),
-          number(o, "temperature"),
-          number(o, "instanceWeight"),
-          number(o, "taskWeight"),
-          boolean(o, "includePositive")};
+          at::scalar_tensor(-std::log(number(o, "temperature")), at::kFloat),
+          {},
+          {}};
 }
 
-void check_contrast(const ContrastArguments& a) {
-  const std::pair<const char*, const Tensor*> inputs[] = {{"image", &a.image},
-                                                          {"text", &a.text},
-                                                          {"imageKey", &a.image_key},
-                                                          {"textKey", &a.text_key},
-                                                          {"imageQueue", &a.image_queue},
-                                                          {"textQueue", &a.text_queue}};
-  for (const auto& [name, tensor] : inputs) check_finite(name, *tensor);
-  check_finite("weights", a.weights);
+/// The normalizer comes with the weights, once they are known to be finite.
+ops::ContrastOptions read_contrast_options(const Napi::Object& o) {
+  return {.normalizer = 1,
+          .instance_weight = number(o, "instanceWeight"),
+          .task_weight = number(o, "taskWeight"),
+          .include_positive = boolean(o, "includePositive"),
+          .stopgrad_target = false};
 }
 
-Settle run_contrast(const ContrastArguments& a) {
-  check_contrast(a);
-  const double normalizer = std::max(a.weights.sum(at::kDouble).item<double>(), 1.0);
-  const Tensor log_scale = at::scalar_tensor(-std::log(a.temperature), at::kFloat);
-  const auto [losses, grad_image, grad_text, grad_scale] = ops::queue_contrast(
-      a.image, a.text, a.image_key, a.text_key, a.image_queue, a.text_queue, a.weights, log_scale,
-      std::nullopt, std::nullopt, normalizer, a.instance_weight, a.task_weight, a.include_positive,
-      /*stopgrad_target=*/false, /*duplicate_policy=*/0, /*batch_key_column=*/-1);
+void check_contrast(const ops::ContrastInputs& in) {
+  const std::pair<const char*, const Tensor*> tensors[] = {{"image", &in.image_BD},
+                                                           {"text", &in.text_BD},
+                                                           {"imageKey", &in.image_key_BD},
+                                                           {"textKey", &in.text_key_BD},
+                                                           {"imageQueue", &in.image_queue_nD},
+                                                           {"textQueue", &in.text_queue_nD},
+                                                           {"weights", &in.weights_B}};
+  for (const auto& [name, tensor] : tensors) check_finite(name, *tensor);
+}
+
+Settle run_contrast(const ops::ContrastInputs& in, ops::ContrastOptions options) {
+  check_contrast(in);
+  options.normalizer = std::max(in.weights_B.sum(at::kDouble).item<double>(), 1.0);
+  const auto [losses, grad_image, grad_text, grad_scale] = ops::queue_contrast(in, options);
   const Tensor values = losses.to(at::kDouble).contiguous();
   const double grad_log_scale = grad_scale.item<double>();
   return [values, grad_image, grad_text, grad_log_scale](Napi::Env env) -> Napi::Value {
@@ -104,7 +110,9 @@ Napi::Object to_ranks(Napi::Env env, const DirectionRanks& ranks) {
 
 Napi::Value queue_contrast(const Napi::CallbackInfo& info) {
   return run_op(info, [](const Napi::Object& o) -> Work {
-    return [arguments = read_contrast(o)] { return run_contrast(arguments); };
+    return [inputs = read_contrast(o), options = read_contrast_options(o)] {
+      return run_contrast(inputs, options);
+    };
   });
 }
 

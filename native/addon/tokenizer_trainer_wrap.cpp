@@ -21,6 +21,7 @@ Napi::Object write_metrics(Napi::Env env, const TokenizerMetrics& m) {
                                                     {"deadCodes", m.dead_codes},
                                                     {"unigramEntropy", m.unigram_entropy}};
   for (const auto& [key, value] : numbers) o.Set(key, value);
+  o.Set("skipped", m.skipped);
   return o;
 }
 

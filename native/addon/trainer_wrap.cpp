@@ -51,6 +51,11 @@ Napi::Object write_seconds(Napi::Env env, const StageSeconds& s) {
   return o;
 }
 
+Napi::Value write_stop(Napi::Env env, Stop stop) {
+  if (stop == Stop::kNone) return env.Null();
+  return Napi::String::New(env, stop == Stop::kCollapsed ? "collapsed" : "non_finite");
+}
+
 Napi::Object write_metrics(Napi::Env env, const StepMetrics& m) {
   Napi::Object o = Napi::Object::New(env);
   const std::pair<const char*, double> numbers[] = {{"step", m.step},
@@ -76,6 +81,7 @@ Napi::Object write_metrics(Napi::Env env, const StepMetrics& m) {
   for (const auto& [key, value] : numbers) o.Set(key, value);
   o.Set("filterActive", m.filter_active);
   o.Set("skipped", m.skipped);
+  o.Set("stop", write_stop(env, m.stop));
   Napi::Float32Array scores = Napi::Float32Array::New(env, m.scores.size());
   std::copy(m.scores.begin(), m.scores.end(), scores.Data());
   o.Set("scores", scores);
@@ -86,19 +92,13 @@ Napi::Object write_metrics(Napi::Env env, const StepMetrics& m) {
   return o;
 }
 
-struct Bytes {
-  int64_t weights, optimizer, momentum, queues;
-  int64_t total() const { return weights + optimizer + momentum + queues; }
-};
-
 int64_t bytes_of(const std::vector<std::pair<std::string, Tensor>>& tensors) {
   int64_t sum = 0;
   for (const auto& [name, tensor] : tensors) sum += tensor.nbytes();
   return sum;
 }
 
-/// Sizes only, which no job changes: safe beside a step.
-Bytes memory_of(Trainer& trainer) {
+TrainerBytes memory_of(Trainer& trainer) {
   const int64_t online = trainer.model().parameters().flat().nbytes();
   return {2 * online /* and gradients */, 2 * online /* two moments */,
           static_cast<int64_t>(trainer.momentum().parameters().flat().nbytes()),
@@ -161,13 +161,15 @@ Napi::FunctionReference TrainerWrap::define(Napi::Env env) {
 }
 
 TrainerWrap::TrainerWrap(const Napi::CallbackInfo& info)
-    : Napi::ObjectWrap<TrainerWrap>(info), handle_(take_handle<Trainer>(info)) {
-  bytes_ = memory_of(*handle_.state()).total();
-  Napi::MemoryManagement::AdjustExternalMemory(info.Env(), bytes_);
+    : Napi::ObjectWrap<TrainerWrap>(info),
+      handle_(take_handle<Trainer>(info)),
+      bytes_(memory_of(*handle_.state())),
+      told_bytes_(bytes_.total()) {
+  Napi::MemoryManagement::AdjustExternalMemory(info.Env(), told_bytes_);
 }
 
 void TrainerWrap::Finalize(Napi::Env env) {
-  Napi::MemoryManagement::AdjustExternalMemory(env, -std::exchange(bytes_, 0));
+  Napi::MemoryManagement::AdjustExternalMemory(env, -std::exchange(told_bytes_, 0));
 }
 
 /// A job that no second one may wait behind: while it has not settled, another rejects
@@ -246,12 +248,12 @@ Napi::Value TrainerWrap::snapshot(const Napi::CallbackInfo& info) {
 
 Napi::Value TrainerWrap::memory(const Napi::CallbackInfo& info) {
   return guard(info.Env(), [&]() -> Napi::Value {
-    const Bytes bytes = memory_of(*handle_.state());
+    handle_.state();  // throws when disposed
     Napi::Object o = Napi::Object::New(info.Env());
-    o.Set("weights", static_cast<double>(bytes.weights));
-    o.Set("optimizer", static_cast<double>(bytes.optimizer));
-    o.Set("momentum", static_cast<double>(bytes.momentum));
-    o.Set("queues", static_cast<double>(bytes.queues));
+    o.Set("weights", static_cast<double>(bytes_.weights));
+    o.Set("optimizer", static_cast<double>(bytes_.optimizer));
+    o.Set("momentum", static_cast<double>(bytes_.momentum));
+    o.Set("queues", static_cast<double>(bytes_.queues));
     return o;
   });
 }

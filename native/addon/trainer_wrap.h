@@ -8,6 +8,12 @@
 
 namespace cots::addon {
 
+/// Memory of a trainer by owner. No step changes it.
+struct TrainerBytes {
+  int64_t weights, optimizer, momentum, queues;
+  int64_t total() const { return weights + optimizer + momentum + queues; }
+};
+
 class TrainerWrap : public Napi::ObjectWrap<TrainerWrap> {
  public:
   static Napi::FunctionReference define(Napi::Env env);
@@ -30,8 +36,9 @@ class TrainerWrap : public Napi::ObjectWrap<TrainerWrap> {
   Napi::Value run_on_path(const Napi::CallbackInfo& info, const char* key, Run run);
 
   Handle<Trainer> handle_;
-  int64_t bytes_ = 0;  // told to the garbage collector
-  bool busy_ = false;  // a step or prefill has not settled
+  TrainerBytes bytes_;  // as they were made: a step may be at work on them when memory() is asked
+  int64_t told_bytes_ = 0;  // to the garbage collector
+  bool busy_ = false;       // a step or prefill has not settled
 };
 
 Napi::Value create_trainer(const Napi::CallbackInfo& info);

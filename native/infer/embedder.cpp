@@ -45,19 +45,25 @@ std::vector<std::vector<int64_t>> runs_by_length(const Tensor& lengths_B) {
 
 }  // namespace
 
-Embedder::Embedder(const ModelConfig& config, std::optional<int64_t> seed)
+Embedder::Embedder(const ModelConfig& config, std::optional<int64_t> seed, Unfilled)
     : config_(config),
       parameters_(seed),
-      towers_(config, Scope(parameters_, "visual"), Scope(parameters_, "text")) {
+      towers_(config, Scope(parameters_, "visual"), Scope(parameters_, "text")) {}
+
+Embedder::Embedder(const ModelConfig& config, std::optional<int64_t> seed)
+    : Embedder(config, seed, Unfilled()) {
   parameters_.flatten(/*requires_grad=*/false);
 }
 
-void Embedder::load(const std::string& file) {
-  // Imported towers have no mask token: only training reads it.
+std::unique_ptr<Embedder> Embedder::load(const ModelConfig& config, const std::string& file) {
   const std::map<std::string, Tensor> tensors = io::read_safetensors(file);
-  copy_weights(parameters_, tensors, file, [&](const std::string& name) {
-    return name == "visual.mask_token" && !tensors.contains(name) ? "" : name;
-  });
+  std::unique_ptr<Embedder> embedder(new Embedder(config, std::nullopt, Unfilled()));
+  // Imported towers have no mask token: only training reads it.
+  fill_weights(embedder->parameters_, /*requires_grad=*/false, tensors, file,
+               [&](const std::string& name) {
+                 return name == "visual.mask_token" && !tensors.contains(name) ? "" : name;
+               });
+  return embedder;
 }
 
 void Embedder::save(const std::string& file) const {

@@ -11,12 +11,12 @@ namespace cots {
 
 class Embedder {
  public:
-  /// Without a seed the weights are zero, to be loaded.
+  /// Without a seed the weights are zero, to be copied.
   Embedder(const ModelConfig& config, std::optional<int64_t> seed);
+  /// With the weights of model.safetensors. Throws with the tensor's name, found and wanted shape,
+  /// or what is missing, before it takes memory for the network.
+  static std::unique_ptr<Embedder> load(const ModelConfig& config, const std::string& file);
 
-  /// Loads model.safetensors; throws with the tensor's name, found and wanted shape, or what is
-  /// missing.
-  void load(const std::string& file);
   void save(const std::string& file) const;
 
   /// images_BSS3 uint8 RGB at the model's size; mean and std per channel of pixels in [0, 1].
@@ -34,6 +34,9 @@ class Embedder {
   int64_t embedding_width(bool image) const;
 
  private:
+  struct Unfilled {};  // towers whose parameters have no memory yet
+  Embedder(const ModelConfig& config, std::optional<int64_t> seed, Unfilled);
+
   ModelConfig config_;
   Parameters parameters_;
   Towers towers_;

@@ -59,10 +59,7 @@ std::unique_ptr<ImageTokenizer> load_image_tokenizer(const TokenizerConfig& conf
       with_decoder && std::any_of(tensors.begin(), tensors.end(), [](const auto& entry) {
         return has_prefix(entry.first, "decoder.");
       });
-  auto tokenizer = std::make_unique<ImageTokenizer>(config, 0, decodes);
-  copy_weights(tokenizer->parameters(), tensors, file,
-               [](const std::string& name) { return name; });
-  return tokenizer;
+  return std::make_unique<ImageTokenizer>(config, tensors, file, decodes);
 }
 
 }  // namespace cots

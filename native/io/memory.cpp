@@ -54,13 +54,12 @@ class BlockCache {
     const size_t size = block_size(wanted);
     const std::lock_guard lock(mutex_);
     void* block = take_kept(size);
+    const bool kept = block != nullptr;
+    if (!kept) block = map_block(size);  // throws: nothing is counted before it
+    sizes_.emplace(block, size);
     used_ += size;
     note_peak();
-    if (block == nullptr) {
-      shrink_to(bound() - std::min(bound(), used_));
-      block = map_block(size);
-    }
-    sizes_.emplace(block, size);
+    if (!kept) shrink_to(bound() - std::min(bound(), used_));
     return block;
   }
 
@@ -83,11 +82,6 @@ class BlockCache {
     const std::lock_guard lock(mutex_);
     shrink_to(0);
     peak_ = previous_peak_ = used_;
-  }
-
-  BlockBytes bytes() {
-    const std::lock_guard lock(mutex_);
-    return {static_cast<int64_t>(used_), static_cast<int64_t>(kept_)};
   }
 
  private:
@@ -178,7 +172,5 @@ void keep_freed_blocks() {
 }
 
 void release_freed_blocks() { cache().release_kept(); }
-
-BlockBytes block_bytes() { return cache().bytes(); }
 
 }  // namespace cots::io

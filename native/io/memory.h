@@ -1,8 +1,6 @@
 // How the process treats freed memory.
 #pragma once
 
-#include <cstdint>
-
 namespace cots::io {
 
 /// Makes libtorch keep large freed blocks for the next request of their size instead of giving them
@@ -16,11 +14,5 @@ void keep_freed_blocks();
 
 /// Gives every block that is not in use back to the kernel, e.g. when a trainer was disposed.
 void release_freed_blocks();
-
-/// Bytes of large blocks in use and kept.
-struct BlockBytes {
-  int64_t used, kept;
-};
-BlockBytes block_bytes();
 
 }  // namespace cots::io

@@ -13,7 +13,7 @@ using at::Tensor;
 
 struct Jitter {
   double brightness = 1, contrast = 1, saturation = 1;
-  int order = 0; /* 0..5: permutation of the three */
+  int order = 0;  // 0 to 5: permutation of the three
 };
 
 /// What augmentation does to one image; the same for all its views, so that patches and tokens stay

@@ -24,6 +24,7 @@ namespace {
 using nlohmann::json;
 
 constexpr uint64_t kMaxHeader = 100'000'000;  // as the reference implementation
+constexpr int kMaxDepth = 8;                  // a tensor's shape lies at depth 2
 constexpr size_t kMaxWrite = 1 << 30;
 
 struct Dtype {
@@ -123,7 +124,9 @@ uint64_t little_endian(const uint8_t* bytes) {
 json parse_header(const std::string& file, const char* begin, const char* end) {
   std::set<std::string> names;
   std::string repeated;
-  auto note_names = [&](int depth, json::parse_event_t event, json& parsed) {
+  const auto check = [&](int depth, json::parse_event_t event, json& parsed) {
+    if (depth > kMaxDepth)
+      refuse(file, "its header is nested deeper than " + std::to_string(kMaxDepth) + " levels");
     if (event == json::parse_event_t::key && depth == 1 &&
         !names.insert(parsed.get<std::string>()).second)
       repeated = parsed;
@@ -131,13 +134,18 @@ json parse_header(const std::string& file, const char* begin, const char* end) {
   };
   json header;
   try {
-    header = json::parse(begin, end, note_names);
+    header = json::parse(begin, end, check);
   } catch (const json::exception& error) {
     refuse(file, std::string("its header is no JSON (") + error.what() + ")");
   }
   if (!header.is_object()) refuse(file, "its header is no JSON object");
   if (!repeated.empty()) refuse(file, "tensor '" + repeated + "' is listed twice");
   return header;
+}
+
+/// A value as a message may show it: what a stranger wrote may have any size.
+std::string describe(const json& value) {
+  return value.is_number() ? value.dump() : std::string("a value of type ") + value.type_name();
 }
 
 std::vector<uint64_t> numbers(const std::string& file, const std::string& name, const json& entry,
@@ -148,7 +156,7 @@ std::vector<uint64_t> numbers(const std::string& file, const std::string& name, 
   std::vector<uint64_t> values;
   for (const json& value : *found) {
     if (!value.is_number_unsigned())
-      refuse(file, c10::str("'", key, "' of tensor '", name, "' holds ", value.dump()));
+      refuse(file, c10::str("'", key, "' of tensor '", name, "' holds ", describe(value)));
     values.push_back(value.get<uint64_t>());
   }
   return values;

@@ -47,7 +47,7 @@ struct TokenConfig {
   bool mask_image_block = true;   // blockwise (BEiT), else uniformly random patches
   bool mask_image_exact = false;  // top up with random patches to exactly round(ratio * P)
   double mask_text_ratio = 0.15;
-  int64_t mask_id = 103, cls_id = 101, sep_id = 102, pad_id = 0;  // ids of the vocabulary in use
+  int64_t mask_id = 103;  // of the vocabulary in use
   Passes passes = Passes::kSeparate;
   GlobalSource global_source = GlobalSource::kHidden;
   Fusion fusion = Fusion::kAdd;

@@ -24,8 +24,7 @@ Tensor mean_of_tokens(const Tensor& states_BLd, const Tensor& lengths_B) {
 
 }  // namespace
 
-// ----------------------------------------------------------------------------------------------
-// two towers, one space
+// ------------------------------------------------------------------------ two towers, one space
 
 Towers::Towers(const ModelConfig& config, const Scope& image_scope, const Scope& text_scope)
     : config_(config), vision_(config.image, image_scope), text_(config.text, text_scope) {
@@ -61,8 +60,7 @@ Encoded Towers::finish(const Tensor& states_BLd, const Tensor& global_Bd, const 
   return {need == Need::kAll ? states_BLd : Tensor(), global_Bd, unit_rows(z_BD)};
 }
 
-// --------------------------------------------------------------------- masked vision-language
-// modelling: CMVM and CMLM
+// ------------------------------------------- masked vision-language modelling: CMVM and CMLM
 
 MaskedHeads::MaskedHeads(const ModelConfig& model, const TokenConfig& token, const Scope& root,
                          const Tensor& word_embedding_Vd)
@@ -130,8 +128,7 @@ Tensor MaskedHeads::fuse(const Tensor& h_Md, const Tensor& g_Md, const Linear& j
   TORCH_INTERNAL_ASSERT(false, "unknown fusion");
 }
 
-// --------------------------------------------------------------------------------------------------
-// the whole network
+// ---------------------------------------------------------------------------- the whole network
 
 Cots::Cots(const ModelConfig& model, const TokenConfig& token, double tau, int64_t seed,
            WeightInit weights)

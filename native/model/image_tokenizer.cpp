@@ -7,6 +7,10 @@
 #include <optional>
 #include <vector>
 
+#include "model/transformer.h"
+#include "model/weights.h"
+#include "ops/cancel.h"
+
 namespace cots {
 namespace {
 
@@ -16,7 +20,8 @@ constexpr int64_t kGroups = 4;           // openai
 constexpr int64_t kRowsPerChunk = 4096;  // positions whose logits tokens() holds at a time
 
 /// Convolution whose zero padding keeps the grid at stride 1 and halves it with a 4 x 4 kernel at
-/// stride 2. Initialized N(0, 1 / (n_in k^2)), as DALL-E's.
+/// stride 2. Initialized N(0, 1 / (n_in k^2)), as DALL-E's. A cancel point stands before each: one
+/// convolution of a large batch takes a second.
 struct Conv {
   Tensor weight, bias;
   int64_t stride = 1;
@@ -28,7 +33,7 @@ struct Conv {
         bias(scope.add(b, {out}, Init::zeros(), false)),
         stride(stride) {}
   Tensor operator()(const Tensor& x) const {
-    return at::conv2d(x, weight, bias, {stride, stride},
+    return at::conv2d(cancel_point(x), weight, bias, {stride, stride},
                       {(weight.size(2) - 1) / 2, (weight.size(3) - 1) / 2});
   }
 };
@@ -38,8 +43,7 @@ Conv named_conv(const Scope& scope, const std::string& name, int64_t in, int64_t
   return Conv(scope.child(name), in, out, k, "weight", "bias", stride);
 }
 
-// ------------------------------------------------------------------------------- OpenAI's network
-// (SPEC 4.1, 4.2)
+// ------------------------------------------------------------- OpenAI's network (SPEC 4.1, 4.2)
 
 /// out = id(x) + gain * residual(x); residual = four times ReLU and conv, a quarter of the width
 /// inside.
@@ -98,8 +102,7 @@ class OpenAiTrunk {
   std::vector<std::vector<OpenAiBlock>> groups_;
 };
 
-// ------------------------------------------------------------------------------------ the small
-// network (SPEC 4.5)
+// ----------------------------------------------------------------- the small network (SPEC 4.5)
 
 /// x + conv1x1(ReLU(conv3x3(ReLU(conv3x3(x))))).
 struct SmallBlock {
@@ -127,7 +130,7 @@ struct UpConv {
                          Init::normal(1 / std::sqrt(static_cast<double>(width * 4))), true)),
         bias(scope.add("bias", {width}, Init::zeros(), false)) {}
   Tensor operator()(const Tensor& x) const {
-    return at::conv_transpose2d(x, weight, bias, {2, 2}, {1, 1});
+    return at::conv_transpose2d(cancel_point(x), weight, bias, {2, 2}, {1, 1});
   }
 };
 
@@ -135,7 +138,8 @@ struct UpConv {
 
 /// Encoder without its last 1x1 convolution, that convolution, and the decoder.
 struct ImageTokenizer::Net {
-  Net(const TokenizerConfig& config, int64_t seed) : config(config), parameters(seed) {}
+  Net(const TokenizerConfig& config, std::optional<int64_t> seed, bool has_decoder)
+      : config(config), parameters(seed), has_decoder(has_decoder) {}
   virtual ~Net() = default;
   virtual Tensor features(const Tensor& mapped) const = 0;  // [B, C, h, w]
   virtual Tensor decode(const Tensor& codes_BVhw) const = 0;
@@ -143,13 +147,14 @@ struct ImageTokenizer::Net {
   TokenizerConfig config;
   Parameters parameters;
   Conv out;  // C -> V, always float32
-  bool has_decoder = false;
+  bool has_decoder;
 };
 
 namespace {
 
 struct OpenAiNet final : ImageTokenizer::Net {
-  OpenAiNet(const TokenizerConfig& c, int64_t seed, bool with_decoder) : Net(c, seed) {
+  OpenAiNet(const TokenizerConfig& c, std::optional<int64_t> seed, bool with_decoder)
+      : Net(c, seed, with_decoder) {
     const int64_t n = c.hidden;
     const Scope blocks(parameters, "blocks");
     encoder.emplace(blocks, std::vector<int64_t>{n, n, 2 * n, 4 * n, 8 * n},
@@ -177,7 +182,8 @@ struct OpenAiNet final : ImageTokenizer::Net {
 };
 
 struct SmallNet final : ImageTokenizer::Net {
-  SmallNet(const TokenizerConfig& c, int64_t seed, bool with_decoder) : Net(c, seed) {
+  SmallNet(const TokenizerConfig& c, std::optional<int64_t> seed, bool with_decoder)
+      : Net(c, seed, with_decoder) {
     const int64_t n = c.hidden;
     const Scope encoder(parameters, "encoder");
     for (int64_t i = 0; i < 3; ++i)
@@ -212,19 +218,30 @@ struct SmallNet final : ImageTokenizer::Net {
   std::vector<UpConv> up;
 };
 
+/// Not flattened yet.
+std::unique_ptr<ImageTokenizer::Net> make_net(const TokenizerConfig& config,
+                                              std::optional<int64_t> seed, bool with_decoder) {
+  if (config.arch == TokenizerArch::kOpenAi)
+    return std::make_unique<OpenAiNet>(config, seed, with_decoder);
+  return std::make_unique<SmallNet>(config, seed, with_decoder);
+}
+
 }  // namespace
 
-// -------------------------------------------------------------------------------------------------
-// the public face
+// ------------------------------------------------------------------------------ the public face
 
-ImageTokenizer::ImageTokenizer(const TokenizerConfig& config, int64_t seed, bool with_decoder) {
-  if (config.arch == TokenizerArch::kOpenAi)
-    net_ = std::make_unique<OpenAiNet>(config, seed, with_decoder);
-  else
-    net_ = std::make_unique<SmallNet>(config, seed, with_decoder);
-  net_->has_decoder = with_decoder;
-  net_->parameters.flatten(
-      /*requires_grad=*/with_decoder);  // without a decoder it is a frozen tokenizer
+// Without a decoder it is a frozen tokenizer: no gradient.
+ImageTokenizer::ImageTokenizer(const TokenizerConfig& config, int64_t seed, bool with_decoder)
+    : net_(make_net(config, seed, with_decoder)) {
+  net_->parameters.flatten(/*requires_grad=*/with_decoder);
+}
+
+ImageTokenizer::ImageTokenizer(const TokenizerConfig& config,
+                               const std::map<std::string, Tensor>& tensors,
+                               const std::string& file, bool with_decoder)
+    : net_(make_net(config, std::nullopt, with_decoder)) {
+  fill_weights(net_->parameters, /*requires_grad=*/with_decoder, tensors, file,
+               [](const std::string& name) { return name; });
 }
 
 ImageTokenizer::~ImageTokenizer() = default;
@@ -240,8 +257,10 @@ Tensor ImageTokenizer::tokens(const Tensor& pixels_BCHW) const {
   const Tensor rows_MC = features_BhwC.reshape({-1, C});
   const Tensor weight_VC = net_->out.weight.view({-1, C});
   std::vector<Tensor> tokens;
-  for (const Tensor& rows : rows_MC.split(kRowsPerChunk))
+  for (const Tensor& rows : rows_MC.split(kRowsPerChunk)) {
+    ops::check_cancelled();
     tokens.push_back(at::linear(rows, weight_VC, net_->out.bias).argmax(1));
+  }
   return at::cat(tokens).view({B, -1});
 }
 

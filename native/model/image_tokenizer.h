@@ -1,10 +1,11 @@
 // Discrete VAE: encoder to a grid of codes, decoder back to pixels. `openai` is DALL-E's network
-// layer by layer (SPEC 4.1, 4.2; channel widths scale with `hidden` = 256 and `groups` as
-// published), `small` is SPEC 4.5's. Both reduce by 8. Legend: B batch, C channels, H W pixels, h w
+// layer by layer (SPEC 4.1, 4.2): four groups, whose channel widths scale with `hidden`, published
+// as 256. `small` is SPEC 4.5's. Both reduce by 8. Legend: B batch, C channels, H W pixels, h w
 // grid, V codes.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -13,10 +14,8 @@
 namespace cots {
 
 enum class TokenizerArch { kOpenAi, kSmall };
-enum class PixelRule {
-  kMapPixels,
-  kMeanStdHalf
-};  // SPEC 4.3: x -> 0.8 x + 0.1, or (x - 0.5) / 0.5
+/// SPEC 4.3: x -> 0.8 x + 0.1, or (x - 0.5) / 0.5.
+enum class PixelRule { kMapPixels, kMeanStdHalf };
 
 struct TokenizerConfig {
   TokenizerArch arch = TokenizerArch::kOpenAi;
@@ -32,6 +31,10 @@ class ImageTokenizer {
   /// Parameter names: openai `blocks.*` for the encoder and `decoder.blocks.*` for the decoder
   /// (SPEC 4.4); small `encoder.*`, `codebook.weight`, `decoder.*`.
   ImageTokenizer(const TokenizerConfig& config, int64_t seed, bool with_decoder);
+  /// With the weights in `tensors` of `file`. Throws with the tensor's name, found and wanted
+  /// shape, before it takes memory for the network.
+  ImageTokenizer(const TokenizerConfig& config, const std::map<std::string, Tensor>& tensors,
+                 const std::string& file, bool with_decoder);
   ~ImageTokenizer();
 
   /// pixels_BCHW f32 in [0, 1], H and W multiples of 8. Returns logits [B, V, h, w], f32,

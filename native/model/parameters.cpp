@@ -54,6 +54,12 @@ Tensor initial_value(int64_t key, at::IntArrayRef shape, Init init, WeightInit r
   TORCH_INTERNAL_ASSERT(false, "unknown kind of initialization");
 }
 
+/// Zeros of a shape in the memory of one.
+Tensor shared_zero(at::IntArrayRef shape) {
+  const at::AutoDispatchBelowADInplaceOrView below;  // a leaf of autograd, not a view
+  return at::zeros({}).expand(shape);
+}
+
 }  // namespace
 
 Tensor Parameters::add(const std::string& name, at::IntArrayRef shape, Init init, bool decay) {
@@ -63,7 +69,7 @@ Tensor Parameters::add(const std::string& name, at::IntArrayRef shape, Init init
       seed_
           ? initial_value(static_cast<int64_t>(ops::mix(static_cast<uint64_t>(*seed_), hash(name))),
                           shape, init, weights_)
-          : at::zeros(shape);
+          : shared_zero(shape);
   parameters_.push_back({name, value, decay && shape.size() >= 2});
   return value;
 }
@@ -99,16 +105,6 @@ int64_t Parameters::count() const {
   int64_t total = 0;
   for (const auto& parameter : parameters_) total += parameter.value.numel();
   return total;
-}
-
-Tensor Parameters::decay_mask() const {
-  Tensor mask = at::empty({count()});
-  int64_t offset = 0;
-  for (const auto& [name, value, decay] : parameters_) {
-    mask.narrow(0, offset, value.numel()).fill_(decay ? 1.0 : 0.0);
-    offset += value.numel();
-  }
-  return mask;
 }
 
 void Parameters::zero_grad() {

@@ -49,8 +49,8 @@ struct Parameter {
 
 class Parameters {
  public:
-  /// Without a seed nothing is drawn and every value starts at zero: for a network whose weights
-  /// are copied or loaded.
+  /// Without a seed nothing is drawn and every value starts at zero, in memory that flatten()
+  /// takes: for a network whose weights are copied or loaded.
   explicit Parameters(std::optional<int64_t> seed, WeightInit weights = WeightInit::kFixed)
       : seed_(seed), weights_(weights) {}
   Parameters(const Parameters&) = delete;
@@ -70,8 +70,6 @@ class Parameters {
   /// if trainable.
   const Tensor& flat() const { return flat_; }
   const Tensor& flat_grad() const { return flat_grad_; }
-  /// Flat float32 [count], 1 where weight decay applies, else 0.
-  Tensor decay_mask() const;
   void zero_grad();
 
  private:

@@ -15,8 +15,8 @@ class Queue {
   /// Fills every entry with random unit rows flagged invalid for the filter (queue.init: random).
   void fill_random(int64_t seed);
 
-  /// Appends a batch: unit rows image_BD, text_BD, score_B = image . text, id_B int64. Rows where
-  /// keep_B (bool) is false (non-finite keys) are not enqueued. Returns how many were.
+  /// Appends a batch: unit rows image_BD, text_BD, whose products are the scores; id_B int64. Rows
+  /// where keep_B (bool) is false (non-finite keys) are not enqueued. Returns how many were.
   int64_t push(const Tensor& image_BD, const Tensor& text_BD, const Tensor& id_B,
                const Tensor& keep_B);
 

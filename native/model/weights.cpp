@@ -49,6 +49,14 @@ void copy_weights(Parameters& parameters, const std::map<std::string, Tensor>& t
   }
 }
 
+void fill_weights(Parameters& parameters, bool requires_grad,
+                  const std::map<std::string, Tensor>& tensors, const std::string& file,
+                  const FileName& file_name) {
+  check_weights(parameters, tensors, file, file_name);
+  parameters.flatten(requires_grad);
+  copy_weights(parameters, tensors, file, file_name);
+}
+
 bool has_prefix(const std::string& name, const char* prefix) { return name.rfind(prefix, 0) == 0; }
 
 bool belongs_to_model(const std::string& name) {

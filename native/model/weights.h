@@ -23,6 +23,12 @@ void check_weights(const Parameters& parameters, const std::map<std::string, Ten
 void copy_weights(Parameters& parameters, const std::map<std::string, Tensor>& tensors,
                   const std::string& file, const FileName& file_name);
 
+/// Flattens parameters that have no seed and copies their values. check_weights() comes first: a
+/// file that does not fit costs no memory.
+void fill_weights(Parameters& parameters, bool requires_grad,
+                  const std::map<std::string, Tensor>& tensors, const std::string& file,
+                  const FileName& file_name);
+
 /// One tensor of a file, with its shape and type checked.
 const Tensor& require_tensor(const std::map<std::string, Tensor>& tensors, const std::string& name,
                              at::IntArrayRef shape, const std::string& file);

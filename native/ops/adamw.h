@@ -10,8 +10,8 @@ using at::Tensor;
 
 struct AdamW {
   double lr, beta1, beta2, eps, weight_decay;
-  int64_t step;      /* from 1 */
-  double grad_scale; /* clipping */
+  int64_t step;       // from 1
+  double grad_scale;  // clipping
 };
 
 /// Schema cots::adamw_. All f32 [N] and contiguous; updates parameter, first and second moment in

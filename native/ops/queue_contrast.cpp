@@ -6,6 +6,9 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include <functional>
+#include <optional>
+
 #include "ops/dispatch.h"
 
 namespace cots::ops {
@@ -15,8 +18,6 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 using OptionalTensor = std::optional<Tensor>;
 using LossesAndGradients = std::tuple<Tensor, Tensor, Tensor, Tensor>;
-
-constexpr int64_t kMaskSameImage = 1, kMultiPositive = 2;  // duplicate_policy; 0 keeps duplicates
 
 struct QueueContrast : torch::autograd::Function<QueueContrast> {
   static Tensor forward(AutogradContext* context, const Tensor&, const Tensor&,
@@ -42,20 +43,19 @@ struct Masks {
   Tensor matched_An;  // bool: the column is a positive of the row (multi_positive)
 };
 
-Masks dense_masks(const Tensor& active_A, int64_t n, const OptionalTensor& id_B,
-                  const OptionalTensor& queue_id_n, int64_t duplicate_policy,
-                  int64_t batch_key_column) {
+Masks dense_masks(const Tensor& active_A, const ContrastInputs& in, const ContrastOptions& o) {
+  const int64_t n = in.image_queue_nD.size(0);
   const Tensor column_1n = at::arange(n, active_A.options()).unsqueeze(0);
-  Tensor own_An = batch_key_column < 0
+  Tensor own_An = o.batch_key_column < 0
                       ? at::zeros({active_A.size(0), n}, active_A.options().dtype(at::kBool))
-                      : column_1n.eq(active_A.unsqueeze(1) + batch_key_column);
+                      : column_1n.eq(active_A.unsqueeze(1) + o.batch_key_column);
   Tensor same_An = at::zeros_like(own_An);
-  if (duplicate_policy != 0)
-    same_An = id_B->index_select(0, active_A)
+  if (o.duplicate_policy != DuplicatePolicy::kKeep)
+    same_An = in.id_B.index_select(0, active_A)
                   .unsqueeze(1)
-                  .eq(queue_id_n->unsqueeze(0))
+                  .eq(in.queue_id_n.unsqueeze(0))
                   .logical_and(own_An.logical_not());
-  if (duplicate_policy == kMaskSameImage)
+  if (o.duplicate_policy == DuplicatePolicy::kMaskSameImage)
     return {own_An.logical_or(same_An), at::zeros_like(own_An)};
   return {own_An, same_An};
 }
@@ -86,80 +86,62 @@ Tensor symmetric_kl_rows(const Tensor& a_Am, const Tensor& b_Am, const Tensor& m
 
 }  // namespace
 
-LossesAndGradients queue_contrast(const Tensor& image_BD, const Tensor& text_BD,
-                                  const Tensor& image_key_BD, const Tensor& text_key_BD,
-                                  const Tensor& image_queue_nD, const Tensor& text_queue_nD,
-                                  const Tensor& weights_B, const Tensor& log_scale,
-                                  const OptionalTensor& id_B, const OptionalTensor& queue_id_n,
-                                  double normalizer, double instance_weight, double task_weight,
-                                  bool include_positive, bool stopgrad_target,
-                                  int64_t duplicate_policy, int64_t batch_key_column) {
+LossesAndGradients queue_contrast(const ContrastInputs& in, const ContrastOptions& o) {
   static const auto op = find_op<LossesAndGradients(
       const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
       const Tensor&, const Tensor&, const OptionalTensor&, const OptionalTensor&, double, double,
       double, bool, bool, int64_t, int64_t)>("cots::queue_contrast");
-  return op.call(image_BD, text_BD, image_key_BD, text_key_BD, image_queue_nD, text_queue_nD,
-                 weights_B, log_scale, id_B, queue_id_n, normalizer, instance_weight, task_weight,
-                 include_positive, stopgrad_target, duplicate_policy, batch_key_column);
+  const auto optional = [](const Tensor& t) {
+    return t.defined() ? OptionalTensor(t) : std::nullopt;
+  };
+  return op.call(in.image_BD, in.text_BD, in.image_key_BD, in.text_key_BD, in.image_queue_nD,
+                 in.text_queue_nD, in.weights_B, in.log_scale, optional(in.id_B),
+                 optional(in.queue_id_n), o.normalizer, o.instance_weight, o.task_weight,
+                 o.include_positive, o.stopgrad_target, static_cast<int64_t>(o.duplicate_policy),
+                 o.batch_key_column);
 }
 
-Tensor queue_contrast_composite(const Tensor& image_BD, const Tensor& text_BD,
-                                const Tensor& image_key_BD, const Tensor& text_key_BD,
-                                const Tensor& image_queue_nD, const Tensor& text_queue_nD,
-                                const Tensor& weights_B, const Tensor& log_scale,
-                                const OptionalTensor& id_B, const OptionalTensor& queue_id_n,
-                                double normalizer, double instance_weight, double task_weight,
-                                bool include_positive, bool stopgrad_target,
-                                int64_t duplicate_policy, int64_t batch_key_column) {
+Tensor queue_contrast_composite(const ContrastInputs& in, const ContrastOptions& o) {
   // Rows of weight 0 are selected away, not multiplied: 0 * NaN would poison the sum.
-  const Tensor active_A = weights_B.nonzero().squeeze(1);
+  const Tensor active_A = in.weights_B.nonzero().squeeze(1);
   const auto rows = [&](const Tensor& x) { return x.index_select(0, active_A); };
-  const Tensor image_AD = rows(image_BD), text_AD = rows(text_BD);
-  const Tensor scale = log_scale.exp();
+  const Tensor image_AD = rows(in.image_BD), text_AD = rows(in.text_BD);
+  const Tensor scale = in.log_scale.exp();
   const auto logits = [&](const Tensor& query_AD, const Tensor& key_AD, const Tensor& queue_nD) {
     return scale * at::cat({(query_AD * key_AD).sum(1, true), query_AD.matmul(queue_nD.t())}, 1);
   };
-  const Tensor a_A1n = logits(image_AD, rows(text_key_BD), text_queue_nD);
-  const Tensor b_A1n = logits(text_AD, rows(image_key_BD), image_queue_nD);
+  const Tensor a_A1n = logits(image_AD, rows(in.text_key_BD), in.text_queue_nD);
+  const Tensor b_A1n = logits(text_AD, rows(in.image_key_BD), in.image_queue_nD);
 
-  const int64_t A = active_A.size(0), n = image_queue_nD.size(0);
-  const Masks masks =
-      dense_masks(active_A, n, id_B, queue_id_n, duplicate_policy, batch_key_column);
+  const int64_t A = active_A.size(0), n = in.image_queue_nD.size(0);
+  const Masks masks = dense_masks(active_A, in, o);
   const Tensor no_A1 = at::zeros({A, 1}, masks.masked_An.options());
   const Tensor masked_A1n = at::cat({no_A1, masks.masked_An}, 1);
   const Tensor positive_A1n = at::cat({no_A1.logical_not(), masks.matched_An}, 1);
 
-  const int64_t first = include_positive ? 0 : 1;
+  const int64_t first = o.include_positive ? 0 : 1;
   const auto task = [&](const Tensor& x) { return x.narrow(1, first, n + 1 - first); };
-  const Tensor share_A = rows(weights_B).to(a_A1n.scalar_type()) / normalizer;
+  const Tensor share_A = rows(in.weights_B).to(a_A1n.scalar_type()) / o.normalizer;
   const Tensor i2t = (share_A * info_nce_rows(a_A1n, masked_A1n, positive_A1n)).sum();
   const Tensor t2i = (share_A * info_nce_rows(b_A1n, masked_A1n, positive_A1n)).sum();
   const Tensor kl =
-      (share_A * symmetric_kl_rows(task(a_A1n), task(b_A1n), task(masked_A1n), stopgrad_target))
+      (share_A * symmetric_kl_rows(task(a_A1n), task(b_A1n), task(masked_A1n), o.stopgrad_target))
           .sum();
-  return at::stack(
-      {instance_weight * (i2t + t2i) + task_weight * kl, i2t.detach(), t2i.detach(), kl.detach()});
+  return at::stack({o.instance_weight * (i2t + t2i) + o.task_weight * kl, i2t.detach(),
+                    t2i.detach(), kl.detach()});
 }
 
-Tensor queue_contrast_loss(const Tensor& image_BD, const Tensor& text_BD,
-                           const Tensor& image_key_BD, const Tensor& text_key_BD,
-                           const Tensor& image_queue_nD, const Tensor& text_queue_nD,
-                           const Tensor& weights_B, const Tensor& log_scale,
-                           const OptionalTensor& id_B, const OptionalTensor& queue_id_n,
-                           double normalizer, double instance_weight, double task_weight,
-                           bool include_positive, bool stopgrad_target, int64_t duplicate_policy,
-                           int64_t batch_key_column) {
-  if (image_BD.scalar_type() == at::kDouble)  // gradient checks; the kernels are float32
-    return queue_contrast_composite(image_BD, text_BD, image_key_BD, text_key_BD, image_queue_nD,
-                                    text_queue_nD, weights_B, log_scale, id_B, queue_id_n,
-                                    normalizer, instance_weight, task_weight, include_positive,
-                                    stopgrad_target, duplicate_policy, batch_key_column);
-  const Tensor image = image_BD.to(at::kFloat), text = text_BD.to(at::kFloat);
-  return QueueContrast::apply(image, text, log_scale, [&] {
-    return queue_contrast(
-        image.detach(), text.detach(), image_key_BD.detach(), text_key_BD.detach(), image_queue_nD,
-        text_queue_nD, weights_B, log_scale.detach(), id_B, queue_id_n, normalizer, instance_weight,
-        task_weight, include_positive, stopgrad_target, duplicate_policy, batch_key_column);
+Tensor queue_contrast_loss(const ContrastInputs& in, const ContrastOptions& o) {
+  if (in.image_BD.scalar_type() == at::kDouble)  // gradient checks; the kernels are float32
+    return queue_contrast_composite(in, o);
+  ContrastInputs f32 = in;
+  f32.image_BD = in.image_BD.to(at::kFloat), f32.text_BD = in.text_BD.to(at::kFloat);
+  return QueueContrast::apply(f32.image_BD, f32.text_BD, in.log_scale, [&] {
+    ContrastInputs constants = f32;
+    for (Tensor* x : {&constants.image_BD, &constants.text_BD, &constants.image_key_BD,
+                      &constants.text_key_BD, &constants.log_scale})
+      *x = x->detach();
+    return queue_contrast(constants, o);
   });
 }
 

@@ -5,47 +5,47 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <optional>
+#include <cstdint>
 #include <tuple>
 
 namespace cots::ops {
 
 using at::Tensor;
 
-/// Schema cots::queue_contrast. Arguments as in loss/contrast.h; temperature enters as log_scale =
-/// ln(1 / tau), a scalar. Returns (losses [4] = total, image_to_text, text_to_image, task;
-/// grad_image [B, D]; grad_text [B, D]; grad_log_scale []).
-std::tuple<Tensor, Tensor, Tensor, Tensor> queue_contrast(
-    const Tensor& image_BD, const Tensor& text_BD, const Tensor& image_key_BD,
-    const Tensor& text_key_BD, const Tensor& image_queue_nD, const Tensor& text_queue_nD,
-    const Tensor& weights_B, const Tensor& log_scale, const std::optional<Tensor>& id_B,
-    const std::optional<Tensor>& queue_id_n, double normalizer, double instance_weight,
-    double task_weight, bool include_positive, bool stopgrad_target, int64_t duplicate_policy,
-    int64_t batch_key_column);
+/// What a queue entry of the same image is to a row: a negative like any other, left out of both
+/// distributions, or a positive beside the pair itself.
+enum class DuplicatePolicy : int64_t { kKeep = 0, kMaskSameImage = 1, kMultiPositive = 2 };
+
+struct ContrastInputs {
+  Tensor image_BD, text_BD;              // online, unit rows, gradient
+  Tensor image_key_BD, text_key_BD;      // momentum, constants
+  Tensor image_queue_nD, text_queue_nD;  // n >= 0
+  Tensor weights_B;                      // 0 or 1, from the filter
+  Tensor log_scale;                      // scalar ln(1 / tau); gradient if tau is learnable
+  Tensor id_B, queue_id_n;               // int64 image ids; undefined when duplicates are kept
+};
+
+struct ContrastOptions {
+  double normalizer;  // W = max(sum of weights over the whole step, 1)
+  double instance_weight, task_weight;
+  bool include_positive, stopgrad_target;
+  DuplicatePolicy duplicate_policy = DuplicatePolicy::kKeep;
+  int64_t batch_key_column = -1;  // first column of the batch's own keys in the queues, or -1
+};
+
+/// Schema cots::queue_contrast, which takes the fields of both structs one by one. Returns (losses
+/// [4] = total, image_to_text, text_to_image, task; grad_image [B, D]; grad_text [B, D];
+/// grad_log_scale []).
+std::tuple<Tensor, Tensor, Tensor, Tensor> queue_contrast(const ContrastInputs& inputs,
+                                                          const ContrastOptions& options);
 
 /// The same by plain torch operations, [B, 1 + n] logits and autograd through every step; any float
 /// type. The reference of the tests and the bench. Returns the four losses as a [4] tensor that
 /// carries gradient to image, text and log_scale.
-Tensor queue_contrast_composite(const Tensor& image_BD, const Tensor& text_BD,
-                                const Tensor& image_key_BD, const Tensor& text_key_BD,
-                                const Tensor& image_queue_nD, const Tensor& text_queue_nD,
-                                const Tensor& weights_B, const Tensor& log_scale,
-                                const std::optional<Tensor>& id_B,
-                                const std::optional<Tensor>& queue_id_n, double normalizer,
-                                double instance_weight, double task_weight, bool include_positive,
-                                bool stopgrad_target, int64_t duplicate_policy,
-                                int64_t batch_key_column);
+Tensor queue_contrast_composite(const ContrastInputs& inputs, const ContrastOptions& options);
 
 /// Differentiable face: losses [4] whose element 0 carries the gradient formed in forward (backward
 /// only scales it).
-Tensor queue_contrast_loss(const Tensor& image_BD, const Tensor& text_BD,
-                           const Tensor& image_key_BD, const Tensor& text_key_BD,
-                           const Tensor& image_queue_nD, const Tensor& text_queue_nD,
-                           const Tensor& weights_B, const Tensor& log_scale,
-                           const std::optional<Tensor>& id_B,
-                           const std::optional<Tensor>& queue_id_n, double normalizer,
-                           double instance_weight, double task_weight, bool include_positive,
-                           bool stopgrad_target, int64_t duplicate_policy,
-                           int64_t batch_key_column);
+Tensor queue_contrast_loss(const ContrastInputs& inputs, const ContrastOptions& options);
 
 }  // namespace cots::ops

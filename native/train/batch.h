@@ -10,7 +10,7 @@ struct Batch {
   at::Tensor image_BSS3;       // uint8, RGB: the ViT view
   at::Tensor token_view_BVV3;  // uint8, RGB: the image tokenizer's view of the same crop and flip
                                // (V = 8 * grid); undefined without CMVM
-  at::Tensor ids_BL;           // int64, padded with pad_id
+  at::Tensor ids_BL;           // int64; what lies beyond a length is padding
   at::Tensor lengths_B;        // int64, CLS and SEP included
   at::Tensor
       sample_B;  // int64, global sample index (unique over the whole run): keys every random draw

@@ -72,6 +72,7 @@ void Trainer::restore(const std::string& directory) {
   non_finite_in_row_ = counter[1].second.item<int64_t>();
   collapsed_steps_ = counter[2].second.item<int64_t>();
   ema_pending_ = counter[3].second.item<int64_t>() != 0;
+  stop_ = Stop::kNone;
 }
 
 void Trainer::initialize_from(const std::string& file) {

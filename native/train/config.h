@@ -8,14 +8,11 @@
 
 #include "model/config.h"
 #include "model/parameters.h"
+#include "ops/queue_contrast.h"
 
 namespace cots {
 
-enum class DuplicatePolicy : int64_t {
-  kKeep = 0,
-  kMaskSameImage = 1,
-  kMultiPositive = 2
-};                                           // queue.dupPolicy
+using ops::DuplicatePolicy;                  // queue.dupPolicy
 enum class FilterScope { kAll, kContrast };  // amf.applyTo
 
 struct QueueConfig {

@@ -20,7 +20,7 @@ Masks draw_masks(const TrainConfig& config, const Batch& batch, int64_t step);
 
 /// Which of a pair's random draws: masks, and the dropout of each pass, must not repeat one
 /// another.
-enum class Draw : uint64_t { kMasks = 0, kCleanPass = 1, kMaskedPass = 2, kQueue = 3 };
+enum class Draw : uint64_t { kMasks = 0, kCleanPass = 1, kMaskedPass = 2 };
 Tensor draw_keys(const TrainConfig& config, const Tensor& sample_B, int64_t step, Draw draw);
 
 }  // namespace cots

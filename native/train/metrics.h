@@ -12,6 +12,9 @@ struct StageSeconds {
          optimizer = 0;
 };
 
+/// Why a run cannot go on (SPEC 3.8).
+enum class Stop { kNone, kNonFinite, kCollapsed };
+
 struct StepMetrics {
   int64_t step = 0;   // number of this step, from 1
   int64_t pairs = 0;  // pairs in the batch
@@ -26,6 +29,7 @@ struct StepMetrics {
   int64_t non_finite_in_row = 0;  // steps in a row with a non-finite feature, loss or gradient
   int64_t non_finite_keys = 0;    // rows of this batch that were not enqueued
   int64_t collapsed_steps = 0;    // steps in a row with filter_std < 1e-6
+  Stop stop = Stop::kNone;        // the run ends with this step: the next one throws
   std::vector<float> scores;      // [B] momentum score of each pair, batch order
   std::vector<uint8_t> kept;      // [B]
   StageSeconds seconds;

@@ -104,7 +104,7 @@ loss::ContrastLoss contrast_loss(const StepContext& c, const Passes4& passes,
   options.task_weight = c.task_weight * (l.task_half ? 0.5 : 1.0);
   options.include_positive = l.task_include_positive;
   options.stopgrad_target = l.task_stopgrad_target;
-  options.duplicate_policy = static_cast<int64_t>(c.config.queue.duplicates);
+  options.duplicate_policy = c.config.queue.duplicates;
   options.batch_key_column = c.batch_key_column;
   return loss::contrast(in, options);
 }
@@ -140,38 +140,60 @@ Tensor global_of(const StepContext& c, const Encoded& online, const Tensor& key_
   TORCH_INTERNAL_ASSERT(false, "unknown global source");
 }
 
-/// CMVM: each masked patch's visual token from the masked image and the paired text.
-Tensor cmvm_loss(const StepContext& c, const Pairs& pairs, const Passes4& passes,
-                 const Tensor& tokens_bP, const Tensor& rows_b) {
+/// A token loss: what is masked in one modality is told from its masked states and the paired item
+/// of the other modality. Legend: N positions of a pair, M masked ones.
+struct TokenTask {
+  Tensor mask_bN, target_bN;   // bool; int64 codes or words
+  const Tensor& states_bLd;    // of the masked pass
+  int64_t first_state;         // of position 0
+  const Encoded& other;        // the other modality, unmasked
+  const Tensor& other_key_BD;  // its momentum keys
+  Tensor (MaskedHeads::*global)(const Tensor&) const;
+  Tensor (MaskedHeads::*query)(const Tensor&, const Tensor&) const;
+  const Linear& classifier;
+  double masked;  // |M| of the whole step
+};
+
+Tensor token_loss(const StepContext& c, const TokenTask& task, const Tensor& rows_b) {
   const MaskedHeads& heads = c.model.heads();
-  const Tensor& states_bLd = passes.masked_image.states_BLd;
-  const Positions positions(pairs.image_mask_bP, states_bLd.size(1), /*first=*/1);
-  const Tensor h_Md = gather_rows(states_bLd.flatten(0, 1), positions.state_M);
+  const Positions positions(task.mask_bN, task.states_bLd.size(1), task.first_state);
+  const Tensor h_Md = gather_rows(task.states_bLd.flatten(0, 1), positions.state_M);
   Tensor g_Md;
   if (c.config.token.fusion != Fusion::kNone)
-    g_Md = gather_rows(heads.image_global(global_of(c, passes.text, c.keys.text_BD, rows_b)),
+    g_Md = gather_rows((heads.*task.global)(global_of(c, task.other, task.other_key_BD, rows_b)),
                        positions.pair_M);
-  const Linear& classifier = heads.image_classifier();
-  return loss::masked_cross_entropy(heads.image_query(h_Md, g_Md), classifier.weight,
-                                    classifier.bias, tokens_bP.masked_select(pairs.image_mask_bP),
-                                    c.masked_patches);
+  return loss::masked_cross_entropy((heads.*task.query)(h_Md, g_Md), task.classifier.weight,
+                                    task.classifier.bias,
+                                    task.target_bN.masked_select(task.mask_bN), task.masked);
+}
+
+/// CMVM: each masked patch's visual token from the masked image and the paired text.
+TokenTask cmvm_task(const StepContext& c, const Pairs& pairs, const Passes4& passes,
+                    const Tensor& tokens_bP) {
+  return {.mask_bN = pairs.image_mask_bP,
+          .target_bN = tokens_bP,
+          .states_bLd = passes.masked_image.states_BLd,
+          .first_state = 1,  // after CLS
+          .other = passes.text,
+          .other_key_BD = c.keys.text_BD,
+          .global = &MaskedHeads::image_global,
+          .query = &MaskedHeads::image_query,
+          .classifier = c.model.heads().image_classifier(),
+          .masked = c.masked_patches};
 }
 
 /// CMLM: each masked word from the corrupted text and the paired image.
-Tensor cmlm_loss(const StepContext& c, const Pairs& pairs, const Passes4& passes,
-                 const Tensor& rows_b) {
-  const MaskedHeads& heads = c.model.heads();
-  const Tensor& states_bLd = passes.masked_text.states_BLd;
-  const Positions positions(pairs.text_mask_bL, states_bLd.size(1), /*first=*/0);
-  const Tensor h_Md = gather_rows(states_bLd.flatten(0, 1), positions.state_M);
-  Tensor g_Md;
-  if (c.config.token.fusion != Fusion::kNone)
-    g_Md = gather_rows(heads.text_global(global_of(c, passes.image, c.keys.image_BD, rows_b)),
-                       positions.pair_M);
-  const Linear classifier = heads.text_classifier();
-  return loss::masked_cross_entropy(heads.text_query(h_Md, g_Md), classifier.weight,
-                                    classifier.bias, pairs.ids_bL.masked_select(pairs.text_mask_bL),
-                                    c.masked_words);
+TokenTask cmlm_task(const StepContext& c, const Pairs& pairs, const Passes4& passes) {
+  return {.mask_bN = pairs.text_mask_bL,
+          .target_bN = pairs.ids_bL,
+          .states_bLd = passes.masked_text.states_BLd,
+          .first_state = 0,
+          .other = passes.image,
+          .other_key_BD = c.keys.image_BD,
+          .global = &MaskedHeads::text_global,
+          .query = &MaskedHeads::text_query,
+          .classifier = c.model.heads().text_classifier(),
+          .masked = c.masked_words};
 }
 
 bool finite(const Tensor& t) { return !t.defined() || t.detach().isfinite().all().item<bool>(); }
@@ -201,12 +223,12 @@ Losses online_pass(const StepContext& c, const Tensor& rows_b, StageSeconds& sec
     losses.task = contrast.task.item<double>();
   }
   if (cmvm) {
-    const Tensor loss = cmvm_loss(c, pairs, passes, tokens_bP, rows_b);
+    const Tensor loss = token_loss(c, cmvm_task(c, pairs, passes, tokens_bP), rows_b);
     losses.total = losses.total + c.config.loss.weight_cmvm * loss;
     losses.cmvm = loss.item<double>();
   }
   if (cmlm) {
-    const Tensor loss = cmlm_loss(c, pairs, passes, rows_b);
+    const Tensor loss = token_loss(c, cmlm_task(c, pairs, passes), rows_b);
     losses.total = losses.total + c.config.loss.weight_cmlm * loss;
     losses.cmlm = loss.item<double>();
   }

@@ -132,8 +132,8 @@ TokenizerMetrics TokenizerTrainer::step(const Tensor& images_BHW3, const Tensor&
   metrics.kl = kl.item<double>();
   metrics.grad_norm = optimizer_.grad_norm();
   measure_codes(q, metrics);
-  if (std::isfinite(metrics.loss) && std::isfinite(metrics.grad_norm))
-    optimizer_.step(metrics.lr, metrics.grad_norm);
+  metrics.skipped = !std::isfinite(metrics.loss) || !std::isfinite(metrics.grad_norm);
+  if (!metrics.skipped) optimizer_.step(metrics.lr, metrics.grad_norm);
   step_ = metrics.step;
   return metrics;
 }

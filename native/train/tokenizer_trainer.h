@@ -17,14 +17,14 @@ struct TokenizerTrainConfig {
   double kl_weight = 1e-3;  // beta, on the mean KL a position
   int64_t kl_warmup_steps = 0;
   OptimizerConfig optimizer;
-  double lr_decay =
-      1;  // multiplies the rate every 100 steps when < 1 (recipe `small`); else cosine
+  double lr_decay = 1;  // below 1: factor of the rate every 100 steps (recipe `small`); else cosine
   int64_t seed = 0;
 };
 
 struct TokenizerMetrics {
   int64_t step = 0;
   double loss = 0, reconstruction = 0, kl = 0, temperature = 0, lr = 0, grad_norm = 0;
+  bool skipped = false;        // no optimizer step: the loss or the gradient is not finite
   double perplexity = 0;       // e^{H(mean q)}
   double dead_codes = 0;       // share of codes that no position of this batch chose
   double unigram_entropy = 0;  // nats, entropy of the hard tokens: CMVM's chance level

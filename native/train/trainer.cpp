@@ -106,6 +106,7 @@ Trainer::Trainer(const TrainConfig& config, std::shared_ptr<const ImageTokenizer
 }
 
 StepMetrics Trainer::step(const Batch& batch) {
+  refuse_stopped();
   check_batch(config_, batch);
   StepMetrics metrics;
   metrics.step = step_ + 1;
@@ -252,7 +253,7 @@ void Trainer::commit(const Batch& batch, const Keys& keys, Outcome outcome, Step
   metrics.temperature = std::exp(-model_.log_scale().item<double>());
   metrics.non_finite_in_row = non_finite_in_row_;
   metrics.collapsed_steps = collapsed_steps_;
-  guard();
+  metrics.stop = stop_ = judge();
 }
 
 void Trainer::clamp_temperature() {
@@ -260,15 +261,20 @@ void Trainer::clamp_temperature() {
   model_.log_scale().detach().clamp_(-std::log(kMaxTau), -std::log(kMinTau));
 }
 
-/// Stops a run that learns nothing any more (SPEC 3.8).
-void Trainer::guard() const {
-  if (non_finite_in_row_ >= config_.max_non_finite)
+/// Whether the run learns nothing any more (SPEC 3.8).
+Stop Trainer::judge() const {
+  if (non_finite_in_row_ >= config_.max_non_finite) return Stop::kNonFinite;
+  return collapsed_steps_ > kMaxCollapsedSteps ? Stop::kCollapsed : Stop::kNone;
+}
+
+void Trainer::refuse_stopped() const {
+  if (stop_ == Stop::kNonFinite)
     throw Failure("ERR_COTS_NON_FINITE",
                   "Expected finite features, losses and gradients, got NaN or infinity in " +
                       std::to_string(non_finite_in_row_) + " steps in a row (guard.maxNonFinite " +
                       std::to_string(config_.max_non_finite) +
                       "). Go back to an earlier checkpoint, or lower optim.lr or raise loss.tau.");
-  if (collapsed_steps_ > kMaxCollapsedSteps)
+  if (stop_ == Stop::kCollapsed)
     throw Failure(
         "ERR_COTS_NON_FINITE",
         "Expected the scores of the queue to spread, got a standard deviation below 1e-6 for " +

@@ -29,9 +29,9 @@ class Trainer {
   /// -> clip -> AdamW -> push. Only pairs that the filter keeps go through the online passes.
   /// Throws ops::Cancelled between layers when the job is cancelled: weights, queues and counters
   /// are then those of the step before, and the momentum encoder, which follows the weights once
-  /// per change, is not moved twice when the step is repeated. Throws ERR_COTS_NON_FINITE, after
-  /// the step has been counted, when max_non_finite steps in a row were not finite or the queue's
-  /// scores have collapsed (SPEC 3.8).
+  /// per change, is not moved twice when the step is repeated. When max_non_finite steps in a row
+  /// were not finite, or the queue's scores have collapsed (SPEC 3.8), the metrics say `stop` and
+  /// every later step throws ERR_COTS_NON_FINITE.
   StepMetrics step(const Batch& batch);
 
   /// Runs the momentum towers over a batch and pushes the keys, nothing else (queue.prefill).
@@ -66,7 +66,8 @@ class Trainer {
   static void add_losses(const Losses& losses, StepMetrics& metrics);
   void commit(const Batch& batch, const Keys& keys, Outcome outcome, StepMetrics& metrics);
   void clamp_temperature();
-  void guard() const;
+  Stop judge() const;
+  void refuse_stopped() const;
   int64_t micro_batch_size(int64_t pairs) const;
   std::vector<std::pair<std::string, Tensor>> counters() const;
 
@@ -77,8 +78,10 @@ class Trainer {
   Queue queue_;
   Optimizer optimizer_;
   int64_t step_ = 0, non_finite_in_row_ = 0, collapsed_steps_ = 0;
-  bool ema_pending_ =
-      false;  // the weights have changed since the momentum encoder last followed them
+  // The weights have changed since the momentum encoder last followed them.
+  bool ema_pending_ = false;
+  // No part of a checkpoint: a run that is resumed with other settings may go on.
+  Stop stop_ = Stop::kNone;
 };
 
 }  // namespace cots

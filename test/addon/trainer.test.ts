@@ -5,7 +5,7 @@ import path from 'node:path';
 import test from 'ava';
 import { binding, type NativeStepMetrics } from '../../lib/binding.js';
 import { CotsError } from '../../lib/errors.js';
-import { batch, createTrainer, pairs, tokenizerConfig } from './tiny.js';
+import { batch, createTrainer, optimizer, pairs, tokenizerConfig } from './tiny.js';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'cots-addon-'));
 test.after.always(() => rmSync(folder, { recursive: true, force: true }));
@@ -64,6 +64,33 @@ test('a second step before the first settled rejects ERR_COTS_BUSY; saving queue
   await t.notThrowsAsync(trainer.save({ directory: folder }));
   t.is((await first).step, 1);
   t.is((await trainer.step({ batch: batch(1), cancel: null })).step, 2);
+  trainer.dispose();
+});
+
+test('a run that learns nothing any more says so with its last step, and takes no other', async (t) => {
+  const lost = { ...optimizer, lr: 1e38, warmupSteps: 0 };
+  const trainer = await createTrainer({ maxNonFinite: 2, optimizer: lost });
+  const stops: unknown[] = [];
+  for (let step = 0; stops.at(-1) !== 'non_finite' && step < 10; step++) {
+    const metrics = await trainer.step({ batch: batch(step), cancel: null });
+    t.is(metrics.scores.length, pairs);
+    stops.push(metrics.stop);
+  }
+  t.deepEqual(stops, [null, null, 'non_finite']); // the first step learns, two more do not
+  await t.throwsAsync(trainer.step({ batch: batch(3), cancel: null }), {
+    code: 'ERR_COTS_NON_FINITE',
+    message: /2 steps in a row/,
+  });
+  trainer.dispose();
+});
+
+test('memory is told beside a step', async (t) => {
+  const trainer = await createTrainer();
+  const before = trainer.memory();
+  const step = trainer.step({ batch: batch(0), cancel: null });
+  t.deepEqual(trainer.memory(), before);
+  await step;
+  t.deepEqual(trainer.memory(), before);
   trainer.dispose();
 });
 
@@ -155,6 +182,7 @@ test('the image tokenizer trains, is written, and gives tokens and pictures', as
   let last = first;
   for (let i = 0; i < 20; i++) last = await step();
   t.true(last.reconstruction < first.reconstruction);
+  t.is((last as { skipped?: unknown }).skipped, false);
   const errors = await trainer.evaluate(input);
   t.true(errors.hard > 0 && errors.hard < 1 && errors.soft > 0);
   const file = path.join(folder, 'dvae.safetensors');

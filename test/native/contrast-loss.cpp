@@ -19,9 +19,7 @@ struct Case {
                                 .instance_weight = 0.7,
                                 .task_weight = 0.4,
                                 .include_positive = true,
-                                .stopgrad_target = false,
-                                .duplicate_policy = 0,
-                                .batch_key_column = -1};
+                                .stopgrad_target = false};
   explicit Case(int64_t n) {
     in.image_BD = test::unit_rows({B, D}, 1).requires_grad_();
     in.text_BD = test::unit_rows({B, D}, 2).requires_grad_();

@@ -37,6 +37,15 @@ cots::Batch batch_with_poison(int64_t first) {
   return batch;
 }
 
+std::string failure_of_step(cots::Trainer& trainer, const cots::Batch& batch) {
+  try {
+    trainer.step(batch);
+  } catch (const cots::Failure& failure) {
+    return failure.code + " " + failure.what();
+  }
+  return "no failure";
+}
+
 }  // namespace
 
 TEST_CASE("all pairs filtered (W = 0)") {
@@ -99,17 +108,18 @@ TEST_CASE("non-finite momentum key or score") {
 TEST_CASE("non-finite online feature, loss or gradient norm") {
   cots::TrainConfig config = tiny::config();
   config.max_non_finite = 3;
+  config.filter.enabled = false;  // the poisoned pair takes part
   cots::Trainer trainer(config, tiny::tokenizer());
   fill_queue(trainer);
   const int64_t pointer = column(trainer, "queue.ptr").item<int64_t>();
   poison_word(trainer.model().parameters(), "text.embed.word.weight", kPoison);
   const Tensor online = trainer.model().parameters().flat().clone(),
                slow = trainer.momentum().parameters().flat().clone();
-  config.filter.enabled = false;
 
   const cots::StepMetrics m = trainer.step(batch_with_poison(0));
   REQUIRE(m.kept[2] == 1);
   CHECK(m.skipped);
+  CHECK((m.stop == cots::Stop::kNone));
   CHECK(m.non_finite_in_row == 1);
   CHECK(m.non_finite_keys == 0);
   CHECK(column(trainer, "queue.ptr").item<int64_t>() ==
@@ -119,15 +129,19 @@ TEST_CASE("non-finite online feature, loss or gradient norm") {
   CHECK(at::equal(trainer.momentum().parameters().flat(),
                   slow));  // no EMA after a step that did not happen
 
-  std::string message;
-  try {
-    trainer.step(batch_with_poison(12));
-  } catch (const cots::Failure& failure) {
-    message = failure.code + " " + failure.what();
-  }
+  // The last step is reported like any other; what comes after it is refused.
+  const cots::StepMetrics last = trainer.step(batch_with_poison(12));
+  CHECK((last.stop == cots::Stop::kNonFinite));
+  CHECK(last.non_finite_in_row == 3);
+  CHECK(last.scores.size() == 6);
+  CHECK(last.kept.size() == 6);
+  CHECK(trainer.steps() == 3);
+  const Tensor stopped = tiny::everything(trainer).nan_to_num(5);
+  const std::string message = failure_of_step(trainer, tiny::batch(18));
   CHECK(message.find("ERR_COTS_NON_FINITE") == 0);
   CHECK(message.find("guard.maxNonFinite 3") != std::string::npos);
   CHECK(trainer.steps() == 3);
+  CHECK(at::equal(tiny::everything(trainer).nan_to_num(5), stopped));
 
   SUBCASE("a finite step starts the count again") {
     cots::Trainer other(config, tiny::tokenizer());
@@ -164,18 +178,21 @@ TEST_CASE("σ < 1e-6 for more than 100 steps is a collapse") {
   batch.ids_BL = batch.ids_BL.expand({6, 10}).contiguous();
   batch.lengths_B = batch.lengths_B.expand({6}).contiguous();
   batch.sample_B = batch.image_id_B = at::arange(6, at::kLong);
-  int64_t steps = 0;
-  std::string message;
-  try {
-    for (; steps < 200; ++steps) {
-      const cots::StepMetrics m = trainer.step(batch);
-      if (m.filter_active) CHECK(m.filter_kept == 6);  // every pair is kept
-    }
-  } catch (const cots::Failure& failure) {
-    message = failure.what();
+  cots::StepMetrics m;
+  while (m.stop == cots::Stop::kNone && m.step < 200) {
+    m = trainer.step(batch);
+    if (m.filter_active) CHECK(m.filter_kept == 6);  // every pair is kept
   }
-  CHECK(message.find("collapsed") != std::string::npos);
-  CHECK(steps == 4 + 100);  // the queue of 20 is full after 4 steps
+  CHECK((m.stop == cots::Stop::kCollapsed));
+  CHECK(m.step == 4 + 101);  // the queue of 20 is full after 4 steps
+  CHECK(m.collapsed_steps == 101);
+  CHECK(failure_of_step(trainer, batch).find("collapsed") != std::string::npos);
+
+  const tiny::Folder folder;
+  trainer.save(folder.path.string());
+  cots::Trainer resumed(config, nullptr);
+  resumed.restore(folder.path.string());
+  CHECK(resumed.step(tiny::batch(0)).step == 4 + 102);  // may try again
 }
 
 TEST_CASE("EMA at resume") {

@@ -55,9 +55,7 @@ struct Step {
                                                             .instance_weight = 1,
                                                             .task_weight = 0.5,
                                                             .include_positive = true,
-                                                            .stopgrad_target = false,
-                                                            .duplicate_policy = 0,
-                                                            .batch_key_column = -1});
+                                                            .stopgrad_target = false});
 
     const Tensor patch_pair = patch_mask.nonzero().select(1, 0),
                  word_pair = words.masked_BL.nonzero().select(1, 0);

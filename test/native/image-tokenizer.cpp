@@ -3,6 +3,9 @@
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
+#include <atomic>
+
+#include "ops/cancel.h"
 #include "tiny-model.h"
 
 using namespace cots;
@@ -129,6 +132,20 @@ TEST_CASE("a one-hot code decodes to its codebook row") {
   CHECK(max_difference(tokenizer.decode(code), whole) == 0);
   codebook[7].fill_(100);
   CHECK(max_difference(tokenizer.decode(code), whole) > 1);
+}
+
+TEST_CASE("a cancelled job ends between two convolutions, forward and backward") {
+  for (const TokenizerConfig& config : {openai(8, 20), small()}) {
+    const ImageTokenizer tokenizer(config, 3, true);
+    const Tensor pixels = at::full({1, 3, 16, 16}, 0.5), codes = at::ones({1, config.vocab, 2, 2});
+    const Tensor loss = tokenizer.decode(tokenizer.logits(pixels).softmax(1)).sum();
+    const std::atomic<bool> cancelled{true};
+    const ops::CancelScope scope(&cancelled);
+    CHECK_THROWS_AS(tokenizer.logits(pixels), ops::Cancelled);
+    CHECK_THROWS_AS(tokenizer.tokens(pixels), ops::Cancelled);
+    CHECK_THROWS_AS(tokenizer.decode(codes), ops::Cancelled);
+    CHECK_THROWS_AS(loss.backward(), ops::Cancelled);
+  }
 }
 
 TEST_CASE("sizes that are no multiple of 8, and codes of another vocabulary, are refused") {

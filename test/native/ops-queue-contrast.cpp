@@ -6,7 +6,6 @@
 
 #include <cmath>
 #include <limits>
-#include <optional>
 #include <vector>
 
 #include "ops/queue_contrast.h"
@@ -14,15 +13,17 @@
 
 using namespace cots;
 using at::Tensor;
+using enum ops::DuplicatePolicy;
 
 namespace {
 
 struct Problem {
   Tensor image, text, image_key, text_key, image_queue, text_queue, weights, log_scale;
-  std::optional<Tensor> id, queue_id;
+  Tensor id, queue_id;
   double normalizer = 1, instance_weight = 1, task_weight = 1;
   bool include_positive = true, stopgrad_target = false;
-  int64_t policy = 0, batch_key_column = -1;
+  ops::DuplicatePolicy policy = kKeep;
+  int64_t batch_key_column = -1;
 
   Problem to(at::ScalarType type) const {
     Problem p = *this;
@@ -46,7 +47,7 @@ Problem random_problem(int64_t B, int64_t n, int64_t D, double tau = 0.07) {
 }
 
 /// Ids that repeat: every row matches several queue entries.
-void add_ids(Problem& p, int64_t policy, int64_t distinct) {
+void add_ids(Problem& p, ops::DuplicatePolicy policy, int64_t distinct) {
   p.policy = policy;
   p.id = at::arange(p.image.size(0), at::kLong).remainder(distinct);
   p.queue_id = at::arange(p.image_queue.size(0), at::kLong).remainder(distinct + 1);
@@ -54,9 +55,10 @@ void add_ids(Problem& p, int64_t policy, int64_t distinct) {
 
 template <class F>
 Tensor losses_by(const F& function, const Problem& p) {
-  return function(p.image, p.text, p.image_key, p.text_key, p.image_queue, p.text_queue, p.weights,
-                  p.log_scale, p.id, p.queue_id, p.normalizer, p.instance_weight, p.task_weight,
-                  p.include_positive, p.stopgrad_target, p.policy, p.batch_key_column);
+  return function({p.image, p.text, p.image_key, p.text_key, p.image_queue, p.text_queue, p.weights,
+                   p.log_scale, p.id, p.queue_id},
+                  {p.normalizer, p.instance_weight, p.task_weight, p.include_positive,
+                   p.stopgrad_target, p.policy, p.batch_key_column});
 }
 Tensor kernel_losses(const Problem& p) { return losses_by(ops::queue_contrast_loss, p); }
 Tensor composite_losses(const Problem& p) { return losses_by(ops::queue_contrast_composite, p); }
@@ -78,7 +80,7 @@ Result compare(const Problem& inputs) {
   const Result reference = result_of(composite_losses(r), r);
   INFO("B ", k.image.size(0), " n ", k.image_queue.size(0), " D ", k.image.size(1),
        " include_positive ", k.include_positive, " stopgrad_target ", k.stopgrad_target, " policy ",
-       k.policy);
+       static_cast<int64_t>(k.policy));
   const double scale =
       std::exp(inputs.log_scale.item<double>());  // what a logit's rounding error is relative to
   test::check_twice(kernel.losses, composite.losses, reference.losses, std::max(1.0, 0.1 * scale));
@@ -203,9 +205,9 @@ TEST_CASE(
 
 TEST_CASE("queue_contrast over several chunks, tiles and row blocks") {
   Problem p = random_problem(300, 5003, 16);
-  add_ids(p, 1, 40);
+  add_ids(p, kMaskSameImage, 40);
   compare(p);
-  p.policy = 2, p.include_positive = false;
+  p.policy = kMultiPositive, p.include_positive = false;
   compare(p);
 }
 
@@ -280,12 +282,12 @@ TEST_CASE("queue_contrast: only element 0 carries gradient, scaled by what comes
 }
 
 TEST_CASE("queue_contrast: the batch's own keys, each row without its own column") {
-  for (const int64_t policy : {0, 1, 2}) {
+  for (const auto policy : {kKeep, kMaskSameImage, kMultiPositive}) {
     Problem p = random_problem(7, 40, 8);
-    if (policy != 0) add_ids(p, policy, 5);
+    if (policy != kKeep) add_ids(p, policy, 5);
     p.image_queue = at::cat({p.image_queue, p.image_key}),
     p.text_queue = at::cat({p.text_queue, p.text_key});
-    if (policy != 0) p.queue_id = at::cat({*p.queue_id, *p.id});
+    if (policy != kKeep) p.queue_id = at::cat({p.queue_id, p.id});
     p.batch_key_column = 40;
     p.weights[3].fill_(
         0.0f);  // a row's column is its place in the batch, not among the rows with a weight
@@ -316,7 +318,7 @@ TEST_CASE("same image (or same text) in the queue") {
   const Tensor a =
       s * at::cat({p.text_key[0].dot(p.image[0]).view({1}), p.text_queue.mv(p.image[0])})
               .to(at::kDouble);
-  const auto image_to_text = [&](int64_t policy) {
+  const auto image_to_text = [&](ops::DuplicatePolicy policy) {
     p.policy = policy;
     return compare(p).losses[1].item<double>();
   };
@@ -324,14 +326,14 @@ TEST_CASE("same image (or same text) in the queue") {
     return a.index_select(0, at::tensor(columns, at::kLong));
   };
   const double all = a.logsumexp(0).item<double>(), a0 = a[0].item<double>();
-  CHECK(image_to_text(0) == doctest::Approx(all - a0).epsilon(1e-5));
+  CHECK(image_to_text(kKeep) == doctest::Approx(all - a0).epsilon(1e-5));
   CHECK(
-      image_to_text(1) ==
+      image_to_text(kMaskSameImage) ==
       doctest::Approx(at_columns({0, 1, 3, 4, 6}).logsumexp(0).item<double>() - a0).epsilon(1e-5));
-  CHECK(image_to_text(2) ==
+  CHECK(image_to_text(kMultiPositive) ==
         doctest::Approx(all - at_columns({0, 2, 5}).mean().item<double>()).epsilon(1e-5));
   p.task_weight = 0.7;
-  for (const int64_t policy : {1, 2})
+  for (const auto policy : {kMaskSameImage, kMultiPositive})
     for (const bool include_positive : {true, false}) {
       p.policy = policy, p.include_positive = include_positive;
       compare(p);
@@ -342,7 +344,7 @@ TEST_CASE("all columns of a row masked") {
   for (const bool include_positive : {true, false}) {
     Problem p = random_problem(3, 10, 8);
     p.include_positive = include_positive;
-    p.policy = 1;
+    p.policy = kMaskSameImage;
     p.id = at::tensor({int64_t{1}, int64_t{2}, int64_t{1}}, at::kLong);
     p.queue_id = at::ones({10}, at::kLong);
     const Result kernel = compare(p);
@@ -384,7 +386,7 @@ TEST_CASE("queue_contrast refuses shapes that disagree and a policy without ids"
   CHECK_THROWS_WITH_AS(kernel_losses(p),
                        doctest::Contains("expected text_queue as float32 [10, 8]"), c10::Error);
   p = random_problem(3, 10, 8);
-  p.policy = 1;
+  p.policy = kMaskSameImage;
   CHECK_THROWS_WITH_AS(kernel_losses(p), doctest::Contains("a duplicate policy needs id"),
                        c10::Error);
 }

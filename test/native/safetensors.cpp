@@ -142,8 +142,29 @@ TEST_CASE("safetensors: malformed files are refused with the rule they break") {
   refused(
       "listed twice",
       R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"x":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})");
+  refused("holds a value of type array",
+          R"({"x":{"dtype":"F32","shape":[[[2]]],"data_offsets":[0,8]}})");
+  refused("holds a value of type string",
+          R"({"x":{"dtype":"F32","shape":["2"],"data_offsets":[0,8]}})");
   refused("__metadata__",
           R"({"__metadata__":{"a":1},"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})");
+}
+
+TEST_CASE("safetensors: a header nested beyond all measure is refused, not followed") {
+  const Folder folder;
+  constexpr size_t kDeep = 200'000;
+  std::string lists(kDeep, '['), objects;
+  for (size_t i = 0; i < kDeep; ++i) objects += R"({"x":)";
+  lists.append(kDeep, ']');
+  objects.append("1").append(kDeep, '}');
+  for (const std::string& header :
+       {c10::str(R"({"x":{"dtype":"F32","shape":)", lists, R"(,"data_offsets":[0,8]}})"),
+        c10::str(R"({"__metadata__":{"a":)", lists, "}}"), lists, objects}) {
+    const std::string message = failure_of(write_raw(folder, header, 8));
+    CHECK(says(message, "ERR_COTS_CHECKPOINT"));
+    CHECK(says(message, "nested deeper than"));
+    CHECK(message.size() < 1000);
+  }
 }
 
 TEST_CASE("safetensors: a short, empty, absent or unreadable file") {

@@ -46,7 +46,7 @@ inline cots::TrainConfig config() {
                   .dropout = 0.1};
   c.model.embed_dim = 8;
   c.token.vocab = 32;
-  c.token.mask_id = 4, c.token.cls_id = 2, c.token.sep_id = 3, c.token.pad_id = 0;
+  c.token.mask_id = 4;
   c.token.mask_text_ratio = 0.3;
   c.queue.size = 20;
   c.filter.k = 1;

@@ -73,11 +73,11 @@ TEST_CASE("optimizer: decays what should decay, across any cut of the flat buffe
   const_cast<Tensor&>(parameters.flat_grad()).normal_();
   Tensor wanted = parameters.flat().clone(), first = at::zeros_like(wanted),
          second = at::zeros_like(wanted);
+  const Tensor decayed = at::cat({at::ones({1500 * 1000}), at::zeros({3 + 5}), at::ones({7 * 2})});
   cots::Optimizer optimizer(parameters, {.weight_decay = 0.5, .clip_grad = 0});
   for (int64_t step = 1; step <= 2; ++step) {
     optimizer.step(1e-2, 1);
-    cots::ops::adamw_composite_(wanted, parameters.flat_grad(), first, second,
-                                parameters.decay_mask(),
+    cots::ops::adamw_composite_(wanted, parameters.flat_grad(), first, second, decayed,
                                 {.lr = 1e-2,
                                  .beta1 = 0.9,
                                  .beta2 = 0.999,
@@ -132,6 +132,25 @@ TEST_CASE("tokenizer trainer: the loss falls, the figures keep their ranges") {
                   cots::image_tokens(trainer.tokenizer(), batch.image_BSS3)));
 }
 
+TEST_CASE("tokenizer trainer: a gradient that is not finite is told, and changes no weight") {
+  cots::TokenizerTrainConfig config;
+  config.tokenizer = tiny::tokenizer_config();
+  cots::TokenizerTrainer trainer(config);
+  const cots::Batch batch = tiny::batch(0);
+  CHECK(!trainer.step(batch.image_BSS3, batch.sample_B).skipped);
+  // Activations so small and weights so large that only the way back overflows.
+  cots::Parameters& parameters = trainer.tokenizer().parameters();
+  parameters.find("decoder.up.2.weight")->value.detach().mul_(1e-14);
+  parameters.find("decoder.up.2.bias")->value.detach().zero_();
+  parameters.find("decoder.output.weight")->value.detach().fill_(1e30);
+  const Tensor before = parameters.flat().clone();
+  const cots::TokenizerMetrics m = trainer.step(batch.image_BSS3, batch.sample_B);
+  REQUIRE(std::isfinite(m.loss));
+  REQUIRE(!std::isfinite(m.grad_norm));
+  CHECK(m.skipped);
+  CHECK(at::equal(parameters.flat(), before));
+}
+
 TEST_CASE("tokenizer trainer: logit-Laplace trains the openai network") {
   cots::TokenizerTrainConfig config;
   config.tokenizer = {.arch = cots::TokenizerArch::kOpenAi,
@@ -159,6 +178,22 @@ TEST_CASE("tokenizer trainer: logit-Laplace trains the openai network") {
   CHECK_THROWS_AS(cots::TokenizerTrainer{config}, c10::Error);
 }
 
+TEST_CASE("weights: a file that does not fit is refused before memory is taken for the network") {
+  // Networks whose layers no machine holds: allocated first, they would fail for want of memory.
+  cots::ModelConfig model = tiny::config().model;
+  model.image = {.size = 2, .patch = 1, .width = 1 << 22, .layers = 1, .heads = 1};
+  CHECK(says(failure_of([&] { cots::Embedder::load(model, "/none/model.safetensors"); }),
+             "ERR_COTS_FILE"));
+  const tiny::Folder folder;
+  const std::string file = folder.file("any.safetensors");
+  cots::Embedder(tiny::config().model, std::nullopt).save(file);
+  CHECK(says(failure_of([&] { cots::Embedder::load(model, file); }), "'visual.cls_token'"));
+  cots::TokenizerConfig tokenizer = tiny::tokenizer_config();
+  tokenizer.hidden = 1 << 21;
+  CHECK(says(failure_of([&] { cots::load_image_tokenizer(tokenizer, file, false); }),
+             "'encoder.down.0.weight'"));
+}
+
 TEST_CASE("embedder: order kept, rows independent of their batch, weights through a file") {
   const cots::ModelConfig model = tiny::config().model;
   cots::Embedder embedder(model, 3);
@@ -183,13 +218,12 @@ TEST_CASE("embedder: order kept, rows independent of their batch, weights throug
 
   const tiny::Folder folder;
   embedder.save(folder.file("model.safetensors"));
-  cots::Embedder loaded(model, std::nullopt);
-  loaded.load(folder.file("model.safetensors"));
-  CHECK(at::equal(loaded.embed_texts(batch.ids_BL, batch.lengths_B), texts));
+  const auto loaded = cots::Embedder::load(model, folder.file("model.safetensors"));
+  CHECK(at::equal(loaded->embed_texts(batch.ids_BL, batch.lengths_B), texts));
   cots::ModelConfig wider = model;
   wider.embed_dim = 16;
-  const std::string message = failure_of(
-      [&] { cots::Embedder(wider, std::nullopt).load(folder.file("model.safetensors")); });
+  const std::string message =
+      failure_of([&] { cots::Embedder::load(wider, folder.file("model.safetensors")); });
   CHECK(says(message, "'visual.proj.weight'"));
   CHECK(says(message, "[16, 16]"));
   CHECK(says(message, "[8, 16]"));

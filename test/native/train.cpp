@@ -269,13 +269,13 @@ TEST_CASE(
   cots::Trainer trainer(config, nullptr);
   const cots::Batch batch = tiny::batch(0);
   // Empty queue, momentum = online: the loss is InfoNCE within the batch.
-  cots::Embedder embedder(config.model, std::nullopt);
   const tiny::Folder folder;
   trainer.save(folder.path.string());
-  embedder.load(folder.file("model.safetensors"));
-  const Tensor logits = embedder.embed_images(batch.image_BSS3, config.image_mean, config.image_std)
-                            .matmul(embedder.embed_texts(batch.ids_BL, batch.lengths_B).t()) /
-                        config.loss.tau;
+  const auto embedder = cots::Embedder::load(config.model, folder.file("model.safetensors"));
+  const Tensor logits =
+      embedder->embed_images(batch.image_BSS3, config.image_mean, config.image_std)
+          .matmul(embedder->embed_texts(batch.ids_BL, batch.lengths_B).t()) /
+      config.loss.tau;
   const cots::StepMetrics m = trainer.step(batch);
   CHECK(
       m.loss_image_to_text ==

@@ -31,18 +31,13 @@ constexpr int64_t kChunkColumns = 1024;  // at least
 constexpr int64_t kMaxChunks = 64;
 constexpr int64_t kAccumulatorBytes = 32 << 20;  // of all chunks together
 
-struct Options {
-  double normalizer, instance_weight, task_weight;
-  bool include_positive, stopgrad_target;
-};
-
 struct Problem {
   Tensor image_BD, text_BD, image_key_BD, text_key_BD, image_queue_nD,
       text_queue_nD;            // contiguous, weighted rows only
   std::vector<double> share_B;  // w_i / W
   double scale;
   ColumnLists masked, matched;
-  Options options;
+  ContrastOptions options;
 
   int64_t rows() const { return image_BD.size(0); }
   int64_t columns() const { return image_queue_nD.size(0); }
@@ -164,7 +159,7 @@ struct Direction {
 /// Losses and gradient coefficients of one row (SPEC 3.2, 3.3); p' and q' are the distributions of
 /// the task.
 RowResult finish_row(const RowState& state, double a0, double b0, int64_t positives, double share,
-                     const Options& o) {
+                     const ContrastOptions& o) {
   const double d0 = a0 - b0;
   const bool empty = state.a.l == 0;
   const Direction a(state.a, a0, d0, o.include_positive), b(state.b, b0, d0, o.include_positive);
@@ -346,14 +341,15 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> queue_contrast_cpu(
             std::exp(log_scale.item<double>()),
             {},
             {},
-            {normalizer, instance_weight, task_weight, include_positive, stopgrad_target}};
+            {normalizer, instance_weight, task_weight, include_positive, stopgrad_target,
+             static_cast<DuplicatePolicy>(duplicate_policy), batch_key_column}};
   check_tensors(p, weights_B);
   const int64_t B = p.rows(), n = p.columns();
-  if (duplicate_policy != 0) check_ids(id_B, "id", B), check_ids(queue_id_n, "queue_id", n);
+  if (p.options.duplicate_policy != DuplicatePolicy::kKeep)
+    check_ids(id_B, "id", B), check_ids(queue_id_n, "queue_id", n);
   const Tensor active_A = weights_B.nonzero().squeeze(1);
   select_rows(p, weights_B, active_A);
-  std::tie(p.masked, p.matched) =
-      column_lists(active_A, n, id_B, queue_id_n, duplicate_policy, batch_key_column);
+  std::tie(p.masked, p.matched) = column_lists(active_A, n, id_B, queue_id_n, p.options);
 
   const std::vector<RowResult> result_B = finish_rows(p, softmax_sweep(p));
   Gradients g = gradient_sweep(p, result_B);

@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "ops/queue_contrast.h"
+
 namespace cots::ops {
 
 /// Sorted columns a row.
@@ -38,20 +40,21 @@ class ColumnLists {
   bool empty_ = true;
 };
 
-/// (masked, matched) columns of the rows active_A (their places in the batch). Policy 0 keeps
-/// duplicates, 1 masks the columns of the row's image, 2 makes them positives; column
-/// batch_key_column + place is the row's own key: always masked.
+/// (masked, matched) columns of the rows active_A (their places in the batch), by the policy of
+/// `options`. Column batch_key_column + place is the row's own key: always masked.
 inline std::pair<ColumnLists, ColumnLists> column_lists(const at::Tensor& active_A, int64_t n,
                                                         const std::optional<at::Tensor>& id_B,
                                                         const std::optional<at::Tensor>& queue_id_n,
-                                                        int64_t policy, int64_t batch_key_column) {
+                                                        const ContrastOptions& options) {
   const auto A = static_cast<size_t>(active_A.size(0));
   const int64_t* place = active_A.const_data_ptr<int64_t>();
   const auto own = [&](size_t row) {
-    return batch_key_column < 0 ? -1 : batch_key_column + place[row];
+    return options.batch_key_column < 0 ? -1 : options.batch_key_column + place[row];
   };
   std::vector<std::vector<int64_t>> masked(A), matched(A);
-  if (policy != 0) {
+  if (options.duplicate_policy != DuplicatePolicy::kKeep) {
+    auto& same_image =
+        options.duplicate_policy == DuplicatePolicy::kMaskSameImage ? masked : matched;
     const at::Tensor id = id_B->contiguous(), queue_id = queue_id_n->contiguous();
     std::unordered_map<int64_t, std::vector<size_t>> rows_of_id;
     for (size_t row = 0; row < A; ++row)
@@ -60,7 +63,7 @@ inline std::pair<ColumnLists, ColumnLists> column_lists(const at::Tensor& active
       const auto found = rows_of_id.find(queue_id.const_data_ptr<int64_t>()[j]);
       if (found == rows_of_id.end()) continue;
       for (const size_t row : found->second)
-        if (j != own(row)) (policy == 1 ? masked : matched)[row].push_back(j);
+        if (j != own(row)) same_image[row].push_back(j);
     }
   }
   for (size_t row = 0; row < A; ++row)

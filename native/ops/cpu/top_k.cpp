@@ -206,8 +206,10 @@ void search_block(const Search& s, float* scores_Qk, int64_t* indices_Qk) {
       search_chunk(s, s.N * c / C, s.N * (c + 1) / C, lists_CQ[static_cast<size_t>(c)]);
   });
   at::parallel_for(0, s.Q, 16, [&](int64_t first, int64_t last) {
+    const CancelScope scope(cancel);
     std::vector<Candidate> all;
     for (int64_t q = first; q < last; ++q) {
+      check_cancelled();
       all.clear();
       for (const auto& lists_Q : lists_CQ) {
         const auto& list = lists_Q[static_cast<size_t>(q)].list();
