@@ -1,11 +1,12 @@
 /** `cots train`: pre-training, or with `--dry-run` what it will cost. */
 import type { Command } from 'commander';
 import type { NativeTokenizerConfig } from '../binding.js';
-import { loadConfig } from '../config/load.js';
+import { checkDevice, loadConfig } from '../config/load.js';
 import { planTraining, type TrainPlan } from '../config/plan.js';
 import type { TrainConfig } from '../config/schema.js';
 import { epochLength } from '../data/sampler.js';
 import { openSources } from '../data/training-set.js';
+import { checkSplit } from '../evaluate/embed-split.js';
 import { kindOf } from '../read-file.js';
 import type { Metrics } from '../train/metrics.js';
 import { readTokenizerFolder } from '../train/tokenizer-folder.js';
@@ -121,7 +122,10 @@ async function plannedTokenizer(folder: string): Promise<NativeTokenizerConfig |
 }
 
 async function dryRun(config: TrainConfig, options: Options): Promise<void> {
+  checkDevice(config);
   const set = config.data.train.length === 0 ? undefined : await openSources(config.data.train, 'train');
+  const validation = (await openSources(config.data.validation, 'validation')).entries;
+  if (validation.length > 0) checkSplit(validation, config.evaluate.protocol);
   const { tokenizer } = config.token;
   const imageTokenizer =
     tokenizer === null || config.loss.weights.cmvm === 0 ? undefined : await plannedTokenizer(tokenizer);

@@ -29,6 +29,11 @@ export function isSection(name: string): boolean {
   return configKeys().some(({ key }) => key.startsWith(`${name}.`));
 }
 
+/** Names of the first level, such as `train`. */
+export function sections(): string[] {
+  return [...new Set(configKeys().map(({ key }) => key.split('.')[0] as string))];
+}
+
 /** The known key nearest to a wrong one: by its whole name, or by its last part. */
 export function nearestKey(wrong: string): string | undefined {
   const names = configKeys().map(({ key }) => key);
@@ -36,6 +41,9 @@ export function nearestKey(wrong: string): string | undefined {
   const last = lastPart(wrong);
   const sameLast = names.filter((name) => lastPart(name).toLowerCase() === last.toLowerCase());
   if (sameLast.length === 1) return sameLast[0];
+  const inSection = names.filter((name) => name.startsWith(wrong.slice(0, wrong.lastIndexOf('.') + 1)));
+  const begins = wrong.includes('.') ? inSection.filter((name) => lastPart(name).startsWith(last)) : [];
+  if (begins.length === 1 && last.length >= 3) return begins[0];
   const bySection = sameLast.find((name) => name.startsWith('train.')) ?? sameLast[0];
   return nearest(wrong, [...names, ...sections]) ?? bySection ?? byLastPart(last, names);
 }

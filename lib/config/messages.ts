@@ -2,7 +2,7 @@
 import type { z } from 'zod';
 import { show } from '../checks.js';
 import { ConfigError } from '../errors.js';
-import { findKey, isSection, nearestKey } from './keys.js';
+import { findKey, isSection, nearestKey, sections } from './keys.js';
 
 /** The first issue as a ConfigError; the number of the others is told. `root` is what the schema stands under, such as `model`. */
 export function configError(issues: readonly z.core.$ZodIssue[], raw: unknown, root = ''): ConfigError {
@@ -14,7 +14,10 @@ export function configError(issues: readonly z.core.$ZodIssue[], raw: unknown, r
 /** An unknown key, with the nearest known one. */
 export function unknownKey(key: string): ConfigError {
   const near = nearestKey(key);
-  const hint = near === undefined ? '`cots train --help` lists them.' : `Did you mean \`${near}\`?`;
+  const hint =
+    near === undefined
+      ? `Sections: ${sections().join(', ')}; \`cots train --dry-run --json\` prints them all.`
+      : `Did you mean \`${near}\`?`;
   return new ConfigError(`Expected only known config keys, got \`${key}\`. ${hint}`);
 }
 

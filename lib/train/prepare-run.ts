@@ -5,7 +5,7 @@ import { binding, type NativeTrainer } from '../binding.js';
 import { pairFlops } from '../config/flops.js';
 import { checkDevice, loadConfig, resolveConfig, threadsOf } from '../config/load.js';
 import { nativeTokenizerConfig, nativeTrainConfig } from '../config/native.js';
-import { totalSteps } from '../config/plan.js';
+import { planTraining, totalSteps } from '../config/plan.js';
 import type { TrainConfig, TrainConfigInput } from '../config/schema.js';
 import { type LoaderOptions, pairLoader } from '../data/loaders.js';
 import type { ManifestEntry } from '../data/manifest.js';
@@ -89,6 +89,7 @@ export async function prepareRun(
   const native = await createNative(config, tokenizer, imageTokenizer, steps);
   const restored = await initialState(config, native, candidates, imageTokenizer, warn);
   if (restored !== undefined) warnOfSchedule(restored, totalSteps(restored.config, pairs), steps, warn);
+  else for (const text of planTraining(config, { pairs }).warnings) warn('WARN_COTS_PLAN', text);
   await folder.writeConfig(config);
 
   const start = await startOf(folder, restored);

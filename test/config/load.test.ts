@@ -192,11 +192,15 @@ test(
   'batchSize=3',
   'Expected only known config keys, got `batchSize`. Did you mean `train.batchSize`?',
 );
-test(refused, 'colour=3', 'Expected only known config keys, got `colour`. `cots train --help` lists them.');
+test(
+  refused,
+  'colour=3',
+  'Expected only known config keys, got `colour`. Sections: model, token, tokenizer, queue, loss, amf, ema, optim, sched, train, data, checkpoint, evaluate, guard; `cots train --dry-run --json` prints them all.',
+);
 test(
   refused,
   '__proto__.x=1',
-  'Expected only known config keys, got `__proto__.x`. `cots train --help` lists them.',
+  'Expected only known config keys, got `__proto__.x`. Sections: model, token, tokenizer, queue, loss, amf, ema, optim, sched, train, data, checkpoint, evaluate, guard; `cots train --dry-run --json` prints them all.',
 );
 test(
   refused,

@@ -99,6 +99,20 @@ test('a run yields steps, checkpoints and an end, and leaves the files that DESI
   t.true(metrics.every(({ mfu }) => typeof mfu === 'number' && mfu > 0));
 });
 
+test('what is probably not meant is a warning of the run, not of the dry run alone', async (t) => {
+  const { config } = await fresh(t, { evaluate: { everySteps: 2 }, train: { steps: 2 } });
+  const events = await trained(config);
+  t.like(
+    events.find(
+      (event) =>
+        event.type === 'warning' &&
+        event.code === 'WARN_COTS_PLAN' &&
+        /nothing is evaluated/.test(event.message),
+    ),
+    { type: 'warning' },
+  );
+});
+
 test('filtered.jsonl lists exactly the pairs that the filter dropped', async (t) => {
   const { out, config } = await fresh(t);
   await trained(config);
