@@ -147,6 +147,18 @@ async function namesIn(folder: string): Promise<string[]> {
   }
 }
 
+/** Whether `replaceFolder` can write a folder, told before the work and not after it. Throws `ERR_COTS_FILE`. */
+export async function checkWritable(folder: string): Promise<void> {
+  const probe = unfinishedName(folder);
+  await makeDirectory(path.dirname(folder));
+  try {
+    await mkdir(probe);
+    await rm(probe, { recursive: true });
+  } catch (error) {
+    throw fileError(error, 'write', folder);
+  }
+}
+
 /** Deletes what a crash left unfinished in a directory. */
 export async function removeUnfinished(directory: string): Promise<void> {
   const names = await readdir(directory).catch(() => []);

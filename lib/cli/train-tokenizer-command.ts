@@ -19,7 +19,7 @@ export function trainTokenizerCommand(): Command {
   )
     .requiredOption(
       '--config <file>',
-      'YAML config; the folder written is tokenizer.out, else token.tokenizer',
+      'YAML config; the folder written is tokenizer.out, else token.tokenizer, else train.out',
     )
     .argument('[overrides...]', 'key.path=value', collectOverride)
     .action(async (overrides: string[] | undefined, options: Options) => {

@@ -28,14 +28,17 @@ export const queueKeys = section({
   ),
 });
 
+/** More would leave float32. */
+const weightRange = { max: 1e6 };
+
 export const lossKeys = section({
-  tau: number(0.05, 'Temperature of the contrast.', { above: true, max: 100 }),
+  tau: number(0.05, 'Temperature of the contrast.', { min: 1e-4, max: 100 }),
   tauLearnable: flag(false, 'Learn the temperature, clamped to [0.001, 0.5].'),
   weights: section({
-    instance: number(1, 'Weight of the instance level (InfoNCE both ways).'),
-    cmvm: number(1, 'Weight of masked vision modelling; above 0 needs `token.tokenizer`.'),
-    cmlm: number(1, 'Weight of masked language modelling.'),
-    task: number(1, 'Weight of the task level (symmetric KL).'),
+    instance: number(1, 'Weight of the instance level (InfoNCE both ways).', weightRange),
+    cmvm: number(1, 'Weight of masked vision modelling; above 0 needs `token.tokenizer`.', weightRange),
+    cmlm: number(1, 'Weight of masked language modelling.', weightRange),
+    task: number(1, 'Weight of the task level (symmetric KL).', weightRange),
   }),
   inst: section({
     reduction: choice(['sum', 'mean'], 'sum', 'The two directions of the contrast, summed or averaged.'),

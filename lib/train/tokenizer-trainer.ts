@@ -1,7 +1,5 @@
 /** Training of the image tokenizer, a discrete VAE (SPEC 4.5). Legend: B images, S side. */
 
-import { readdir } from 'node:fs/promises';
-import path from 'node:path';
 import { binding, type NativeTokenizerMetrics, type NativeTokenizerTrainer } from '../binding.js';
 import { checkDevice, threadsOf } from '../config/load.js';
 import { nativeTokenizerConfig, nativeTokenizerTrainConfig, tokenizerRun } from '../config/native.js';
@@ -10,8 +8,8 @@ import type { LoadedBatch } from '../data/loader.js';
 import { imageLoader } from '../data/loaders.js';
 import { epochLength } from '../data/sampler.js';
 import { openSources } from '../data/training-set.js';
-import { CotsError, DataError } from '../errors.js';
-import { kindOf } from '../read-file.js';
+import { CotsError } from '../errors.js';
+import { checkWritable, refuseForeign } from '../write-file.js';
 import { writeTokenizerFolder } from './tokenizer-folder.js';
 
 /** Health of a trained tokenizer (SPEC 4.5). The errors are on the batch after the last step's: crops that are new, of images that may not be. */
@@ -49,7 +47,8 @@ export async function* trainImageTokenizer(
 ): AsyncGenerator<TokenizerEvent, void, undefined> {
   checkDevice(config);
   const { size, out } = tokenizerRun(config);
-  await refuseForeign(out);
+  await refuseForeign(out, 'a tokenizer', 'dvae.safetensors');
+  await checkWritable(out);
   const set = await openSources(config.data.train, 'train', false);
   const total = tokenizerSteps(config, epochLength(set.entries.length, set.weights));
   options.onStart?.(total);
@@ -123,14 +122,4 @@ async function measure(
     unigramEntropy: last.unigramEntropy,
     deadCodes: last.deadCodes,
   };
-}
-
-/** The folder is replaced whole, so it must be new, empty of other things, or a tokenizer's. */
-async function refuseForeign(out: string): Promise<void> {
-  const kind = await kindOf(out);
-  if (kind === undefined || (await kindOf(path.join(out, 'dvae.safetensors'))) === 'file') return;
-  if (kind === 'directory' && (await readdir(out)).length === 0) return;
-  throw new DataError(
-    `Expected tokenizer.out to be a new folder or a tokenizer to replace, got ${out}, which is neither. Set tokenizer.out or token.tokenizer to another folder.`,
-  );
 }

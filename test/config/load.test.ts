@@ -220,7 +220,7 @@ test(
 test(
   refused,
   'loss.tau=.inf',
-  'Expected `loss.tau` to be a finite number above 0 and at most 100, got Infinity. The default is 0.05: set loss.tau=0.05 or leave it out.',
+  'Expected `loss.tau` to be a finite number from 0.0001 to 100, got Infinity. The default is 0.05: set loss.tau=0.05 or leave it out.',
 );
 test(
   refused,

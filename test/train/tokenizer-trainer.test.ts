@@ -15,7 +15,8 @@ async function run(
   manifest: string,
   out: string,
   over: TokenizerOptions = {},
-  until = Number.POSITIVE_INFINITY,
+  until = Infinity,
+  onEvent: () => void = () => {},
 ): Promise<TokenizerEvent[]> {
   const config = resolveConfig(
     {
@@ -39,6 +40,7 @@ async function run(
   const controller = new AbortController();
   for await (const event of trainImageTokenizer(config, { signal: controller.signal })) {
     events.push(event);
+    onEvent();
     if (event.type === 'step' && event.step >= until) controller.abort(new Error('enough'));
   }
 
@@ -106,9 +108,15 @@ test('a folder of other things is not replaced, an empty one is; a loss that is 
   await writeFile(path.join(foreign, 'diary.txt'), 'mine');
   await t.throwsAsync(run(manifest, foreign), {
     code: 'ERR_COTS_DATA',
-    message: /a new folder or a tokenizer/,
+    message: /a new or empty folder, or a tokenizer to replace, got a folder with diary\.txt/,
   });
   t.deepEqual(await readdir(foreign), ['diary.txt']);
+  let steps = 0;
+  await t.throwsAsync(
+    run(manifest, path.join(foreign, 'diary.txt', 'dvae'), {}, Infinity, () => steps++),
+    { code: 'ERR_COTS_FILE', message: /diary\.txt/ },
+  );
+  t.is(steps, 0); // told before any training
 
   const empty = path.join(folder, 'empty');
   await mkdir(empty);
