@@ -24,7 +24,7 @@ import { writeSearchGrid } from './grid.js';
 import type { SceneOptions } from './options.js';
 
 /** Minutes on two quiet cores, measured; printed before anything starts. */
-const expectedMinutes = { scenes: 0.5, tokenizer: 1.5, train: 7, rest: 0.5 };
+const expectedMinutes = { scenes: 0.5, tokenizer: 1.5, train: 6.5, rest: 0.5 };
 const mismatchedShare = 0.2;
 const exampleQueries = 3;
 /** Scenes that a run of minutes can learn: every emoji at one size, at places that suit the patches, and captions that say all. */
