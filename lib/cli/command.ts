@@ -89,7 +89,7 @@ function ancestors(command: Command | null): string[] {
 
 /** What the commands that take a data set accept (ECOSYSTEM 3.1). */
 export const datasetForms =
-  'manifest (.jsonl), annotation file (.json, .csv, .tsv, .parquet, .token) or folder of images with captions';
+  'manifest (.jsonl), annotation file (.json, .csv, .tsv, .parquet, .token), WebDataset shards (.tar, {000..123}.tar, a folder of them) or folder of images with captions';
 
 /** A flag's parser: a whole number in [min, max]. */
 export function wholeNumber(min: number, max = Number.MAX_SAFE_INTEGER): (text: string) => number {

@@ -1,9 +1,19 @@
-/** `cots data list`: what a data set holds. */
+/** `cots data list|pack`: what a data set holds, and the same as shards. */
 import type { Command } from 'commander';
 import type { ManifestEntry } from '../data/manifest.js';
 import { openDataset } from '../data/open.js';
-import { addMissing, type CommonOptions, datasetForms, newCommand, newGroup } from './command.js';
-import { printResult, table } from './output.js';
+import { packDataset } from '../data/pack.js';
+import {
+  addMissing,
+  type CommonOptions,
+  datasetForms,
+  interruptSignal,
+  newCommand,
+  newGroup,
+  wholeNumber,
+} from './command.js';
+import { counted, note, printResult, table } from './output.js';
+import { startProgress } from './progress.js';
 
 interface Options extends CommonOptions {
   readonly split?: string;
@@ -46,8 +56,56 @@ export function dataCommand(): Command {
         ]);
       }),
   );
-  addMissing(group, ['pack', 'check']);
+  group.addCommand(packCommand());
+  addMissing(group, ['check']);
   return group;
+}
+
+interface PackCommandOptions extends CommonOptions {
+  readonly out: string;
+  readonly split?: string;
+  readonly shardItems: number;
+  readonly size?: number;
+}
+
+function packCommand(): Command {
+  return newCommand(
+    'pack',
+    'write a data set as WebDataset shards; a run that was stopped goes on',
+    'cots data pack data/manifest.jsonl --out data/shards --size 384',
+  )
+    .argument('<data>', datasetForms)
+    .requiredOption('--out <dir>', 'folder to write')
+    .option('--split <name>', 'only this split')
+    .option('--shard-items <number>', 'items of a shard', wholeNumber(1, 1_000_000), 10_000)
+    .option(
+      '--size <pixels>',
+      'shorter side that larger images are brought to (default: files as they are)',
+      wholeNumber(8, 10_000),
+    )
+    .action(async (data: string, options: PackCommandOptions) => {
+      const { entries } = await openDataset(data, { split: options.split ?? null, requireCaptions: false });
+      const interrupt = interruptSignal(() =>
+        note('interrupted: whole shards stay; run the same command to go on'),
+      );
+      const progress = startProgress({ title: 'packing', total: entries.length, unit: 'items' });
+      const { shards, skippedShards } = await packDataset(entries, {
+        out: options.out,
+        itemsPerShard: options.shardItems,
+        side: options.size ?? null,
+        signal: interrupt.signal,
+        onProgress: (done) => progress.update(done),
+      }).finally(() => {
+        progress.stop();
+        interrupt.release();
+      });
+      const errors = shards.flatMap((shard) => shard.errors);
+      const items = shards.reduce((sum, shard) => sum + shard.items, 0);
+      for (const { id, message } of errors) note(`left out: ${id}: ${message}`);
+      printResult(options, { out: options.out, items, skippedShards, errors, shards }, [
+        `${options.out}: ${items} of ${counted(entries.length, 'item')} in ${counted(shards.length, 'shard')}, ${skippedShards} of them from an earlier run`,
+      ]);
+    });
 }
 
 function count(entries: readonly ManifestEntry[]): Group[] {

@@ -10,6 +10,7 @@ import sharp, { type Metadata } from 'sharp';
 import { show } from '../checks.js';
 import { ImageError, OptionError } from '../errors.js';
 import { readBytes } from '../read-file.js';
+import { readMedia } from './media.js';
 
 /** A path, a `file:` URL, encoded bytes, or RGB pixels. */
 export type ImageInput = string | URL | Buffer | { data: Uint8Array; width: number; height: number };
@@ -73,7 +74,7 @@ export function nameOfImage(input: ImageInput): string {
 async function encodedBytes(input: string | URL | Buffer): Promise<{ bytes: Buffer; name: string }> {
   const name = nameOfImage(input);
   if (Buffer.isBuffer(input)) return { bytes: input, name };
-  if (typeof input === 'string') return { bytes: await readBytes(input, 'an image'), name };
+  if (typeof input === 'string') return { bytes: await readMedia(input, 'an image'), name };
   if (input instanceof URL) {
     if (input.protocol !== 'file:') {
       throw new OptionError(

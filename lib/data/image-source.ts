@@ -1,8 +1,8 @@
 /** Decoded images by item: a bounded number decoded at a time, small ones kept for later epochs. */
 import { CotsError, ImageError } from '../errors.js';
-import { readBytes } from '../read-file.js';
 import { ByteBudget } from './byte-budget.js';
 import { type DecodedImage, decodeBytes } from './decode.js';
+import { readMedia } from './media.js';
 
 export interface ImageSourceOptions {
   /** Path of an item's image. */
@@ -73,7 +73,7 @@ export class ImageSource {
   async #decode(item: number, admit: (bytes: number) => Promise<void>): Promise<DecodedImage> {
     const path = this.#options.path(item);
     try {
-      return await decodeBytes(await readBytes(path, 'an image'), path, this.#options.exifRotate, admit);
+      return await decodeBytes(await readMedia(path, 'an image'), path, this.#options.exifRotate, admit);
     } catch (error) {
       const failure =
         error instanceof CotsError

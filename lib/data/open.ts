@@ -1,5 +1,5 @@
 /** Opens a data set, whatever its form, as manifest entries. */
-import { stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { DataError } from '../errors.js';
 import { fileError } from '../read-file.js';
@@ -11,6 +11,7 @@ import { readFolder } from './readers/folder.js';
 import { readJsonl } from './readers/jsonl.js';
 import { isMsrvttList, msrvttListEntries } from './readers/msrvtt.js';
 import { type Row, readCsv, readParquet, tableEntries } from './readers/table.js';
+import { expandShards, isShardRange, readShards } from './readers/webdataset.js';
 
 /** What the entries are for: decides which split is taken when none is named, and whether captions must be there. */
 export type DatasetUse = 'train' | 'validation' | 'any';
@@ -36,6 +37,7 @@ export type DatasetKind =
   | 'flickr30k-tokens'
   | 'conceptual-captions'
   | 'msrvtt-list'
+  | 'webdataset'
   | 'table';
 
 /** A data set's entries, with absolute image paths. */
@@ -52,7 +54,7 @@ export const manifestName = 'manifest.jsonl';
 
 /**
  * Opens a manifest (`.jsonl`), an annotation file of a public data set (`.json`, `.token`, `.tsv`, `.csv`, `.parquet`, see the
- * readers), or a folder: one with a `manifest.jsonl`, or images with captions.
+ * readers), WebDataset shards, or a folder: one with a `manifest.jsonl`, shards, or images with captions.
  * Throws `ERR_COTS_DATA` for what is none of these, has no entry of the split, or lacks captions; `ERR_COTS_FILE`.
  */
 export async function openDataset(file: string, options: OpenOptions = {}): Promise<Dataset> {
@@ -70,6 +72,7 @@ export async function openDataset(file: string, options: OpenOptions = {}): Prom
 }
 
 async function read(file: string, images: string | null): Promise<Pick<Dataset, 'kind' | 'entries'>> {
+  if (isShardRange(file)) return { kind: 'webdataset', entries: await readShards(expandShards(file)) };
   const found = await stat(file).catch((error: unknown) => {
     throw fileError(error, 'read a data set at', file);
   });
@@ -77,6 +80,9 @@ async function read(file: string, images: string | null): Promise<Pick<Dataset, 
     const inside = path.join(file, manifestName);
     const manifest = await stat(inside).catch(() => undefined);
     if (manifest?.isFile()) return { kind: 'manifest', entries: await readJsonl(inside, images) };
+    const shards = (await readdir(file)).filter((name) => name.endsWith('.tar')).sort();
+    if (shards.length > 0)
+      return { kind: 'webdataset', entries: await readShards(shards.map((name) => path.join(file, name))) };
     return { kind: 'folder', entries: await readFolder(file, images) };
   }
 
@@ -105,6 +111,7 @@ const readers: Readonly<Record<string, Read>> = {
     kind: 'conceptual-captions',
     entries: await readConceptualCaptions(file, media),
   }),
+  '.tar': async (file) => ({ kind: 'webdataset', entries: await readShards([file]) }),
   '.csv': async (file, media) => fromRows(await readCsv(file), file, media),
   '.parquet': async (file, media) => fromRows(await readParquet(file), file, media),
 };

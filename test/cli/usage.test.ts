@@ -18,6 +18,7 @@ const commands = [
   'search',
   'data',
   'data list',
+  'data pack',
   'import',
   'import hf',
   'bench',
@@ -61,7 +62,7 @@ test('help lists what is there and nothing else', async (t) => {
   )
     .map(({ stdout: text }) => text)
     .join('\n');
-  for (const name of ['export', 'inspect', 'videos', 'retrieval', 'pack', 'check', 'clip'])
+  for (const name of ['export', 'inspect', 'videos', 'retrieval', 'check', 'clip'])
     t.notRegex(all, new RegExp(`^  ${name}\\b`, 'm'));
 });
 

@@ -168,7 +168,7 @@ test('a path that is no data set', async (t) => {
   await writeFile(file, 'x');
   t.is(
     (await t.throwsAsync(openDataset(file)))?.message,
-    `Expected a data set to be a folder of images or a file that ends in .jsonl, .json, .token, .tsv, .csv, .parquet, got ${file}. Make a manifest (.jsonl) of it.`,
+    `Expected a data set to be a folder of images or a file that ends in .jsonl, .json, .token, .tsv, .tar, .csv, .parquet, got ${file}. Make a manifest (.jsonl) of it.`,
   );
   const none = (await t.throwsAsync(openDataset(path.join(folder, 'none')))) as Error & { code: string };
   t.is(none.code, 'ERR_COTS_FILE');

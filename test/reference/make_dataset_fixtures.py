@@ -2,15 +2,19 @@
 
     python make_dataset_fixtures.py     writes fixtures/datasets/
 
-The layouts are those that pycocotools, BLIP, ALBEF, img2dataset, Frozen-in-Time and the Kaggle copy of Flickr30K use. There are no
-pictures in it: the readers under test only name them.
+The layouts are those that pycocotools, BLIP, ALBEF, img2dataset, Frozen-in-Time and the Kaggle copy of Flickr30K use. The readers of
+annotation files only name pictures, so there are none; the shards hold real ones of 8 x 8 pixels.
 """
 import csv
+import io
 import json
+import tarfile
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import webdataset
+from PIL import Image
 
 OUT = Path(__file__).parent / "fixtures" / "datasets"
 
@@ -121,6 +125,46 @@ def tables() -> None:
     pq.write_table(pa.table({"video": ["a.mp4"], "text": ["a clip"]}), folder / "clips.parquet")
 
 
+def picture(value: int, format: str = "PNG") -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8), (value, 255 - value, 90)).save(out, format)
+    return out.getvalue()
+
+
+def shards() -> None:
+    folder = OUT / "shards" / "train"
+    folder.mkdir(parents=True, exist_ok=True)
+    # webdataset's own writer: text, several captions in a JSON, endings in capitals.
+    with webdataset.TarWriter(str(folder / "000000.tar"), mtime=0) as writer:
+        writer.write({"__key__": "000000000", "png": picture(10), "txt": "a dark picture\nten\n"})
+        writer.write({"__key__": "deep/000000001", "JPG": picture(90, "JPEG"), "json": {"caption": "ninety", "width": 8}})
+        writer.write({"__key__": "000000002", "webp": picture(170, "WEBP"), "txt": "unread", "json": {"captions": ["a", "b"]}})
+    # Python's tarfile: pax and GNU long names, a folder, a link out of the archive, a sample without a picture.
+    for name, format in (("000001.tar", tarfile.PAX_FORMAT), ("000002.tar", tarfile.GNU_FORMAT)):
+        with tarfile.open(folder / name, "w", format=format) as tar:
+            def add(path: str, content: bytes) -> None:
+                info = tarfile.TarInfo(path)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+
+            directory = tarfile.TarInfo("pictures")
+            directory.type = tarfile.DIRTYPE
+            tar.addfile(directory)
+            long = "pictures/" + "\u00e4" * 120
+            add(long + ".png", picture(30))
+            add(long + ".txt", b"a long name")
+            link = tarfile.TarInfo("link.png")
+            link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+            tar.addfile(link)
+            add("alone.txt", b"no picture")
+            add("last.cls", b"3")
+            add("last.png", picture(60))
+    with tarfile.open(OUT / "shards" / "labels.tar", "w") as tar:
+        info = tarfile.TarInfo("a.cls")
+        info.size = 1
+        tar.addfile(info, io.BytesIO(b"3"))
+
+
 if __name__ == "__main__":
-    for make in (blip, coco, flickr, conceptual, msrvtt, tables):
+    for make in (blip, coco, flickr, conceptual, msrvtt, tables, shards):
         make()
