@@ -19,7 +19,7 @@ const thumbnail = 128;
 const frame = 5;
 const gap = 16;
 const scoreHeight = 22;
-const queryWidth = 250;
+const queryWidth = 270;
 const cell = thumbnail + 2 * frame + gap;
 const rowHeight = cell + scoreHeight;
 

@@ -49,12 +49,12 @@ test('a grid shows each result in a frame of its truth, in order', async (t) => 
     ...data.subarray((y * info.width + x) * 3, (y * info.width + x) * 3 + 3),
   ];
 
-  // Columns begin at 250 and are 154 wide, rows begin at 16 and are 176 high; a frame is 5 wide.
-  t.deepEqual([info.width, info.height, info.channels], [250 + 2 * 154 + 16, 2 * 176 + 16, 3]);
-  t.deepEqual(at(252, 80), [0x1a, 0x96, 0x41]);
-  t.deepEqual(at(252 + 154, 80), [0xd7, 0x19, 0x1c]);
-  t.deepEqual(at(252, 80 + 176), [0x9e, 0x9e, 0x9e]);
-  t.deepEqual([at(320, 80), at(320 + 154, 80), at(320, 80 + 176)], colors);
+  // Columns begin at 270 and are 154 wide, rows begin at 16 and are 176 high; a frame is 5 wide.
+  t.deepEqual([info.width, info.height, info.channels], [270 + 2 * 154 + 16, 2 * 176 + 16, 3]);
+  t.deepEqual(at(272, 80), [0x1a, 0x96, 0x41]);
+  t.deepEqual(at(272 + 154, 80), [0xd7, 0x19, 0x1c]);
+  t.deepEqual(at(272, 80 + 176), [0x9e, 0x9e, 0x9e]);
+  t.deepEqual([at(340, 80), at(340 + 154, 80), at(340, 80 + 176)], colors);
 
   const dark = (left: number, top: number, width: number, height: number): number => {
     let found = 0;
@@ -63,13 +63,13 @@ test('a grid shows each result in a frame of its truth, in order', async (t) => 
     return found;
   };
   if (await hasFonts()) {
-    t.true(dark(0, 16, 245, 150) > 200, 'the query is written');
-    t.true(dark(0, 16, 245, 150) > 3 * dark(0, 16 + 176, 245, 150), 'and the longer one has more ink');
-    t.true(dark(280, 156, 80, 22) > 20, 'the score is written');
+    t.true(dark(0, 16, 265, 150) > 200, 'the query is written');
+    t.true(dark(0, 16, 265, 150) > 3 * dark(0, 16 + 176, 265, 150), 'and the longer one has more ink');
+    t.true(dark(300, 156, 80, 22) > 20, 'the score is written');
   } else {
     t.log('This machine has no fonts: text cannot be drawn, nor checked.');
   }
-  t.is(dark(280 + 154, 156 + 176, 80, 22), 0, 'nothing where there is no result');
+  t.is(dark(300 + 154, 156 + 176, 80, 22), 0, 'nothing where there is no result');
 });
 
 test('an image that is not there is an error', async (t) => {
