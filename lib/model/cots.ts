@@ -132,9 +132,13 @@ export class Cots {
    * Embeds a stream in batches, in order, holding two batches at most. An item that cannot be embedded is left out of `ids` and
    * `vectors` and stands in `errors`; aborts, disposal and failures of the stream itself are thrown.
    */
-  async *embed(
+  embed(stream: AsyncIterable<Item>, options?: EmbedOptions): AsyncIterable<EmbeddedBatch> {
+    return this.#embed(stream, options);
+  }
+
+  async *#embed(
     stream: AsyncIterable<Item>,
-    options?: EmbedOptions,
+    options: EmbedOptions | undefined,
   ): AsyncGenerator<EmbeddedBatch, void, undefined> {
     const { batchSize, signal } = this.#options('embed', options, defaultImageBatch);
     yield* embedStream(stream, {
