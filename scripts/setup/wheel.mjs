@@ -31,8 +31,17 @@ export function removeLeftovers() {
   for (const name of readdirSync(cacheFolder())) {
     const pid = name.match(/^tmp-(\d+)-/)?.[1];
     if (pid && Number(pid) !== process.pid && !isAlive(Number(pid))) {
-      rmSync(join(cacheFolder(), name), { recursive: true, force: true });
+      discard(join(cacheFolder(), name));
     }
+  }
+}
+
+/** What a killed set-up had started may still write into the folder for a moment; what is left then waits for the next set-up. */
+function discard(folder) {
+  try {
+    rmSync(folder, { recursive: true, force: true, maxRetries: 8, retryDelay: 50 });
+  } catch {
+    // the next set-up
   }
 }
 
@@ -76,11 +85,14 @@ async function sha256Of(file) {
 // Python's zipfile checks each member's CRC but drops its mode; `shift` folders are cut off the front of each name.
 const kUnpack = `
 import os, re, shutil, sys, zipfile
+parent = os.getppid()
 wheel, target, pattern, shift = sys.argv[1], sys.argv[2], re.compile(sys.argv[3]), int(sys.argv[4])
 with zipfile.ZipFile(wheel) as archive:
     for item in archive.infolist():
         if item.is_dir() or not pattern.search(item.filename):
             continue
+        if os.getppid() != parent:
+            sys.exit('set-up was killed')
         path = os.path.join(target, *item.filename.split('/')[shift:])
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with archive.open(item) as source, open(path, 'wb') as sink:

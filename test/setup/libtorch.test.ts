@@ -1,3 +1,4 @@
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import test from 'ava';
@@ -142,6 +143,18 @@ test('when every way failed, each is named with what to do', (t) => {
   ]) {
     t.regex(output, way);
   }
+});
+
+test('a leftover that is still written to does not stop the set-up', (t) => {
+  const machine = new FakeMachine(t);
+  machine.libtorch('cache/libtorch-2.13.0');
+  const folder = path.join(machine.cache, 'tmp-99999999-libtorch-abc');
+  const loop = `for i in $(seq 3000); do mkdir -p '${folder}/x'; : > "${folder}/x/$i"; done`;
+  const writer = spawn('bash', ['-c', loop]);
+  t.teardown(() => writer.kill('SIGKILL'));
+  while (!existsSync(path.join(folder, 'x'))) spawnSync('sleep', ['0.01']);
+  const { code, output } = machine.setUp('libtorch');
+  t.is(code, 0, output);
 });
 
 test('what a killed set-up left in the cache is removed', (t) => {
