@@ -27,6 +27,11 @@ const reasons: Readonly<Record<string, string>> = {
   EMFILE: 'too many open files. Raise the limit (ulimit -n).',
 };
 
+/** Whether a failure of these functions is that there is no such file. */
+export function isMissing(error: unknown): boolean {
+  return ((error as Error).cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT';
+}
+
 /** The bytes of a file. `what` names it in the message, such as `a manifest`. Throws `ERR_COTS_FILE`. */
 export async function readBytes(file: string, what = 'a file'): Promise<Buffer> {
   try {

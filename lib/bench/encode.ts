@@ -4,15 +4,19 @@ import { binding, type NativeModel } from '../binding.js';
 import { imageFlops, textFlops } from '../config/flops.js';
 import { resolveModelConfig } from '../config/load.js';
 import { nativeModelConfig } from '../config/native.js';
-import type { ModelConfig, TrainConfig } from '../config/schema.js';
+import type { TrainConfig } from '../config/schema.js';
 import { wholeImage } from '../data/augment.js';
 import { decodeImage } from '../data/decode.js';
-import { captionRules } from '../data/text/captions.js';
 import { cleanCaption } from '../data/text/clean.js';
 import { TextTokenizer } from '../data/text/tokenizer.js';
 import { countWords, makeVocabulary } from '../data/text/vocabulary.js';
 import { measurePeak, type Precision, resolvePrecision, resolveThreads } from '../device.js';
-import { type ModelDescription, modelFiles, readModelDescription } from '../model/config-file.js';
+import {
+  describedModel,
+  type ModelDescription,
+  modelFiles,
+  readModelDescription,
+} from '../model/config-file.js';
 import { checkModelFolder } from '../model/model-folder.js';
 import { type BenchContext, benchContext } from './machine.js';
 import { syntheticCaption, syntheticJpeg, uniform } from './synthetic.js';
@@ -128,15 +132,9 @@ async function openSource(
   }
 
   const { config } = source;
-  const model: ModelConfig = resolveModelConfig(config.model);
-  const { imageNorm, filter } = config.data;
-  const description = {
-    config: model,
-    image: { mean: imageNorm.mean, std: imageNorm.std, filter },
-    text: captionRules(config),
-  };
+  const description = describedModel({ ...config, model: resolveModelConfig(config.model) });
   const native = await binding().createModel({
-    config: nativeModelConfig(model),
+    config: nativeModelConfig(description.config),
     seed: config.train.seed,
     threads,
   });

@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander';
 import type { Precision } from '../device.js';
 import { Cots } from '../model/cots.js';
 import { type EmbedSummary, embedInto, readInput } from '../search/embed-input.js';
-import type { Modality } from '../search/embeddings.js';
+import type { Modality } from '../search/partitions.js';
 import {
   addMissing,
   type CommonOptions,

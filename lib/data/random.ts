@@ -11,7 +11,6 @@ export const sites = {
   crop: 4,
   flip: 5,
   jitter: 6,
-  source: 7,
 } as const;
 
 export type Site = (typeof sites)[keyof typeof sites];

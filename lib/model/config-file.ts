@@ -4,8 +4,8 @@
  */
 import path from 'node:path';
 import { checkModel } from '../config/agreement.js';
-import { type ModelConfig, modelSchema } from '../config/schema.js';
-import type { CaptionRules } from '../data/text/captions.js';
+import { type ModelConfig, modelSchema, type TrainConfig } from '../config/schema.js';
+import { type CaptionRules, captionRules } from '../data/text/captions.js';
 import { CheckpointError } from '../errors.js';
 import type { ResizeFilter } from '../ops.js';
 import { readJson } from '../read-file.js';
@@ -24,6 +24,16 @@ export interface ModelDescription {
   readonly config: ModelConfig;
   readonly image: ImageRules;
   readonly text: CaptionRules;
+}
+
+/** The model that a training config describes. */
+export function describedModel(config: TrainConfig): ModelDescription {
+  const { imageNorm, filter } = config.data;
+  return {
+    config: config.model,
+    image: { mean: imageNorm.mean, std: imageNorm.std, filter },
+    text: captionRules(config),
+  };
 }
 
 /** Names of the files of a model folder. */

@@ -7,19 +7,17 @@ import type { Cots } from '../model/cots.js';
 import type { Item } from '../model/embed-stream.js';
 import { hashModel } from '../model/model-folder.js';
 import { kindOf, readText } from '../read-file.js';
+import { beginEmbeddings, endEmbeddings, inputHash } from './embeddings.js';
 import {
-  alignedEntries,
-  beginEmbeddings,
   type Entry,
-  endEmbeddings,
-  inputHash,
   keepEntries,
   type Modality,
-  type Partition,
+  otherRows,
+  type Rows,
   readPartition,
   takeRows,
   writePartition,
-} from './embeddings.js';
+} from './partitions.js';
 import { concatenateRows } from './read-embeddings.js';
 
 const partitionRows = 10_000;
@@ -105,7 +103,8 @@ export async function embedInto(
   for (let index = 0; index < partitions; index++) {
     const at = { index, partitions };
     const part = entries.slice(index * partitionRows, (index + 1) * partitionRows);
-    const { aligned, left } = await align(out, modality, at, part);
+    const other = await otherRows(out, modality, at);
+    const { aligned, left } = align(out, other, part);
     errors.push(...left);
     const before = await readPartition(out, modality, at);
     const known = new Set(before?.entries.map(({ id }) => id));
@@ -118,7 +117,7 @@ export async function embedInto(
       const has = new Set([...known, ...made.entries.map(({ id }) => id)]);
       const kept = aligned.filter(({ id }) => has.has(id));
       const blocks = before === undefined ? [made] : [before, made];
-      await keepEntries(out, modality, at, kept);
+      if (other !== undefined) await keepEntries(out, modality, at, other, kept);
       await writePartition(out, modality, at, takeRows(blocks, kept, dimension), kept);
       rows += kept.length;
       embedded += made.entries.length;
@@ -142,15 +141,13 @@ function dimensionOf({ config }: Cots, modality: Modality): number {
 }
 
 /** The rows of both modalities stand for the same things, so what the other one had to leave out is left out here too. */
-async function align(
+function align(
   out: string,
-  modality: Modality,
-  at: Partition,
+  other: Rows | undefined,
   part: readonly Entry[],
-): Promise<{ aligned: readonly Entry[]; left: EmbedSummary['errors'] }> {
-  const others = await alignedEntries(out, modality, at);
-  if (others === undefined) return { aligned: part, left: [] };
-  const ids = new Set(others.map(({ id }) => id));
+): { aligned: readonly Entry[]; left: EmbedSummary['errors'] } {
+  if (other === undefined) return { aligned: part, left: [] };
+  const ids = new Set(other.entries.map(({ id }) => id));
   const left = part.filter(({ id }) => !ids.has(id));
   const message = `Expected the other vectors of this row in ${out}, they were left out. Embed this modality into a folder of its own to have it.`;
   return {

@@ -8,8 +8,9 @@ import { DataError } from '../errors.js';
 import { fileError, kindOf, readJson } from '../read-file.js';
 import { textLines } from '../text-lines.js';
 import { refuseForeign, replaceFolder } from '../write-file.js';
-import type { Entry, Modality, ModelMark } from './embeddings.js';
+import type { ModelMark } from './embeddings.js';
 import { bytesOf, readFloats } from './npy.js';
+import type { Entry, Modality } from './partitions.js';
 import { isEmbeddings, readEmbeddings } from './read-embeddings.js';
 
 export interface IndexManifest {

@@ -2,15 +2,9 @@
 import { readdir } from 'node:fs/promises';
 import type { Matrix } from '../binding.js';
 import { DataError } from '../errors.js';
-import {
-  type EmbeddingsManifest,
-  type Entry,
-  type Modality,
-  partitionFiles,
-  readEmbeddingsManifest,
-  readEntries,
-} from './embeddings.js';
+import { type EmbeddingsManifest, readEmbeddingsManifest } from './embeddings.js';
 import { readNpy } from './npy.js';
+import { type Entry, type Modality, partitionFiles, readEntries } from './partitions.js';
 
 /** Reads all vectors of a modality (the only one present, else images) and what their rows are about. */
 export async function readEmbeddings(

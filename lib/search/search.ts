@@ -3,8 +3,8 @@ import { CheckpointError, DataError } from '../errors.js';
 import type { Cots } from '../model/cots.js';
 import { checkModelFolder, hashModel } from '../model/model-folder.js';
 import { topK } from '../ops.js';
-import type { Entry } from './embeddings.js';
 import type { LoadedIndex } from './index-folder.js';
+import type { Entry } from './partitions.js';
 
 /** One row found. */
 export interface SearchHit extends Entry {

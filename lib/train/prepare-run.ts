@@ -1,5 +1,4 @@
 /** From a config to a run that can start: data, vocabulary, image tokenizer, native trainer, and a restored checkpoint. */
-import { createHash } from 'node:crypto';
 import path from 'node:path';
 import { binding, type NativeTrainer } from '../binding.js';
 import { pairFlops } from '../config/flops.js';
@@ -14,12 +13,20 @@ import { CaptionEncoder, captionRules, textTokenizerFor } from '../data/text/cap
 import { TextTokenizer } from '../data/text/tokenizer.js';
 import { captionsOf, openSources, type TrainingSet } from '../data/training-set.js';
 import { measurePeak } from '../device.js';
-import { CheckpointError, CotsError } from '../errors.js';
 import { checkSplit } from '../evaluate/embed-split.js';
-import { type ModelDescription, modelFiles } from '../model/config-file.js';
+import { describedModel, type ModelDescription, modelFiles } from '../model/config-file.js';
 import { BatchSource } from './batch-source.js';
-import { type CheckpointState, checkSameConfig, readCheckpoint } from './checkpoint.js';
+import type { CheckpointState } from './checkpoint.js';
 import { initializeWeights, initialTokenizer } from './initial-weights.js';
+import {
+  type Candidate,
+  checkSameData,
+  findCandidates,
+  fingerprint,
+  restore,
+  type Warn,
+  warnOfSchedule,
+} from './resume.js';
 import { RunFolder } from './run-folder.js';
 import { readTokenizerFolder, type TokenizerFolder } from './tokenizer-folder.js';
 import type { TrainEvent } from './trainer.js';
@@ -54,14 +61,6 @@ export interface PreparedRun {
 
 /** Leads above the largest `train.seed`, so that no run draws in the order of another's prefill. */
 const prefillSeedOffset = 2 ** 32;
-
-type Warn = (code: string, message: string) => void;
-
-/** A checkpoint to go on from. */
-interface Candidate {
-  readonly directory: string;
-  readonly state: CheckpointState;
-}
 
 /** Throws what `Trainer.create` documents. `resume`: `latest` or a checkpoint folder. */
 export async function prepareRun(
@@ -100,7 +99,7 @@ export async function prepareRun(
     config,
     totalSteps: steps,
     folder,
-    description: describe(config),
+    description: describedModel(config),
     tokenizer,
     tokenizerHash: imageTokenizer?.hash ?? null,
     native,
@@ -114,48 +113,6 @@ export async function prepareRun(
     openPrefillLoader: () => open({ seed: config.train.seed + prefillSeedOffset }),
     takeWarnings: () => warnings.splice(0),
   };
-}
-
-/** Checkpoints to try, best first. `latest`: every one that is whole, newest first; a folder: that one alone. */
-async function findCandidates(
-  folder: RunFolder,
-  resume: string,
-  config: TrainConfig,
-  warn: Warn,
-): Promise<Candidate[]> {
-  if (resume !== 'latest') {
-    const state = await readCheckpoint(resume);
-    checkSameConfig(resume, state.config, config);
-    return [{ directory: resume, state }];
-  }
-
-  const found: Candidate[] = [];
-  const steps = await folder.steps();
-  for (const step of steps) {
-    const directory = folder.checkpoint(step);
-    try {
-      found.push({ directory, state: await readCheckpoint(directory) });
-    } catch (error) {
-      if (!(error instanceof CotsError && error.code === 'ERR_COTS_CHECKPOINT')) throw error;
-      warn('WARN_COTS_TORN_CHECKPOINT', `${directory} is left out: ${error.message}`);
-    }
-  }
-
-  if (found.length === 0 && steps.length > 0)
-    throw new CheckpointError(
-      `Expected a whole checkpoint in ${folder.directory}, all ${steps.length} are torn. Start anew in another folder.`,
-    );
-  if (found.length === 0)
-    warn('WARN_COTS_NO_CHECKPOINT', `${folder.directory} has no checkpoint: the run starts at step 0.`);
-  for (const { directory, state } of found) checkSameConfig(directory, state.config, config);
-  return found;
-}
-
-function checkSameData({ directory, state }: Candidate, data: CheckpointState['data']): void {
-  if (state.data.hash === data.hash) return;
-  throw new CheckpointError(
-    `Expected data.train to hold the pairs that ${directory} was trained on (${state.data.pairs}), with their captions and weights, got ${data.pairs} others. Restore the data, or start a new run with train.init=${directory}.`,
-  );
 }
 
 /** The vocabulary of the checkpoint, of the initial weights, of `data.vocabulary`, or one made from the captions. */
@@ -204,15 +161,6 @@ async function startOf(
   };
 }
 
-/** The steps that are done keep their rates; those to come have the rates of a run of the new length. */
-function warnOfSchedule({ step }: CheckpointState, before: number | null, now: number, warn: Warn): void {
-  if (before === now) return;
-  warn(
-    'WARN_COTS_SCHEDULE',
-    `The run has ${now} steps now, ${before} when the checkpoint of step ${step} was written: from step ${step + 1} on the learning rate follows the cosine of ${now} steps.`,
-  );
-}
-
 /** Restores a checkpoint, or puts in the initial weights of a new run; the trainer is freed when that fails. */
 async function initialState(
   config: TrainConfig,
@@ -229,47 +177,4 @@ async function initialState(
     native.dispose();
     throw error;
   }
-}
-
-/** Restores the first candidate that can be; the others before it are told as torn. */
-async function restore(
-  native: NativeTrainer,
-  candidates: readonly Candidate[],
-  imageTokenizer: TokenizerFolder | null,
-  warn: Warn,
-): Promise<CheckpointState | undefined> {
-  for (const [index, { directory, state }] of candidates.entries()) {
-    if (state.tokenizerHash !== (imageTokenizer?.hash ?? null)) {
-      throw new CheckpointError(
-        `Expected token.tokenizer to be the image tokenizer that ${directory} was trained with, its weights differ. Name that one.`,
-      );
-    }
-
-    try {
-      await native.restore({ directory });
-      return state;
-    } catch (error) {
-      if (index === candidates.length - 1) throw error;
-      warn('WARN_COTS_TORN_CHECKPOINT', `${directory} is left out: ${(error as Error).message}`);
-    }
-  }
-
-  return undefined;
-}
-
-function describe(config: TrainConfig): ModelDescription {
-  const { imageNorm, filter } = config.data;
-  return {
-    config: config.model,
-    image: { mean: imageNorm.mean, std: imageNorm.std, filter },
-    text: captionRules(config),
-  };
-}
-
-/** Of all that decides which pair is drawn when, and what it says. */
-function fingerprint({ entries, weights }: TrainingSet): CheckpointState['data'] {
-  const hash = createHash('sha256');
-  for (const [item, { id, captions }] of entries.entries())
-    hash.update(`${JSON.stringify([id, captions, weights?.[item] ?? 1])}\n`);
-  return { pairs: entries.length, hash: hash.digest('hex') };
 }

@@ -37,15 +37,6 @@ cots::Batch batch_with_poison(int64_t first) {
   return batch;
 }
 
-std::string failure_of_step(cots::Trainer& trainer, const cots::Batch& batch) {
-  try {
-    trainer.step(batch);
-  } catch (const cots::Failure& failure) {
-    return failure.code + " " + failure.what();
-  }
-  return "no failure";
-}
-
 }  // namespace
 
 TEST_CASE("all pairs filtered (W = 0)") {
@@ -137,7 +128,7 @@ TEST_CASE("non-finite online feature, loss or gradient norm") {
   CHECK(last.kept.size() == 6);
   CHECK(trainer.steps() == 3);
   const Tensor stopped = tiny::everything(trainer).nan_to_num(5);
-  const std::string message = failure_of_step(trainer, tiny::batch(18));
+  const std::string message = tiny::failure_of([&] { trainer.step(tiny::batch(18)); });
   CHECK(message.find("ERR_COTS_NON_FINITE") == 0);
   CHECK(message.find("guard.maxNonFinite 3") != std::string::npos);
   CHECK(trainer.steps() == 3);
@@ -186,7 +177,7 @@ TEST_CASE("σ < 1e-6 for more than 100 steps is a collapse") {
   CHECK((m.stop == cots::Stop::kCollapsed));
   CHECK(m.step == 4 + 101);  // the queue of 20 is full after 4 steps
   CHECK(m.collapsed_steps == 101);
-  CHECK(failure_of_step(trainer, batch).find("collapsed") != std::string::npos);
+  CHECK(tiny::failure_of([&] { trainer.step(batch); }).find("collapsed") != std::string::npos);
 
   const tiny::Folder folder;
   trainer.save(folder.path.string());

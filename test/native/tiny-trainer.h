@@ -7,15 +7,35 @@
 #include <stdlib.h>
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 
 #include "infer/image_tokens.h"
+#include "io/failure.h"
 #include "train/trainer.h"
 
 namespace tiny {
 
 using at::Tensor;
+
+inline double difference(const Tensor& a, const Tensor& b) {
+  return (a - b).abs().max().item<double>();
+}
+
+/// What an action failed with, code first, or "no failure".
+inline std::string failure_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const cots::Failure& failure) {
+    return failure.code + " " + failure.what();
+  }
+  return "no failure";
+}
+
+inline bool says(const std::string& text, const char* part) {
+  return text.find(part) != std::string::npos;
+}
 
 /// A folder of its own, removed at the end.
 struct Folder {

@@ -12,26 +12,10 @@
 #include "train/schedule.h"
 #include "train/tokenizer_trainer.h"
 
-namespace {
-
 using at::Tensor;
-
-double difference(const Tensor& a, const Tensor& b) { return (a - b).abs().max().item<double>(); }
-
-std::string failure_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const cots::Failure& failure) {
-    return failure.code + " " + failure.what();
-  }
-  return "no failure";
-}
-
-bool says(const std::string& text, const char* part) {
-  return text.find(part) != std::string::npos;
-}
-
-}  // namespace
+using tiny::difference;
+using tiny::failure_of;
+using tiny::says;
 
 TEST_CASE("schedule: warm-up from the first step, cosine to the last") {
   const cots::OptimizerConfig c{

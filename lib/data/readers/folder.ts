@@ -2,7 +2,7 @@
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { DataError } from '../../errors.js';
-import { fileError, readText } from '../../read-file.js';
+import { fileError, isMissing, readText } from '../../read-file.js';
 import type { ManifestEntry } from '../manifest.js';
 
 const imageEndings = ['.jpg', '.jpeg', '.png', '.webp', '.gif', '.tif', '.tiff', '.avif'];
@@ -52,7 +52,7 @@ async function listImages(root: string): Promise<string[]> {
 
 async function siblingCaptions(file: string): Promise<string[]> {
   const text = await readText(file, 'captions').catch((error: unknown) => {
-    if (((error as Error).cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT') return '';
+    if (isMissing(error)) return '';
     throw error;
   });
   return text.split(/\r?\n/).filter((line) => line.trim() !== '');
@@ -61,7 +61,7 @@ async function siblingCaptions(file: string): Promise<string[]> {
 /** Captions by image path; undefined without the file. */
 async function readCaptions(file: string): Promise<Map<string, string[]> | undefined> {
   const text = await readText(file, 'captions').catch((error: unknown) => {
-    if (((error as Error).cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT') return undefined;
+    if (isMissing(error)) return undefined;
     throw error;
   });
   if (text === undefined) return undefined;

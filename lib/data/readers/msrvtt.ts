@@ -4,7 +4,7 @@
  */
 import path from 'node:path';
 import { DataError } from '../../errors.js';
-import { readJson } from '../../read-file.js';
+import { isMissing, readJson } from '../../read-file.js';
 import type { ManifestEntry } from '../manifest.js';
 import { groupBy, mediaFolder, wrongField } from './fields.js';
 import type { Row } from './table.js';
@@ -89,7 +89,7 @@ async function captionsBeside(file: string): Promise<Map<string, string[]>> {
   for (const name of annotationNames) {
     const beside = path.join(folder, name);
     const value = await readJson(beside, 'ERR_COTS_DATA').catch((error: unknown) => {
-      if (((error as Error).cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT') return undefined;
+      if (isMissing(error)) return undefined;
       throw error;
     });
     if (value === undefined) continue;

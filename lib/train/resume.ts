@@ -1,0 +1,109 @@
+/** Which checkpoint a run goes on from: found, held against config and data, and restored. */
+import { createHash } from 'node:crypto';
+import type { NativeTrainer } from '../binding.js';
+import type { TrainConfig } from '../config/schema.js';
+import type { TrainingSet } from '../data/training-set.js';
+import { CheckpointError, CotsError } from '../errors.js';
+import { type CheckpointState, checkSameConfig, readCheckpoint } from './checkpoint.js';
+import type { RunFolder } from './run-folder.js';
+import type { TokenizerFolder } from './tokenizer-folder.js';
+
+/** Tells the user's loop of something that is probably not meant. */
+export type Warn = (code: string, message: string) => void;
+
+/** A checkpoint to go on from. */
+export interface Candidate {
+  readonly directory: string;
+  readonly state: CheckpointState;
+}
+
+/** Checkpoints to try, best first. `latest`: every one that is whole, newest first; a folder: that one alone. */
+export async function findCandidates(
+  folder: RunFolder,
+  resume: string,
+  config: TrainConfig,
+  warn: Warn,
+): Promise<Candidate[]> {
+  if (resume !== 'latest') {
+    const state = await readCheckpoint(resume);
+    checkSameConfig(resume, state.config, config);
+    return [{ directory: resume, state }];
+  }
+
+  const found: Candidate[] = [];
+  const steps = await folder.steps();
+  for (const step of steps) {
+    const directory = folder.checkpoint(step);
+    try {
+      found.push({ directory, state: await readCheckpoint(directory) });
+    } catch (error) {
+      if (!(error instanceof CotsError && error.code === 'ERR_COTS_CHECKPOINT')) throw error;
+      warn('WARN_COTS_TORN_CHECKPOINT', `${directory} is left out: ${error.message}`);
+    }
+  }
+
+  if (found.length === 0 && steps.length > 0)
+    throw new CheckpointError(
+      `Expected a whole checkpoint in ${folder.directory}, all ${steps.length} are torn. Start anew in another folder.`,
+    );
+  if (found.length === 0)
+    warn('WARN_COTS_NO_CHECKPOINT', `${folder.directory} has no checkpoint: the run starts at step 0.`);
+  for (const { directory, state } of found) checkSameConfig(directory, state.config, config);
+  return found;
+}
+
+/** Throws `ERR_COTS_CHECKPOINT` for other pairs, captions or weights than the checkpoint's. */
+export function checkSameData({ directory, state }: Candidate, data: CheckpointState['data']): void {
+  if (state.data.hash === data.hash) return;
+  throw new CheckpointError(
+    `Expected data.train to hold the pairs that ${directory} was trained on (${state.data.pairs}), with their captions and weights, got ${data.pairs} others. Restore the data, or start a new run with train.init=${directory}.`,
+  );
+}
+
+/** Of all that decides which pair is drawn when, and what it says. */
+export function fingerprint({ entries, weights }: TrainingSet): CheckpointState['data'] {
+  const hash = createHash('sha256');
+  for (const [item, { id, captions }] of entries.entries())
+    hash.update(`${JSON.stringify([id, captions, weights?.[item] ?? 1])}\n`);
+  return { pairs: entries.length, hash: hash.digest('hex') };
+}
+
+/** Restores the first candidate that can be; the others before it are told as torn. */
+export async function restore(
+  native: NativeTrainer,
+  candidates: readonly Candidate[],
+  imageTokenizer: TokenizerFolder | null,
+  warn: Warn,
+): Promise<CheckpointState | undefined> {
+  for (const [index, { directory, state }] of candidates.entries()) {
+    if (state.tokenizerHash !== (imageTokenizer?.hash ?? null)) {
+      throw new CheckpointError(
+        `Expected token.tokenizer to be the image tokenizer that ${directory} was trained with, its weights differ. Name that one.`,
+      );
+    }
+
+    try {
+      await native.restore({ directory });
+      return state;
+    } catch (error) {
+      if (index === candidates.length - 1) throw error;
+      warn('WARN_COTS_TORN_CHECKPOINT', `${directory} is left out: ${(error as Error).message}`);
+    }
+  }
+
+  return undefined;
+}
+
+/** The steps that are done keep their rates; those to come have the rates of a run of the new length. */
+export function warnOfSchedule(
+  { step }: CheckpointState,
+  before: number | null,
+  now: number,
+  warn: Warn,
+): void {
+  if (before === now) return;
+  warn(
+    'WARN_COTS_SCHEDULE',
+    `The run has ${now} steps now, ${before} when the checkpoint of step ${step} was written: from step ${step + 1} on the learning rate follows the cosine of ${now} steps.`,
+  );
+}
