@@ -139,12 +139,14 @@ export interface NativeTokenizerTrainConfig {
   seed: number;
 }
 
-/** Mirror of native/train/batch.h; B pairs, packed row-major. */
+/** Mirror of native/train/batch.h; B pairs, N frames of all of them, packed row-major. */
 export interface NativeBatch {
   size: number;
-  /** uint8 [B, S, S, 3]. */
+  /** int32 [B], frames of each pair; null: every pair has an image, N = B. */
+  frames: Int32Array | null;
+  /** uint8 [N, S, S, 3]: the frames of pair 0, of pair 1, ... */
   images: Uint8Array;
-  /** uint8 [B, V, V, 3], V = 8 * grid; null without CMVM. */
+  /** uint8 [N, V, V, 3], V = 8 * grid; null without CMVM. */
   tokenViews: Uint8Array | null;
   /** int32 [B, L], padded. */
   ids: Int32Array;
@@ -154,7 +156,7 @@ export interface NativeBatch {
   samples: Float64Array;
   /** Image id a pair, exact integers [B]. */
   imageIds: Float64Array;
-  /** Fixed draws for parity with other implementations (uint8 [B, P], int32 [B, L], uint8 [B, L]). */
+  /** Fixed draws for parity with other implementations (uint8 [N, P], int32 [B, L], uint8 [B, L]). */
   overrides?: { imageMask: Uint8Array; maskedIds: Int32Array; textMask: Uint8Array };
 }
 

@@ -38,6 +38,7 @@ set(COTS_CORE_SOURCES
   native/infer/embedder.cpp
   native/infer/image_tokens.cpp
   native/infer/peak.cpp
+  native/train/batch.cpp
   native/train/checkpoint.cpp
   native/train/key_pass.cpp
   native/train/masks.cpp
@@ -71,6 +72,7 @@ set(COTS_ADDON_SOURCES
 
 set(COTS_NATIVE_TEST_SOURCES
   test/native/adaptive-filter.cpp
+  test/native/clips.cpp
   test/native/contrast-loss.cpp
   test/native/edge-cases.cpp
   test/native/gradients.cpp

@@ -54,6 +54,7 @@ export function nativeBatch({ size, views, texts, items, samples }: LoadedBatch)
   const [images, tokenViews] = views;
   return {
     size,
+    frames: null,
     images: images as Uint8Array,
     tokenViews: tokenViews ?? null,
     ids: texts?.ids ?? new Int32Array(0),

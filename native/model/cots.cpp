@@ -50,6 +50,14 @@ Encoded Towers::encode_text(const Tensor& ids_BL, const Tensor& lengths_B,
   return finish(states_BLd, global_Bd, text_proj_, need);
 }
 
+Encoded mean_of_frames(const Encoded& frames_N, const Tensor& frames_B) {
+  if (!frames_B.defined()) return frames_N;
+  const auto mean = [&](const Tensor& rows_Nd) {
+    return at::segment_reduce(rows_Nd, "mean", frames_B);
+  };
+  return {frames_N.states_BLd, mean(frames_N.global_Bd), unit_rows(mean(frames_N.embedding_BD))};
+}
+
 Rows Towers::rows_of(Need need) const {
   return need == Need::kGlobal && config_.pool == Pool::kCls ? Rows::kFirst : Rows::kAll;
 }

@@ -24,6 +24,11 @@ struct Encoded {
 /// where pool is `cls`.
 enum class Need { kAll, kGlobal };
 
+/// Clips out of their frames, as the paper embeds a video: the mean of its frames' embeddings, here
+/// unit rows before and after (SPEC 5.2), and of their global states. States stay a row a frame.
+/// frames_B int64, at least 1 each, of N rows in all; undefined = every row is an image.
+Encoded mean_of_frames(const Encoded& frames_N, const Tensor& frames_B);
+
 /// Both towers with their projections: what inference needs, and what the momentum encoder mirrors.
 class Towers {
  public:

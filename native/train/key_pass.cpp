@@ -17,9 +17,12 @@ Keys key_pass(const Towers& momentum, const TrainConfig& config, const Batch& ba
   std::vector<Tensor> images, texts;
   for (int64_t first = 0; first < B; first += rows_at_once) {
     const int64_t rows = std::min(rows_at_once, B - first);
+    const Tensor row_b = at::arange(first, first + rows, at::kLong);
     const Tensor pixels =
-        io::normalize(batch.image_BSS3.narrow(0, first, rows), config.image_mean, config.image_std);
-    images.push_back(momentum.encode_image(pixels, {}, {}, Need::kGlobal).embedding_BD);
+        io::normalize(batch.image_NSS3.index_select(0, frame_rows(batch.frames_B, row_b)),
+                      config.image_mean, config.image_std);
+    const Encoded frames = momentum.encode_image(pixels, {}, {}, Need::kGlobal);
+    images.push_back(mean_of_frames(frames, take_rows(batch.frames_B, row_b)).embedding_BD);
     texts.push_back(momentum
                         .encode_text(batch.ids_BL.narrow(0, first, rows),
                                      batch.lengths_B.narrow(0, first, rows), {}, Need::kGlobal)

@@ -11,10 +11,10 @@
 namespace cots {
 namespace {
 
-/// Rows of the micro-batch, gathered once.
+/// Rows of the micro-batch, gathered once. An image is a clip of one frame.
 struct Pairs {
-  Tensor pixels_bCHW, ids_bL, lengths_b, sample_b;
-  Tensor image_mask_bP, masked_ids_bL, text_mask_bL;
+  Tensor pixels_nCHW, frames_b, ids_bL, lengths_b, sample_b;
+  Tensor image_mask_nP, masked_ids_bL, text_mask_bL;
 };
 
 struct Passes4 {
@@ -23,14 +23,17 @@ struct Passes4 {
 };
 
 Pairs gather_pairs(const StepContext& c, const Tensor& rows_b) {
-  const auto take = [&](const Tensor& t) { return t.defined() ? t.index_select(0, rows_b) : t; };
-  return {io::normalize(take(c.batch.image_BSS3), c.config.image_mean, c.config.image_std),
-          take(c.batch.ids_BL),
-          take(c.batch.lengths_B),
-          take(c.batch.sample_B),
-          take(c.masks.image_BP),
-          take(c.masks.masked_ids_BL),
-          take(c.masks.text_BL)};
+  const auto take = [&](const Tensor& t) { return take_rows(t, rows_b); };
+  const Tensor rows_n = frame_rows(c.batch.frames_B, rows_b);
+  return {
+      io::normalize(take_rows(c.batch.image_NSS3, rows_n), c.config.image_mean, c.config.image_std),
+      take(c.batch.frames_B),
+      take(c.batch.ids_BL),
+      take(c.batch.lengths_B),
+      take(c.batch.sample_B),
+      take_rows(c.masks.image_NP, rows_n),
+      take(c.masks.masked_ids_BL),
+      take(c.masks.text_BL)};
 }
 
 bool masked(const Tensor& mask) { return mask.defined() && mask.any().item<bool>(); }
@@ -45,24 +48,32 @@ bool fuses_online(const StepContext& c) {
          c.config.token.global_source != GlobalSource::kMomentum;
 }
 
+/// The frames through the vision tower, each pair's as one view. `keys_b`: dropout keys of the
+/// pairs.
+Encoded encode_images(const StepContext& c, const Pairs& pairs, const Tensor& mask_nP,
+                      const Tensor& keys_b, Need need = Need::kAll) {
+  const Regularization reg{frame_keys(keys_b, pairs.frames_b)};
+  return mean_of_frames(c.model.towers().encode_image(pairs.pixels_nCHW, mask_nP, reg, need),
+                        pairs.frames_b);
+}
+
 /// token.passes = separate: the paired modality is seen unmasked, the contrast is taken on clean
 /// inputs.
 Passes4 separate_passes(const StepContext& c, const Pairs& pairs, StageSeconds& seconds) {
   const Regularization clean_reg{draw_keys(c.config, pairs.sample_b, c.step, Draw::kCleanPass)};
   const Regularization masked_reg{draw_keys(c.config, pairs.sample_b, c.step, Draw::kMaskedPass)};
-  const bool cmvm = masked(pairs.image_mask_bP), cmlm = masked(pairs.text_mask_bL);
+  const bool cmvm = masked(pairs.image_mask_nP), cmlm = masked(pairs.text_mask_bL);
   const Towers& towers = c.model.towers();
   Passes4 passes;
   {
     const Stopwatch watch(seconds.clean_pass);
     if (has_contrast(c) || (cmlm && fuses_online(c)))
-      passes.image = towers.encode_image(pairs.pixels_bCHW, {}, clean_reg, Need::kGlobal);
+      passes.image = encode_images(c, pairs, {}, clean_reg.keys_B, Need::kGlobal);
     if (has_contrast(c) || (cmvm && fuses_online(c)))
       passes.text = towers.encode_text(pairs.ids_bL, pairs.lengths_b, clean_reg, Need::kGlobal);
   }
   const Stopwatch watch(seconds.masked_pass);
-  if (cmvm)
-    passes.masked_image = towers.encode_image(pairs.pixels_bCHW, pairs.image_mask_bP, masked_reg);
+  if (cmvm) passes.masked_image = encode_images(c, pairs, pairs.image_mask_nP, masked_reg.keys_B);
   if (cmlm)
     passes.masked_text = towers.encode_text(pairs.masked_ids_bL, pairs.lengths_b, masked_reg);
   return passes;
@@ -73,7 +84,7 @@ Passes4 shared_passes(const StepContext& c, const Pairs& pairs, StageSeconds& se
   const Stopwatch watch(seconds.masked_pass);
   const Regularization reg{draw_keys(c.config, pairs.sample_b, c.step, Draw::kMaskedPass)};
   Passes4 passes;
-  passes.image = c.model.towers().encode_image(pairs.pixels_bCHW, pairs.image_mask_bP, reg);
+  passes.image = encode_images(c, pairs, pairs.image_mask_nP, reg.keys_B);
   passes.text = c.model.towers().encode_text(
       pairs.masked_ids_bL.defined() ? pairs.masked_ids_bL : pairs.ids_bL, pairs.lengths_b, reg);
   passes.masked_image = passes.image;
@@ -109,14 +120,14 @@ loss::ContrastLoss contrast_loss(const StepContext& c, const Passes4& passes,
   return loss::contrast(in, options);
 }
 
-/// Where the masked positions lie: [M] rows of the flattened states, and [M] pairs. `first` is the
-/// state of position 0.
+/// Where the masked positions lie: [M] rows of the mask, and [M] rows of the flattened states.
+/// `first` is the state of position 0.
 struct Positions {
-  Tensor state_M, pair_M;
-  Positions(const Tensor& mask_bN, int64_t states_a_pair, int64_t first) {
-    const std::vector<Tensor> found = mask_bN.nonzero_numpy();
-    pair_M = found[0];
-    state_M = found[0] * states_a_pair + found[1] + first;
+  Tensor row_M, state_M;
+  Positions(const Tensor& mask_rK, int64_t states_a_row, int64_t first) {
+    const std::vector<Tensor> found = mask_rK.nonzero_numpy();
+    row_M = found[0];
+    state_M = found[0] * states_a_row + found[1] + first;
   }
 };
 
@@ -141,10 +152,12 @@ Tensor global_of(const StepContext& c, const Encoded& online, const Tensor& key_
 }
 
 /// A token loss: what is masked in one modality is told from its masked states and the paired item
-/// of the other modality. Legend: N positions of a pair, M masked ones.
+/// of the other modality. Legend: r rows, one a pair or one a frame, K positions of a row, M masked
+/// ones.
 struct TokenTask {
-  Tensor mask_bN, target_bN;   // bool; int64 codes or words
-  const Tensor& states_bLd;    // of the masked pass
+  Tensor mask_rK, target_rK;   // bool; int64 codes or words
+  Tensor pair_r;               // the pair of each row; undefined: the rows are the pairs
+  const Tensor& states_rLd;    // of the masked pass
   int64_t first_state;         // of position 0
   const Encoded& other;        // the other modality, unmasked
   const Tensor& other_key_BD;  // its momentum keys
@@ -156,23 +169,29 @@ struct TokenTask {
 
 Tensor token_loss(const StepContext& c, const TokenTask& task, const Tensor& rows_b) {
   const MaskedHeads& heads = c.model.heads();
-  const Positions positions(task.mask_bN, task.states_bLd.size(1), task.first_state);
-  const Tensor h_Md = gather_rows(task.states_bLd.flatten(0, 1), positions.state_M);
+  const Positions positions(task.mask_rK, task.states_rLd.size(1), task.first_state);
+  const Tensor h_Md = gather_rows(task.states_rLd.flatten(0, 1), positions.state_M);
   Tensor g_Md;
-  if (c.config.token.fusion != Fusion::kNone)
+  if (c.config.token.fusion != Fusion::kNone) {
+    const Tensor pair_M =
+        task.pair_r.defined() ? task.pair_r.index_select(0, positions.row_M) : positions.row_M;
     g_Md = gather_rows((heads.*task.global)(global_of(c, task.other, task.other_key_BD, rows_b)),
-                       positions.pair_M);
+                       pair_M);
+  }
   return loss::masked_cross_entropy((heads.*task.query)(h_Md, g_Md), task.classifier.weight,
                                     task.classifier.bias,
-                                    task.target_bN.masked_select(task.mask_bN), task.masked);
+                                    task.target_rK.masked_select(task.mask_rK), task.masked);
 }
 
-/// CMVM: each masked patch's visual token from the masked image and the paired text.
+/// CMVM: each masked patch's visual token from the masked image (of a clip: its own frame) and the
+/// paired text.
 TokenTask cmvm_task(const StepContext& c, const Pairs& pairs, const Passes4& passes,
-                    const Tensor& tokens_bP) {
-  return {.mask_bN = pairs.image_mask_bP,
-          .target_bN = tokens_bP,
-          .states_bLd = passes.masked_image.states_BLd,
+                    const Tensor& tokens_nP) {
+  const Tensor& frames_b = pairs.frames_b;
+  return {.mask_rK = pairs.image_mask_nP,
+          .target_rK = tokens_nP,
+          .pair_r = frames_b.defined() ? at::repeat_interleave(frames_b) : Tensor(),
+          .states_rLd = passes.masked_image.states_BLd,
           .first_state = 1,  // after CLS
           .other = passes.text,
           .other_key_BD = c.keys.text_BD,
@@ -184,9 +203,10 @@ TokenTask cmvm_task(const StepContext& c, const Pairs& pairs, const Passes4& pas
 
 /// CMLM: each masked word from the corrupted text and the paired image.
 TokenTask cmlm_task(const StepContext& c, const Pairs& pairs, const Passes4& passes) {
-  return {.mask_bN = pairs.text_mask_bL,
-          .target_bN = pairs.ids_bL,
-          .states_bLd = passes.masked_text.states_BLd,
+  return {.mask_rK = pairs.text_mask_bL,
+          .target_rK = pairs.ids_bL,
+          .pair_r = {},
+          .states_rLd = passes.masked_text.states_BLd,
           .first_state = 0,
           .other = passes.image,
           .other_key_BD = c.keys.image_BD,
@@ -202,11 +222,12 @@ bool finite(const Tensor& t) { return !t.defined() || t.detach().isfinite().all(
 
 Losses online_pass(const StepContext& c, const Tensor& rows_b, StageSeconds& seconds) {
   const Pairs pairs = gather_pairs(c, rows_b);
-  const bool cmvm = masked(pairs.image_mask_bP), cmlm = masked(pairs.text_mask_bL);
-  Tensor tokens_bP;
+  const bool cmvm = masked(pairs.image_mask_nP), cmlm = masked(pairs.text_mask_bL);
+  Tensor tokens_nP;
   if (cmvm) {
     const Stopwatch watch(seconds.tokenise);
-    tokens_bP = image_tokens(*c.tokenizer, c.batch.token_view_BVV3.index_select(0, rows_b));
+    tokens_nP = image_tokens(*c.tokenizer, c.batch.token_view_NVV3.index_select(
+                                               0, frame_rows(c.batch.frames_B, rows_b)));
   }
   const bool shared = c.config.token.passes == Passes::kShared;
   const Passes4 passes =
@@ -223,7 +244,7 @@ Losses online_pass(const StepContext& c, const Tensor& rows_b, StageSeconds& sec
     losses.task = contrast.task.item<double>();
   }
   if (cmvm) {
-    const Tensor loss = token_loss(c, cmvm_task(c, pairs, passes, tokens_bP), rows_b);
+    const Tensor loss = token_loss(c, cmvm_task(c, pairs, passes, tokens_nP), rows_b);
     losses.total = losses.total + c.config.loss.weight_cmvm * loss;
     losses.cmvm = loss.item<double>();
   }

@@ -70,27 +70,27 @@ void check_batch(const TrainConfig& config, const Batch& batch) {
   const int64_t B = batch.ids_BL.size(0), L = batch.ids_BL.size(1), S = config.model.image.size,
                 P = config.model.image.patches();
   const int64_t V = 8 * config.model.image.grid();
-  check_tensor("images", batch.image_BSS3, {B, S, S, 3}, at::kByte);
+  const int64_t N = total_frames(batch.frames_B, B);
+  check_tensor("images", batch.image_NSS3, {N, S, S, 3}, at::kByte);
   if (config.loss.weight_cmvm > 0)
-    check_tensor("token views", batch.token_view_BVV3, {B, V, V, 3}, at::kByte);
+    check_tensor("token views", batch.token_view_NVV3, {N, V, V, 3}, at::kByte);
   check_tensor("ids", batch.ids_BL, {B, L}, at::kLong);
   check_tensor("lengths", batch.lengths_B, {B}, at::kLong);
   check_tensor("samples", batch.sample_B, {B}, at::kLong);
   check_tensor("image ids", batch.image_id_B, {B}, at::kLong);
   check_range("ids", batch.ids_BL, 0, config.model.text.vocab_size - 1);
   check_range("lengths", batch.lengths_B, 1, L);
-  if (batch.image_mask_BP.defined())
-    check_tensor("image mask", batch.image_mask_BP, {B, P}, at::kBool);
+  if (batch.image_mask_NP.defined())
+    check_tensor("image mask", batch.image_mask_NP, {N, P}, at::kBool);
   if (!batch.text_mask_BL.defined()) return;
   check_tensor("text mask", batch.text_mask_BL, {B, L}, at::kBool);
   check_tensor("masked ids", batch.masked_ids_BL, {B, L}, at::kLong);
   check_range("masked ids", batch.masked_ids_BL, 0, config.model.text.vocab_size - 1);
 }
 
-double count(const Tensor& mask_BN, const Tensor& rows_b) {
-  return mask_BN.defined()
-             ? static_cast<double>(mask_BN.index_select(0, rows_b).sum().item<int64_t>())
-             : 0.0;
+double count(const Tensor& mask, const Tensor& rows) {
+  return mask.defined() ? static_cast<double>(mask.index_select(0, rows).sum().item<int64_t>())
+                        : 0.0;
 }
 
 }  // namespace
@@ -206,7 +206,7 @@ StepContext Trainer::make_context(const Batch& batch, const Keys& keys, const Ma
                 queue_.id(),
                 -1,
                 std::max(1.0, weights_B.sum().item<double>()),
-                count(masks.image_BP, rows),
+                count(masks.image_NP, frame_rows(batch.frames_B, rows)),
                 count(masks.text_BL, rows),
                 task_weight(config_.loss, step)};
   if (!config_.queue.include_batch_keys) return c;

@@ -113,6 +113,7 @@ export function batch(step: number): NativeBatch {
   const numbers = (first: number): Float64Array => Float64Array.from({ length: pairs }, (_, i) => first + i);
   return {
     size: pairs,
+    frames: null,
     images,
     tokenViews: images,
     ids,

@@ -1,4 +1,4 @@
-/** Ten steps of the whole method against the plain PyTorch implementation in test/reference/cots_reference.py. */
+/** Steps of the whole method, on images and on clips, against the plain PyTorch implementation in test/reference/cots_reference.py. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
@@ -29,7 +29,7 @@ type Step = {
   filter_threshold?: number;
 };
 
-// The settings of training_steps() in make_golden.py.
+// The settings of TINY in make_golden.py.
 const config: NativeTrainConfig = {
   model: {
     image: {
@@ -105,6 +105,7 @@ const config: NativeTrainConfig = {
 
 const batchOf = (tensors: Map<string, Tensor>, step: number, size: number) => ({
   size,
+  frames: tensors.has(`frames.${step}`) ? pick(tensors, `frames.${step}`, Int32Array) : null,
   images: pick(tensors, `images.${step}`, Uint8Array),
   tokenViews: pick(tensors, `token_views.${step}`, Uint8Array),
   ids: pick(tensors, `ids.${step}`, Int32Array),
@@ -118,9 +119,11 @@ const batchOf = (tensors: Map<string, Tensor>, step: number, size: number) => ({
   },
 });
 
-const trainTenSteps = async (accumulate: number) => {
-  const tensors = readTensors('training-steps');
-  const { batch, steps } = readSettings<{ batch: number; steps: Step[] }>('training-steps');
+const fixtures = { images: 'training-steps', clips: 'clip-steps' } as const;
+
+const trainSteps = async (kind: keyof typeof fixtures, accumulate: number) => {
+  const tensors = readTensors(fixtures[kind]);
+  const { batch, steps } = readSettings<{ batch: number; steps: Step[] }>(fixtures[kind]);
   const trainer = await binding().createTrainer({
     config: { ...config, accumulate },
     tokenizer: {
@@ -138,9 +141,14 @@ const trainTenSteps = async (accumulate: number) => {
   return { tensors, steps, measured, trainer };
 };
 
-for (const accumulate of [1, 4]) {
-  test(`ten training steps follow the PyTorch implementation, accumulate ${accumulate}`, async (t) => {
-    const { tensors, steps, measured, trainer } = await trainTenSteps(accumulate);
+for (const [kind, accumulate] of [
+  ['images', 1],
+  ['images', 4],
+  ['clips', 1],
+  ['clips', 2],
+] as const) {
+  test(`training steps on ${kind} follow the PyTorch implementation, accumulate ${accumulate}`, async (t) => {
+    const { tensors, steps, measured, trainer } = await trainSteps(kind, accumulate);
     const folder = await mkdtemp(path.join(os.tmpdir(), 'cots-golden-'));
     t.teardown(async () => rm(folder, { recursive: true, force: true }));
     for (const [index, expected] of steps.entries()) {

@@ -165,7 +165,7 @@ TEST_CASE("σ < 1e-6 for more than 100 steps is a collapse") {
   cots::Trainer trainer(config, nullptr);
   // Every pair the same: every score the same.
   cots::Batch batch = tiny::batch(0, 1);
-  batch.image_BSS3 = batch.image_BSS3.expand({6, 24, 24, 3}).contiguous();
+  batch.image_NSS3 = batch.image_NSS3.expand({6, 24, 24, 3}).contiguous();
   batch.ids_BL = batch.ids_BL.expand({6, 10}).contiguous();
   batch.lengths_B = batch.lengths_B.expand({6}).contiguous();
   batch.sample_B = batch.image_id_B = at::arange(6, at::kLong);

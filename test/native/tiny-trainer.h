@@ -100,8 +100,8 @@ inline cots::Batch batch(int64_t first, int64_t pairs = 6) {
     return at::randint(0, 256, shape, generator, at::kByte);
   };
   cots::Batch b;
-  b.image_BSS3 = bytes({pairs, 24, 24, 3});
-  b.token_view_BVV3 = b.image_BSS3;
+  b.image_NSS3 = bytes({pairs, 24, 24, 3});
+  b.token_view_NVV3 = b.image_NSS3;
   b.lengths_B = at::randint(4, 11, {pairs}, generator, at::kLong);
   const Tensor place = at::arange(10, at::kLong);
   Tensor ids = at::randint(5, 50, {pairs, 10}, generator, at::kLong);

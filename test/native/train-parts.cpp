@@ -86,13 +86,13 @@ TEST_CASE("tokenizer trainer: the loss falls, the figures keep their ranges") {
   config.temperature_rate = 0.01;
   cots::TokenizerTrainer trainer(config);
   cots::Batch batch = tiny::batch(0, 8);
-  batch.image_BSS3 = batch.image_BSS3.narrow(1, 0, 1)
+  batch.image_NSS3 = batch.image_NSS3.narrow(1, 0, 1)
                          .narrow(2, 0, 1)
                          .expand({8, 24, 24, 3})
                          .contiguous();  // one color an image
   cots::TokenizerMetrics first, last;
   for (int step = 0; step < 60; ++step) {
-    last = trainer.step(batch.image_BSS3, batch.sample_B);
+    last = trainer.step(batch.image_NSS3, batch.sample_B);
     if (step == 0) first = last;
     CHECK(last.perplexity >= 1);
     CHECK(last.perplexity <= 32.001);
@@ -103,7 +103,7 @@ TEST_CASE("tokenizer trainer: the loss falls, the figures keep their ranges") {
   CHECK(last.reconstruction < 0.9 * first.reconstruction);
   CHECK(first.temperature == 1);
   CHECK(last.temperature == doctest::Approx(std::exp(-0.59)));
-  const auto [hard, soft] = trainer.evaluate(batch.image_BSS3);
+  const auto [hard, soft] = trainer.evaluate(batch.image_NSS3);
   CHECK(hard > 0);
   CHECK(soft > 0);
   CHECK(hard < 0.5);
@@ -112,8 +112,8 @@ TEST_CASE("tokenizer trainer: the loss falls, the figures keep their ranges") {
   trainer.save(folder.file("dvae.safetensors"));
   const auto frozen =
       cots::load_image_tokenizer(config.tokenizer, folder.file("dvae.safetensors"), false);
-  CHECK(at::equal(cots::image_tokens(*frozen, batch.image_BSS3),
-                  cots::image_tokens(trainer.tokenizer(), batch.image_BSS3)));
+  CHECK(at::equal(cots::image_tokens(*frozen, batch.image_NSS3),
+                  cots::image_tokens(trainer.tokenizer(), batch.image_NSS3)));
 }
 
 TEST_CASE("tokenizer trainer: a gradient that is not finite is told, and changes no weight") {
@@ -121,14 +121,14 @@ TEST_CASE("tokenizer trainer: a gradient that is not finite is told, and changes
   config.tokenizer = tiny::tokenizer_config();
   cots::TokenizerTrainer trainer(config);
   const cots::Batch batch = tiny::batch(0);
-  CHECK(!trainer.step(batch.image_BSS3, batch.sample_B).skipped);
+  CHECK(!trainer.step(batch.image_NSS3, batch.sample_B).skipped);
   // Activations so small and weights so large that only the way back overflows.
   cots::Parameters& parameters = trainer.tokenizer().parameters();
   parameters.find("decoder.up.2.weight")->value.detach().mul_(1e-14);
   parameters.find("decoder.up.2.bias")->value.detach().zero_();
   parameters.find("decoder.output.weight")->value.detach().fill_(1e30);
   const Tensor before = parameters.flat().clone();
-  const cots::TokenizerMetrics m = trainer.step(batch.image_BSS3, batch.sample_B);
+  const cots::TokenizerMetrics m = trainer.step(batch.image_NSS3, batch.sample_B);
   REQUIRE(std::isfinite(m.loss));
   REQUIRE(!std::isfinite(m.grad_norm));
   CHECK(m.skipped);
@@ -152,9 +152,9 @@ TEST_CASE("tokenizer trainer: logit-Laplace trains the openai network") {
   config.temperature_min = 1.0 / 16;
   cots::TokenizerTrainer trainer(config);
   const cots::Batch batch = tiny::batch(0, 4);
-  const cots::TokenizerMetrics first = trainer.step(batch.image_BSS3, batch.sample_B);
+  const cots::TokenizerMetrics first = trainer.step(batch.image_NSS3, batch.sample_B);
   cots::TokenizerMetrics last;
-  for (int step = 1; step < 40; ++step) last = trainer.step(batch.image_BSS3, batch.sample_B);
+  for (int step = 1; step < 40; ++step) last = trainer.step(batch.image_NSS3, batch.sample_B);
   CHECK(last.reconstruction < first.reconstruction);
   CHECK(first.temperature == 1);
   CHECK(last.temperature < 0.07);  // cosine to 1 / 16
@@ -184,20 +184,20 @@ TEST_CASE("embedder: order kept, rows independent of their batch, weights throug
   const cots::Batch batch = tiny::batch(0, 40);
   const double mean[3] = {0.5, 0.5, 0.5}, std[3] = {0.5, 0.5, 0.5};
   const Tensor texts = embedder.embed_texts(batch.ids_BL, batch.lengths_B),
-               images = embedder.embed_images(batch.image_BSS3, mean, std);
+               images = embedder.embed_images(batch.image_NSS3, mean, std);
   CHECK(texts.sizes() == at::IntArrayRef({40, 8}));
   CHECK(difference(texts.norm(2, 1), at::ones({40})) < 1e-5);
   for (int64_t row = 0; row < 40; row += 7) {
     const Tensor text =
         embedder.embed_texts(batch.ids_BL.narrow(0, row, 1), batch.lengths_B.narrow(0, row, 1));
-    const Tensor image = embedder.embed_images(batch.image_BSS3.narrow(0, row, 1), mean, std);
+    const Tensor image = embedder.embed_images(batch.image_NSS3.narrow(0, row, 1), mean, std);
     CHECK(difference(text, texts.narrow(0, row, 1)) < 1e-5);
     CHECK(difference(image, images.narrow(0, row, 1)) < 1e-5);
   }
   CHECK(
       embedder.embed_texts(batch.ids_BL.narrow(0, 0, 0), batch.lengths_B.narrow(0, 0, 0)).sizes() ==
       at::IntArrayRef({0, 8}));
-  CHECK(embedder.embed_images(batch.image_BSS3.narrow(0, 0, 0), mean, std).sizes() ==
+  CHECK(embedder.embed_images(batch.image_NSS3.narrow(0, 0, 0), mean, std).sizes() ==
         at::IntArrayRef({0, 8}));
 
   const tiny::Folder folder;

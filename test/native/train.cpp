@@ -160,8 +160,8 @@ TEST_CASE("train: what the filter drops changes no gradient") {
 
   const Tensor rows = at::tensor(std::vector<uint8_t>(m.kept), at::kByte).nonzero().squeeze(1);
   cots::Batch kept;
-  kept.image_BSS3 = batch.image_BSS3.index_select(0, rows);
-  kept.token_view_BVV3 = batch.token_view_BVV3.index_select(0, rows);
+  kept.image_NSS3 = batch.image_NSS3.index_select(0, rows);
+  kept.token_view_NVV3 = batch.token_view_NVV3.index_select(0, rows);
   kept.ids_BL = batch.ids_BL.index_select(0, rows);
   kept.lengths_B = batch.lengths_B.index_select(0, rows);
   kept.sample_B = batch.sample_B.index_select(0, rows);
@@ -257,7 +257,7 @@ TEST_CASE(
   trainer.save(folder.path.string());
   const auto embedder = cots::Embedder::load(config.model, folder.file("model.safetensors"));
   const Tensor logits =
-      embedder->embed_images(batch.image_BSS3, config.image_mean, config.image_std)
+      embedder->embed_images(batch.image_NSS3, config.image_mean, config.image_std)
           .matmul(embedder->embed_texts(batch.ids_BL, batch.lengths_B).t()) /
       config.loss.tau;
   const cots::StepMetrics m = trainer.step(batch);
@@ -335,8 +335,8 @@ TEST_CASE("train: batches of wrong shapes, ids and lengths are refused before an
     spoil(batch);
     CHECK_THROWS_AS(trainer.step(batch), c10::Error);
   };
-  refused([](cots::Batch& b) { b.image_BSS3 = b.image_BSS3.narrow(1, 0, 16); });
-  refused([](cots::Batch& b) { b.token_view_BVV3 = at::Tensor(); });
+  refused([](cots::Batch& b) { b.image_NSS3 = b.image_NSS3.narrow(1, 0, 16); });
+  refused([](cots::Batch& b) { b.token_view_NVV3 = at::Tensor(); });
   refused([](cots::Batch& b) { b.ids_BL = b.ids_BL.clone().fill_(50); });
   refused([](cots::Batch& b) { b.ids_BL = b.ids_BL.clone().fill_(-1); });
   refused([](cots::Batch& b) { b.lengths_B = b.lengths_B.clone().fill_(11); });
@@ -349,13 +349,13 @@ TEST_CASE("train: fixed draws replace the generator's") {
   cots::TrainConfig config = tiny::config();
   cots::Trainer trainer(config, tiny::tokenizer());
   cots::Batch batch = tiny::batch(0);
-  batch.image_mask_BP = at::zeros({6, 9}, at::kBool);
+  batch.image_mask_NP = at::zeros({6, 9}, at::kBool);
   batch.masked_ids_BL = batch.ids_BL;
   batch.text_mask_BL = at::zeros({6, 10}, at::kBool);
   const cots::StepMetrics none = trainer.step(batch);  // |M| = 0: the terms are 0
   CHECK(none.loss_cmvm == 0);
   CHECK(none.loss_cmlm == 0);
-  batch.image_mask_BP[2][4] = true;
+  batch.image_mask_NP[2][4] = true;
   const cots::StepMetrics one = trainer.step(batch);
   CHECK(one.loss_cmvm > 1);
   CHECK(one.loss_cmlm == 0);

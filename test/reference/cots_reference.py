@@ -3,7 +3,7 @@
 Written for reading, not for speed. State-dict names are the engine's own (`visual.blocks.0.qkv.weight`).
 Everything random (masks, word corruption, batch order) is an argument, so that a fixture can fix it.
 
-Shapes: B batch, L tokens, P patches (grid * grid), S = 1 + P, d width, D embedding, n queue entries,
+Shapes: B batch, N frames of all pairs (an image is one), L tokens, P patches (grid * grid), S = 1 + P, d width, D embedding, n queue entries,
 K = 1 + n logits a row (entry 0 is the positive), V vocabulary, M masked positions of the whole batch.
 """
 import copy
@@ -273,6 +273,11 @@ def filter_pairs(scores_B, queue_scores_n, k):
     return keep_B, mean, std, threshold
 
 
+def clip_means(rows_Nd, frames):
+    """[B, d]: the mean of each clip's rows; `frames` says how many are whose."""
+    return torch.stack([rows_nd.mean(0) for rows_nd in rows_Nd.split(frames)])
+
+
 # ---------------------------------------------------------------------------------------------- queue
 
 class PairQueue:
@@ -297,12 +302,16 @@ class PairQueue:
 
 @dataclass
 class Batch:
-    image_B3HW: torch.Tensor        # normalised pixels
+    image_N3HW: torch.Tensor        # normalised pixels, the frames of pair 0, of pair 1, ...
     ids_BL: torch.Tensor            # clean word ids, padded
-    image_mask_BP: torch.Tensor     # True where a patch is masked
-    visual_tokens_BP: torch.Tensor  # the tokenizer's labels, row-major as the patches
+    image_mask_NP: torch.Tensor     # True where a patch is masked
+    visual_tokens_NP: torch.Tensor  # the tokenizer's labels, row-major as the patches
     masked_ids_BL: torch.Tensor     # corrupted word ids
     text_mask_BL: torch.Tensor      # True where a word is to be predicted
+    frames: list | None = None      # of each pair; None: every pair has one image
+
+    def __post_init__(self):
+        self.frames = self.frames or [1] * len(self.ids_BL)
 
 
 class Trainer:
@@ -339,10 +348,15 @@ class Trainer:
 
     @torch.no_grad()
     def keys(self, batch: Batch):
-        image_key_BD = self.visual_m.embedding(self.visual_m.hidden(batch.image_B3HW))
+        image_key_BD = self.clip_embedding(self.visual_m, self.visual_m.hidden(batch.image_N3HW), batch.frames)
         text_hidden = self.text_m.hidden(batch.ids_BL)
         text_key_BD = self.text_m.embedding(text_hidden, batch.ids_BL != self.cfg.pad_id)
         return image_key_BD, text_key_BD, (image_key_BD * text_key_BD).sum(-1)
+
+    @staticmethod
+    def clip_embedding(visual, hidden_NSd, frames):
+        """Normalise each frame's embedding, average, normalise (SPEC 5.2)."""
+        return F.normalize(clip_means(visual.embedding(hidden_NSd), frames), dim=-1, eps=1e-12)
 
     def kept(self, score_B):
         queue, c = self.queue, self.cfg
@@ -364,8 +378,11 @@ class Trainer:
     def losses(self, batch: Batch, image_key_BD, text_key_BD, keep_B):
         """All terms over the kept rows. Running only those equals weights in {0, 1} on all rows."""
         c, model = self.cfg, self.model
-        image, ids = batch.image_B3HW[keep_B], batch.ids_BL[keep_B]
-        image_mask, text_mask = batch.image_mask_BP[keep_B], batch.text_mask_BL[keep_B]
+        # Of a clip, every frame is masked and predicted by itself, all with the clip's one text.
+        frames = [count for count, keep in zip(batch.frames, keep_B.tolist()) if keep]
+        keep_N = keep_B.repeat_interleave(torch.tensor(batch.frames))
+        image, ids = batch.image_N3HW[keep_N], batch.ids_BL[keep_B]
+        image_mask, text_mask = batch.image_mask_NP[keep_N], batch.text_mask_BL[keep_B]
         valid = ids != c.pad_id
         none_masked = torch.zeros_like(image_mask)
         image_clean, image_masked = model.visual.hidden(
@@ -375,16 +392,18 @@ class Trainer:
 
         image_nD, text_nD, hidden = self.negatives(image_key_BD, text_key_BD, keep_B)
         scale, weight = model.loss.logit_scale.exp(), torch.ones(len(ids), dtype=image.dtype)
-        a = contrast_logits(model.visual.embedding(image_clean), text_key_BD[keep_B], text_nD, scale, hidden)
+        image_BD = self.clip_embedding(model.visual, image_clean, frames)
+        a = contrast_logits(image_BD, text_key_BD[keep_B], text_nD, scale, hidden)
         b = contrast_logits(model.text.embedding(text_clean, valid), image_key_BD[keep_B], image_nD, scale, hidden)
 
-        fused_image = (image_masked[:, 1:] + model.text.pooled(text_clean, valid).unsqueeze(1))[image_mask]
-        fused_text = (text_masked + model.visual.pooled(image_clean).unsqueeze(1))[text_mask]
+        text_of_frame = model.text.pooled(text_clean, valid).repeat_interleave(torch.tensor(frames), 0)
+        fused_image = (image_masked[:, 1:] + text_of_frame.unsqueeze(1))[image_mask]
+        fused_text = (text_masked + clip_means(model.visual.pooled(image_clean), frames).unsqueeze(1))[text_mask]
         return {
             "image_to_text": instance_loss(a, weight),
             "text_to_image": instance_loss(b, weight),
             "task": task_loss(a, b, weight, c.task_include_positive, c.task_stopgrad),
-            "cmvm": masked_loss(model.cmvm(fused_image), batch.visual_tokens_BP[keep_B][image_mask]),
+            "cmvm": masked_loss(model.cmvm(fused_image), batch.visual_tokens_NP[keep_N][image_mask]),
             "cmlm": masked_loss(model.cmlm(fused_text, model.text.embed.word.weight), ids[text_mask]),
         }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from cots_reference import Batch, Config, Model, TowerConfig, Trainer
 from dvae_reference import OpenAIDecoder, OpenAIEncoder, SmallDvae
@@ -86,26 +86,13 @@ def hugging_face():
 
 # ------------------------------------------------------------------------------------- ten training steps
 
-def training_steps():
-    """The whole method on a tiny model; the filter is active from the third step on and drops pairs."""
-    torch.manual_seed(4)
-    cfg = Config(image=TowerConfig(24, 2, 2, 2.0), text=TowerConfig(24, 2, 2, 2.0), image_size=32, patch=8, vocab=60,
-                 max_positions=16, visual_vocab=48, embed_dim=16, tau=0.1, queue_size=20, ema_m=0.9, amf_k=0.5,
-                 amf_min_valid=12, lr=2e-3, lr_start=1e-4, lr_end=1e-4, warmup_steps=3, total_steps=10,
-                 task_warmup_steps=4)
-    model = Model(cfg)
-    with torch.no_grad():   # wide enough weights that ten steps move every loss
-        for name, p in model.named_parameters():
-            if p.ndim > 1:
-                p.mul_(5)
-    dvae = SmallDvae(vocab=48, hidden=16, codebook=8, blocks=1)
-    initial = {k: v.clone() for k, v in model.state_dict().items()}
-    trainer = Trainer(model, cfg)
-    generator = np.random.default_rng(5)
-    tensors, figures, B, L = {}, [], 8, 12
-    for step in range(10):
-        images = torch.from_numpy(generator.integers(0, 256, (B, 32, 32, 3), dtype=np.uint8))
-        views = torch.from_numpy(generator.integers(0, 256, (B, 32, 32, 3), dtype=np.uint8))
+def run_steps(trainer, dvae, generator, frames_of_step):
+    """Steps over random batches of texts of up to 12 tokens; `frames_of_step` says how many frames each pair has."""
+    tensors, figures, L = {}, [], 12
+    for step, frames in enumerate(frames_of_step):
+        B, N = len(frames), sum(frames)
+        images = torch.from_numpy(generator.integers(0, 256, (N, 32, 32, 3), dtype=np.uint8))
+        views = torch.from_numpy(generator.integers(0, 256, (N, 32, 32, 3), dtype=np.uint8))
         lengths = torch.from_numpy(generator.integers(4, L + 1, B))
         lengths[0] = L
         ids = torch.from_numpy(generator.integers(5, 60, (B, L)))
@@ -114,18 +101,52 @@ def training_steps():
             ids[row, 0], ids[row, length - 1], ids[row, length:] = 2, 3, 0
             text_mask[row, 0], text_mask[row, length - 1:] = False, False
         masked_ids = torch.where(text_mask, torch.full_like(ids, 4), ids)
-        image_mask = torch.from_numpy(generator.random((B, 16)) < 0.4)
+        image_mask = torch.from_numpy(generator.random((N, 16)) < 0.4)
         tokens = dvae.tokens(views.float().permute(0, 3, 1, 2) / 255)
-        out = trainer.step(Batch(normalized(images), ids, image_mask, tokens, masked_ids, text_mask))
+        out = trainer.step(Batch(normalized(images), ids, image_mask, tokens, masked_ids, text_mask, frames))
         figures.append({k: out[k] for k in out if isinstance(out[k], (int, float))} | {"kept": int(out["keep"].sum())})
         for name, value in {"images": images, "token_views": views, "ids": ids.int(), "lengths": lengths.int(),
                             "image_mask": image_mask.to(torch.uint8), "masked_ids": masked_ids.int(),
                             "text_mask": text_mask.to(torch.uint8), "scores": out["score"]}.items():
             tensors[f"{name}.{step}"] = value
+    return tensors, figures
+
+
+TINY = Config(image=TowerConfig(24, 2, 2, 2.0), text=TowerConfig(24, 2, 2, 2.0), image_size=32, patch=8, vocab=60,
+              max_positions=16, visual_vocab=48, embed_dim=16, tau=0.1, queue_size=20, ema_m=0.9, amf_k=0.5,
+              amf_min_valid=12, lr=2e-3, lr_start=1e-4, lr_end=1e-4, warmup_steps=3, total_steps=10,
+              task_warmup_steps=4)
+
+
+def training_steps():
+    """The whole method on a tiny model; the filter is active from the third step on and drops pairs."""
+    torch.manual_seed(4)
+    model = Model(TINY)
+    with torch.no_grad():   # wide enough weights that ten steps move every loss
+        for name, p in model.named_parameters():
+            if p.ndim > 1:
+                p.mul_(5)
+    dvae = SmallDvae(vocab=48, hidden=16, codebook=8, blocks=1)
+    initial = {k: v.clone() for k, v in model.state_dict().items()}
+    trainer = Trainer(model, TINY)
+    generator = np.random.default_rng(5)
+    tensors, figures = run_steps(trainer, dvae, generator, [[1] * 8] * 10)
     final = {f"final.{k}": v for k, v in model.state_dict().items()}
-    write("training-steps", tensors | final, {"batch": B, "steps": figures})
+    write("training-steps", tensors | final, {"batch": 8, "steps": figures})
     save_file(initial, HERE / "training-steps-initial.safetensors")
     save_file({k: v.contiguous() for k, v in dvae.state_dict().items()}, HERE / "training-steps-dvae.safetensors")
+
+
+def clip_steps():
+    """Steps on clips of one to three frames, from the weights and the tokenizer of training_steps()."""
+    model, dvae = Model(TINY), SmallDvae(vocab=48, hidden=16, codebook=8, blocks=1)
+    model.load_state_dict(load_file(HERE / "training-steps-initial.safetensors"))
+    dvae.load_state_dict(load_file(HERE / "training-steps-dvae.safetensors"))
+    generator = np.random.default_rng(10)
+    frames = [generator.integers(1, 4, 6).tolist() for _ in range(6)]
+    tensors, figures = run_steps(Trainer(model, TINY), dvae, generator, frames)
+    tensors |= {f"frames.{step}": torch.tensor(counts, dtype=torch.int32) for step, counts in enumerate(frames)}
+    write("clip-steps", tensors, {"batch": 6, "steps": figures})
 
 
 # ------------------------------------------------------------------------------------- discrete VAEs
@@ -201,6 +222,7 @@ def resizes():
 if __name__ == "__main__":
     hugging_face()
     training_steps()
+    clip_steps()
     discrete_vaes()
     ranks()
     resizes()
