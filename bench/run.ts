@@ -1,13 +1,12 @@
 /** Runs the definitions one after the other and keeps each answer: `node dist/bench/run.js [NAME...]`. Wants a quiet machine. */
 import { execFile } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { cpus } from 'node:os';
 import path from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { packageRoot } from '../lib/binding.js';
 import { definitions } from './definitions.js';
+import { busyShare } from './peers/busy.js';
 
 const main = fileURLToPath(new URL('../lib/cli/main.js', import.meta.url));
 const results = path.join(packageRoot(), 'bench', 'results');
@@ -17,19 +16,6 @@ const unknown = names.find((name) => !definitions.some((definition) => definitio
 if (unknown !== undefined) {
   console.error(`No definition '${unknown}'. There are: ${definitions.map(({ name }) => name).join(', ')}.`);
   process.exit(2);
-}
-
-/** Share of all cores that was in use during one second. */
-async function busyShare(): Promise<number> {
-  const ticks = (): [idle: number, all: number] => {
-    const times = cpus().map((cpu) => cpu.times);
-    const sum = (values: number[]): number => values.reduce((total, value) => total + value, 0);
-    return [sum(times.map(({ idle }) => idle)), sum(times.flatMap((time) => Object.values(time)))];
-  };
-  const [idle, all] = ticks();
-  await pause(1000);
-  const [idleAfter, allAfter] = ticks();
-  return 1 - (idleAfter - idle) / (allAfter - all);
 }
 
 await mkdir(results, { recursive: true });
