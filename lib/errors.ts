@@ -65,6 +65,14 @@ export class ImageError extends CotsError {
   }
 }
 
+/** A video cannot be read, or is refused. */
+export class VideoError extends CotsError {
+  override readonly name = 'VideoError';
+  constructor(message: string, options?: { cause?: unknown }) {
+    super('ERR_COTS_VIDEO', message, options);
+  }
+}
+
 /** A checkpoint or weights file is missing, torn, or of another shape or config. */
 export class CheckpointError extends CotsError {
   override readonly name = 'CheckpointError';

@@ -5,7 +5,7 @@ import { homedir, totalmem } from 'node:os';
 import path from 'node:path';
 import { binding, packageRoot } from '../binding.js';
 import { usableCores } from '../device.js';
-import { probeFfmpeg } from './probe-ffmpeg.js';
+import { ffmpegAdvice, findFfmpeg } from '../video/find-ffmpeg.js';
 
 export interface Finding {
   /** `node`, `libtorch`, `addon`, `cpu`, `threads`, `memory`, `sharp`, `ffmpeg`, `cache`. */
@@ -33,7 +33,6 @@ interface SetupState {
     readonly from: string;
     readonly ways?: readonly string[];
   };
-  readonly ffmpeg?: { readonly path: string; readonly version: string; readonly from: string } | null;
 }
 
 const oldestNode = [20, 17] as const;
@@ -48,7 +47,7 @@ export async function diagnose(): Promise<Diagnosis> {
     threadsFinding(),
     memoryFinding(),
     await sharpFinding(),
-    await ffmpegFinding(state),
+    await ffmpegFinding(),
     await cacheFinding(),
   ];
   return { ok: findings.every((finding) => finding.state !== 'missing'), findings };
@@ -151,15 +150,14 @@ async function sharpFinding(): Promise<Finding> {
   }
 }
 
-async function ffmpegFinding({ ffmpeg }: SetupState): Promise<Finding> {
-  const found = await probeFfmpeg(ffmpeg?.path);
+async function ffmpegFinding(): Promise<Finding> {
+  const found = await findFfmpeg();
   if (found !== undefined) return good('ffmpeg', `${found.version} at ${found.path} (${found.from})`);
   return {
     name: 'ffmpeg',
     state: 'warning',
     found: 'none that runs',
-    advice:
-      'Only video needs it: run `npm run setup`, install it (apt-get install -y ffmpeg), or set COTS_FFMPEG.',
+    advice: `Only video needs it. ${ffmpegAdvice}`,
   };
 }
 

@@ -49,15 +49,20 @@ export async function shardSamples(file: string): Promise<readonly ShardSample[]
 
 /** The bytes of a sample's picture or clip, by the name of its member. Throws `ERR_COTS_DATA`, `ERR_COTS_FILE`. */
 export async function readShardMember(file: string, name: string): Promise<Buffer> {
-  const { samples } = await shardIndex(path.resolve(file));
-  const member = memberOf(samples, name);
-  if (member === undefined)
-    throw new DataError(`Expected ${file} to hold ${name}, it does not. Make the manifest of it again.`);
+  const member = await findShardMember(file, name);
   return withFile(file, async (handle) => {
     const bytes = Buffer.alloc(member.size);
     const { bytesRead } = await handle.read(bytes, 0, member.size, member.offset);
     return bytes.subarray(0, bytesRead);
   });
+}
+
+/** Where the bytes of a sample's picture or clip are. Throws `ERR_COTS_DATA`, `ERR_COTS_FILE`. */
+export async function findShardMember(file: string, name: string): Promise<TarMember> {
+  const { samples } = await shardIndex(path.resolve(file));
+  const member = memberOf(samples, name);
+  if (member !== undefined) return member;
+  throw new DataError(`Expected ${file} to hold ${name}, it does not. Make the manifest of it again.`);
 }
 
 const byName = new WeakMap<readonly ShardSample[], Map<string, TarMember>>();

@@ -1,0 +1,74 @@
+/** Where ffmpeg finds a video: a file, or a member of a WebDataset shard; nothing else is ever opened. */
+import { stat } from 'node:fs/promises';
+import path from 'node:path';
+import { maxPixels } from '../data/decode.js';
+import { shardMember } from '../data/media.js';
+import { VideoError } from '../errors.js';
+import { fileError } from '../read-file.js';
+
+export interface VideoSource {
+  /** As the caller wrote it, for messages. */
+  readonly name: string;
+  /** ffmpeg's name of it. */
+  readonly url: string;
+}
+
+/** Containers that may be read. Playlists, scripts and pictures are left out: they name other files. */
+const containers = [
+  'mov,mp4,m4a,3gp,3g2,mj2',
+  'matroska,webm',
+  'avi',
+  'gif',
+  'apng',
+  'mpegts',
+  'mpeg',
+  'mpegvideo',
+  'flv',
+  'asf',
+  'ogg',
+  'mxf',
+  'nut',
+  'rm',
+  'ivf',
+  'dv',
+  'h264',
+  'hevc',
+  'obu',
+  'yuv4mpegpipe',
+].join(',');
+
+/** A path, or `SHARD.tar!MEMBER`. Throws `ERR_COTS_VIDEO` for what is no regular file or empty, `ERR_COTS_FILE`, `ERR_COTS_DATA`. */
+export async function videoSource(location: string): Promise<VideoSource> {
+  const member = await shardMember(location);
+  if (member === undefined) return { name: location, url: await fileUrl(location) };
+  const { shard, offset, size } = member;
+  if (size === 0) throw notAVideo(location, 'an empty one');
+  return {
+    name: location,
+    url: `subfile,,start,${offset},end,${offset + size},,:file:${path.resolve(shard)}`,
+  };
+}
+
+/** `file:` keeps a name with a colon from being taken for a protocol; an absolute path never begins with a dash. */
+async function fileUrl(file: string): Promise<string> {
+  const found = await stat(file).catch((error: unknown) => {
+    throw fileError(error, 'read a video at', file);
+  });
+  if (found.isDirectory()) throw notAVideo(file, 'a folder');
+  if (!found.isFile()) throw notAVideo(file, 'a pipe or device, which may never end');
+  if (found.size === 0) throw notAVideo(file, 'an empty one');
+  return `file:${path.resolve(file)}`;
+}
+
+function notAVideo(file: string, got: string): VideoError {
+  return new VideoError(`Expected ${file} to be a video file, got ${got}. Name a regular file.`);
+}
+
+/** How every run of ffmpeg opens a video. `before` are further options of the input. */
+export function inputArguments({ url }: VideoSource, before: readonly string[] = []): string[] {
+  return [
+    ...['-hide_banner', '-nostdin', '-nostats', '-loglevel', 'level+info'],
+    ...['-protocol_whitelist', 'file,subfile', '-format_whitelist', containers],
+    ...['-max_pixels', String(maxPixels), ...before, '-i', url],
+  ];
+}
