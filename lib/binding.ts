@@ -233,6 +233,20 @@ export interface NativeModel {
   dispose(): void;
 }
 
+/** Row-major [Q, k]. */
+export interface NativeTopK {
+  indices: Uint32Array;
+  scores: Float32Array;
+  shape: [number, number];
+}
+
+/** Vectors on disk, memory-mapped: a file that is open here is replaced by renaming, never cut. */
+export interface NativeGallery {
+  /** As `topK`, of the rows of the file. */
+  topK(o: { queries: Matrix; k: number; cancel: NativeCancel | null }): Promise<NativeTopK>;
+  dispose(): void;
+}
+
 export interface NativeTrainer {
   /** Runs on the trainer's own thread; a second call before the first settled rejects ERR_COTS_BUSY. */
   step(o: { batch: NativeBatch; cancel: NativeCancel | null }): Promise<NativeStepMetrics>;
@@ -329,11 +343,16 @@ export interface NativeBinding {
     queueScores: Float32Array;
     deviations: number;
   }): Promise<{ mean: number; std: number; threshold: number; keep: Uint8Array }>;
-  topK(o: {
-    queries: Matrix;
-    gallery: Matrix;
-    k: number;
-  }): Promise<{ indices: Uint32Array; scores: Float32Array; shape: [number, number] }>;
+  topK(o: { queries: Matrix; gallery: Matrix; k: number }): Promise<NativeTopK>;
+  openGallery(o: {
+    file: string;
+    /** Bytes before the first vector. */
+    offset: number;
+    rows: number;
+    dimension: number;
+    dtype: 'float32' | 'float16';
+    threads: number;
+  }): Promise<NativeGallery>;
   resize(o: {
     data: Uint8Array;
     width: number;

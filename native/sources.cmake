@@ -30,10 +30,12 @@ set(COTS_CORE_SOURCES
   native/model/transformer.cpp
   native/model/vision.cpp
   native/model/weights.cpp
+  native/io/file.cpp
   native/io/huggingface.cpp
   native/io/memory.cpp
   native/io/pixels.cpp
   native/io/safetensors.cpp
+  native/search/gallery.cpp
   native/search/ranks.cpp
   native/infer/embedder.cpp
   native/infer/image_tokens.cpp
@@ -60,6 +62,7 @@ set(COTS_ADDON_SOURCES
   native/addon/convert.cpp
   native/addon/failure.cpp
   native/addon/files_wrap.cpp
+  native/addon/gallery_wrap.cpp
   native/addon/info.cpp
   native/addon/job.cpp
   native/addon/model_wrap.cpp
@@ -75,6 +78,7 @@ set(COTS_NATIVE_TEST_SOURCES
   test/native/clips.cpp
   test/native/contrast-loss.cpp
   test/native/edge-cases.cpp
+  test/native/gallery.cpp
   test/native/gradients.cpp
   test/native/huggingface.cpp
   test/native/image-tokenizer.cpp

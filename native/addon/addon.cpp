@@ -6,6 +6,7 @@
 #include "addon/cancel_wrap.h"
 #include "addon/convert.h"
 #include "addon/files_wrap.h"
+#include "addon/gallery_wrap.h"
 #include "addon/info.h"
 #include "addon/model_wrap.h"
 #include "addon/ops_wrap.h"
@@ -21,6 +22,7 @@ Addon::Addon(Napi::Env env, Napi::Object exports) {
   io::keep_freed_blocks();
   default_threads_ = at::get_num_threads();
   cancel_class = CancelWrap::define(env);
+  gallery_class = GalleryWrap::define(env);
   model_class = ModelWrap::define(env);
   trainer_class = TrainerWrap::define(env);
   tokenizer_class = TokenizerWrap::define(env);
@@ -39,6 +41,7 @@ Addon::Addon(Napi::Env env, Napi::Object exports) {
   entry("topK", top_k);
   entry("resize", resize);
   entry("retrievalRanks", retrieval_ranks);
+  entry("openGallery", open_gallery);
   entry("makeViews", make_views);
   entry("createModel", create_model);
   entry("loadModel", load_model);

@@ -16,7 +16,7 @@ class Addon : public Napi::Addon<Addon> {
   Addon(Napi::Env env, Napi::Object exports);
 
   Napi::FunctionReference error_class;  // CotsError, handed over by initialize()
-  Napi::FunctionReference cancel_class, model_class, trainer_class, tokenizer_class,
+  Napi::FunctionReference cancel_class, gallery_class, model_class, trainer_class, tokenizer_class,
       tokenizer_trainer_class;
 
   /// The worker that models, tokenizers and ops of this environment share.

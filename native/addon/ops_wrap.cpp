@@ -137,20 +137,24 @@ Napi::Value momentum_filter(const Napi::CallbackInfo& info) {
   });
 }
 
+Settle settle_top_k(const std::tuple<Tensor, Tensor>& found) {
+  return [found](Napi::Env env) -> Napi::Value {
+    const auto& [scores, indices] = found;
+    Napi::Object result = to_matrix(env, scores);
+    result.Set("scores", result.Get("data"));
+    result.Delete("data");
+    result.Set("indices", to_uint32_array(env, indices));
+    return result;
+  };
+}
+
 Napi::Value top_k(const Napi::CallbackInfo& info) {
   return run_op(info, [](const Napi::Object& o) -> Work {
     return [queries = matrix(o, "queries"), gallery = matrix(o, "gallery"),
             k = count(o, "k", 1)]() -> Settle {
       check_finite("queries", queries);
       check_finite("gallery", gallery);
-      const auto [scores, indices] = ops::top_k(queries, gallery, k);
-      return [scores = scores, indices = indices](Napi::Env env) -> Napi::Value {
-        Napi::Object result = to_matrix(env, scores);
-        result.Set("scores", result.Get("data"));
-        result.Delete("data");
-        result.Set("indices", to_uint32_array(env, indices));
-        return result;
-      };
+      return settle_top_k(ops::top_k(queries, gallery, k));
     };
   });
 }

@@ -4,8 +4,6 @@
 
 #include <ATen/ATen.h>
 #include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +14,7 @@
 #include <set>
 
 #include "io/failure.h"
+#include "io/file.h"
 #include "third_party/nlohmann/json.hpp"
 
 namespace cots::io {
@@ -56,64 +55,6 @@ const Dtype& dtype_of(const at::Tensor& tensor) {
                 "Expected " + file + " to be a complete safetensors file: " + rule +
                     ". The file is torn or not what its name says: fetch or write it again.");
 }
-
-[[noreturn]] void system_failure(const std::string& what, const std::string& file, int error) {
-  const char* way_out = error == ENOSPC || error == EDQUOT
-                            ? " Free some space or choose another folder."
-                        : error == EACCES || error == EPERM || error == EROFS
-                            ? " Check the permissions of the folder."
-                        : error == ENOENT ? " Check the path."
-                                          : "";
-  throw Failure("ERR_COTS_FILE", "Expected to " + what + " " + file +
-                                     ", got: " + std::strerror(error) + "." + way_out);
-}
-
-class FileHandle {
- public:
-  explicit FileHandle(int descriptor) : descriptor_(descriptor) {}
-  ~FileHandle() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-  }
-  FileHandle(const FileHandle&) = delete;
-  int get() const { return descriptor_; }
-  /// Closes now and tells: a full disk may show itself only here.
-  int close() {
-    const int result = ::close(descriptor_);
-    descriptor_ = -1;
-    return result;
-  }
-
- private:
-  int descriptor_;
-};
-
-/// The whole file, mapped copy-on-write: tensors are writable, the file never changes.
-class Mapping {
- public:
-  explicit Mapping(const std::string& file) {
-    FileHandle handle(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
-    if (handle.get() < 0) system_failure("read", file, errno);
-    struct stat status {};
-    if (::fstat(handle.get(), &status) != 0) system_failure("read", file, errno);
-    if (!S_ISREG(status.st_mode))
-      system_failure("read", file, S_ISDIR(status.st_mode) ? EISDIR : EINVAL);
-    size_ = static_cast<uint64_t>(status.st_size);
-    if (size_ < 8)
-      refuse(file,
-             "it has " + std::to_string(size_) + " bytes, fewer than the 8 of the header's size");
-    void* address = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE, handle.get(), 0);
-    if (address == MAP_FAILED) system_failure("map", file, errno);
-    data_ = static_cast<uint8_t*>(address);
-  }
-  ~Mapping() { ::munmap(data_, size_); }
-  Mapping(const Mapping&) = delete;
-  uint8_t* data() const { return data_; }
-  uint64_t size() const { return size_; }
-
- private:
-  uint8_t* data_ = nullptr;
-  uint64_t size_ = 0;
-};
 
 uint64_t little_endian(const uint8_t* bytes) {
   uint64_t value = 0;
@@ -214,7 +155,10 @@ void check_layout(const std::string& file, std::vector<TensorEntry>& entries, ui
            std::to_string(data_size - position) + " bytes after the last tensor belong to none");
 }
 
-SafetensorsHeader parse(const std::string& file, const Mapping& mapping) {
+SafetensorsHeader parse(const std::string& file, const MappedFile& mapping) {
+  if (mapping.size() < 8)
+    refuse(file, "it has " + std::to_string(mapping.size()) +
+                     " bytes, fewer than the 8 of the header's size");
   const uint64_t header_size = little_endian(mapping.data());
   if (header_size > kMaxHeader)
     refuse(file, "its header claims " + std::to_string(header_size) +
@@ -314,12 +258,12 @@ void sync_directory_of(const std::string& file) {
 }  // namespace
 
 SafetensorsHeader read_safetensors_header(const std::string& file) {
-  const Mapping mapping(file);
+  const MappedFile mapping(file);
   return parse(file, mapping);
 }
 
 std::map<std::string, at::Tensor> read_safetensors(const std::string& file) {
-  const auto mapping = std::make_shared<const Mapping>(file);
+  const auto mapping = std::make_shared<const MappedFile>(file);
   const SafetensorsHeader header = parse(file, *mapping);
   std::map<std::string, at::Tensor> tensors;
   for (const TensorEntry& entry : header.entries) {

@@ -4,28 +4,38 @@
 #include <ATen/ATen.h>
 #include <torch/library.h>
 
+#include <cmath>
+
 #include "ops/dispatch.h"
 
 namespace cots::ops {
 
-std::tuple<Tensor, Tensor> top_k(const Tensor& queries_QD, const Tensor& gallery_ND, int64_t k) {
-  static const auto op =
-      find_op<std::tuple<Tensor, Tensor>(const Tensor&, const Tensor&, int64_t)>("cots::top_k");
-  return op.call(queries_QD, gallery_ND, k);
+std::tuple<Tensor, Tensor> top_k(const Tensor& queries_QD, const Tensor& gallery_ND, int64_t k,
+                                 const std::optional<Tensor>& tile_norms) {
+  static const auto op = find_op<std::tuple<Tensor, Tensor>(
+      const Tensor&, const Tensor&, int64_t, const std::optional<Tensor>&)>("cots::top_k");
+  return op.call(queries_QD, gallery_ND, k, tile_norms);
+}
+
+Tensor unknown_tile_norms(int64_t N) {
+  return at::full({(N + kGalleryTile - 1) / kGalleryTile}, NAN, at::kFloat);
 }
 
 std::tuple<Tensor, Tensor> top_k_composite(const Tensor& queries_QD, const Tensor& gallery_ND,
                                            int64_t k) {
   TORCH_CHECK(k >= 1 && k <= gallery_ND.size(0), "top_k: expected k in [1, ", gallery_ND.size(0),
               "], got ", k);
-  const Tensor scores_QN = queries_QD.matmul(gallery_ND.t());
+  const Tensor scores_QN = queries_QD.matmul(gallery_ND.to(queries_QD.scalar_type()).t());
   const auto [sorted_QN, order_QN] =
       scores_QN.sort(/*stable=*/true, /*dim=*/1, /*descending=*/true);
   return {sorted_QN.narrow(1, 0, k).contiguous(), order_QN.narrow(1, 0, k).contiguous()};
 }
 
 TORCH_LIBRARY_FRAGMENT(cots, m) {
-  m.def("top_k(Tensor queries, Tensor gallery, int k) -> (Tensor scores, Tensor indices)");
+  m.def(
+      "top_k(Tensor queries, Tensor gallery, int k, Tensor(a!)? tile_norms=None) -> (Tensor "
+      "scores, "
+      "Tensor indices)");
 }
 
 }  // namespace cots::ops

@@ -28,7 +28,7 @@ std::tuple<Tensor, Tensor> by_sorting(const Tensor& queries, const Tensor& galle
 
 void check_exact(const Tensor& queries, const Tensor& gallery, int64_t k) {
   const auto [scores, indices] = ops::top_k(queries, gallery, k);
-  const auto [expected_scores, expected_indices] = by_sorting(queries, gallery, k);
+  const auto [expected_scores, expected_indices] = by_sorting(queries, gallery.to(at::kFloat), k);
   CHECK(scores.equal(expected_scores));
   CHECK(indices.equal(expected_indices));
 }
@@ -40,7 +40,8 @@ TEST_CASE("top_k is exact on awkward shapes") {
     for (const int64_t N : {1, 2, 123, 2057})
       for (const int64_t D : {1, 2, 123})
         for (const int64_t k : {int64_t{1}, std::min<int64_t>(10, N), std::min<int64_t>(N, 300)})
-          check_exact(test::unit_rows(Q, D, 1), test::unit_rows(N, D, 2), k);
+          for (const at::ScalarType type : {at::kFloat, at::kHalf})
+            check_exact(test::unit_rows(Q, D, 1), test::unit_rows(N, D, 2).to(type), k);
 }
 
 TEST_CASE("top_k over several blocks of queries and chunks of the gallery") {

@@ -1,10 +1,13 @@
-// Sixteen float lanes in the compiler's own vector type: one AVX-512 register, two AVX2, four SSE.
-// Used inside bodies of COTS_VERSIONS only, so that the lanes never cross a real function call
-// (whose ABI depends on the instruction set).
+// Sixteen float lanes in the registers of the version that is compiled: one of AVX-512, two of
+// AVX2, four of SSE. A vector type of the compiler that is wider than the registers would live in
+// memory, so the lanes are joined out of vectors that fit. The order of every sum is the same in
+// all versions. Used inside bodies of COTS_LANE_VERSIONS only, so that the lanes never cross a real
+// function call (whose ABI depends on the instruction set).
 #pragma once
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "ops/cpu/isa.h"
 
@@ -13,76 +16,176 @@
 namespace cots::ops {
 
 constexpr int64_t kLanes = 16;
-using Floats = float __attribute__((vector_size(64)));
-using Ints = int32_t __attribute__((vector_size(64)));
 
+/// kParts registers V side by side, the lower lanes first.
+template <class V, int kParts>
+struct Joined {
+  Joined<V, kParts / 2> low, high;
+};
+template <class V>
+struct Joined<V, 1> {
+  V value;
+};
+
+using Vector512 = float __attribute__((vector_size(64)));
+using Vector256 = float __attribute__((vector_size(32)));
+using Vector128 = float __attribute__((vector_size(16)));
+using Floats512 = Joined<Vector512, 1>;
+using Floats256 = Joined<Vector256, 2>;
+using Floats128 = Joined<Vector128, 4>;
+
+/// f of each register of x (and of y).
+template <class V, int n, class F>
+COTS_INLINE Joined<V, n> map(const Joined<V, n>& x, const F& f) {
+  if constexpr (n == 1)
+    return {f(x.value)};
+  else
+    return {map(x.low, f), map(x.high, f)};
+}
+template <class V, int n, class F>
+COTS_INLINE Joined<V, n> map(const Joined<V, n>& x, const Joined<V, n>& y, const F& f) {
+  if constexpr (n == 1)
+    return {f(x.value, y.value)};
+  else
+    return {map(x.low, y.low, f), map(x.high, y.high, f)};
+}
+
+#define COTS_LANE_OPERATOR(OP)                                                               \
+  template <class V, int n>                                                                  \
+  COTS_INLINE Joined<V, n> operator OP(const Joined<V, n>& x, const Joined<V, n>& y) {       \
+    return map(                                                                              \
+        x, y, [](const V& a, const V& b) __attribute__((always_inline)) { return a OP b; }); \
+  }                                                                                          \
+  template <class V, int n>                                                                  \
+  COTS_INLINE Joined<V, n> operator OP(const Joined<V, n>& x, float y) {                     \
+    return map(                                                                              \
+        x, [y](const V& a) __attribute__((always_inline)) { return a OP y; });               \
+  }                                                                                          \
+  template <class V, int n>                                                                  \
+  COTS_INLINE Joined<V, n> operator OP(float x, const Joined<V, n>& y) {                     \
+    return map(                                                                              \
+        y, [x](const V& a) __attribute__((always_inline)) { return x OP a; });               \
+  }                                                                                          \
+  template <class V, int n>                                                                  \
+  COTS_INLINE void operator OP##=(Joined<V, n>& x, const Joined<V, n>& y) {                  \
+    x = x OP y;                                                                              \
+  }
+COTS_LANE_OPERATOR(+)
+COTS_LANE_OPERATOR(-)
+COTS_LANE_OPERATOR(*)
+#undef COTS_LANE_OPERATOR
+
+template <class Floats>
+COTS_INLINE Floats splat(float x) {
+  return Floats{} + x;
+}
+
+template <class V, int n>
+COTS_INLINE void load_into(Joined<V, n>& x, const float* p) {
+  if constexpr (n == 1) {
+    std::memcpy(&x.value, p, sizeof x.value);
+  } else {
+    load_into(x.low, p);
+    load_into(x.high, p + n / 2 * static_cast<int64_t>(sizeof(V) / sizeof(float)));
+  }
+}
+template <class Floats>
 COTS_INLINE Floats load(const float* p) {
   Floats x;
-  std::memcpy(&x, p, sizeof x);
+  load_into(x, p);
   return x;
 }
-COTS_INLINE void store(float* p, const Floats& x) { std::memcpy(p, &x, sizeof x); }
-COTS_INLINE Floats splat(float x) { return x - Floats{}; }
+template <class V, int n>
+COTS_INLINE void store(float* p, const Joined<V, n>& x) {
+  if constexpr (n == 1) {
+    std::memcpy(p, &x.value, sizeof x.value);
+  } else {
+    store(p, x.low);
+    store(p + n / 2 * static_cast<int64_t>(sizeof(V) / sizeof(float)), x.high);
+  }
+}
 
 /// The first `count` < 16 lanes from memory, the others `rest`.
+template <class Floats>
 COTS_INLINE Floats load_part(const float* p, int64_t count, float rest) {
-  Floats x = splat(rest);
-  std::memcpy(&x, p, static_cast<size_t>(count) * sizeof(float));
-  return x;
+  float lanes[kLanes];
+  for (int64_t l = 0; l < kLanes; ++l) lanes[l] = l < count ? p[l] : rest;
+  return load<Floats>(lanes);
 }
+template <class Floats>
 COTS_INLINE void store_part(float* p, int64_t count, const Floats& x) {
-  std::memcpy(p, &x, static_cast<size_t>(count) * sizeof(float));
+  float lanes[kLanes];
+  store(lanes, x);
+  std::memcpy(p, lanes, static_cast<size_t>(count) * sizeof(float));
 }
 
-COTS_INLINE Floats maximum(const Floats& a, const Floats& b) { return a > b ? a : b; }
+template <class V, int n>
+COTS_INLINE Joined<V, n> maximum(const Joined<V, n>& x, const Joined<V, n>& y) {
+  return map(
+      x, y, [](const V& a, const V& b) __attribute__((always_inline)) { return a > b ? a : b; });
+}
 
+template <class Floats>
 COTS_INLINE float reduce_max(const Floats& x) {
-  float m = x[0];
-  for (int l = 1; l < kLanes; ++l) m = x[l] > m ? x[l] : m;
+  float lanes[kLanes];
+  store(lanes, x);
+  float m = lanes[0];
+  for (int l = 1; l < kLanes; ++l) m = lanes[l] > m ? lanes[l] : m;
   return m;
 }
+template <class Floats>
 COTS_INLINE double reduce_sum(const Floats& x) {
+  float lanes[kLanes];
+  store(lanes, x);
   double sum = 0;
-  for (int l = 0; l < kLanes; ++l) sum += static_cast<double>(x[l]);
+  for (int l = 0; l < kLanes; ++l) sum += static_cast<double>(lanes[l]);
   return sum;
 }
 
 /// Sum by halves in float32: for scores that are only compared with a margin.
-COTS_INLINE float reduce_sum_fast(const Floats& x) {
-  using Eight = float __attribute__((vector_size(32)));
-  using Four = float __attribute__((vector_size(16)));
-  Eight eight[2];
-  std::memcpy(eight, &x, sizeof x);
-  const Eight half = eight[0] + eight[1];
-  Four four[2];
-  std::memcpy(four, &half, sizeof half);
-  const Four quarter = four[0] + four[1];
-  return (quarter[0] + quarter[2]) + (quarter[1] + quarter[3]);
+template <class V, int n>
+COTS_INLINE float reduce_sum_fast(const Joined<V, n>& x) {
+  if constexpr (n > 1) {
+    return reduce_sum_fast(x.low + x.high);
+  } else if constexpr (sizeof(V) == sizeof(Vector128)) {
+    return (x.value[0] + x.value[2]) + (x.value[1] + x.value[3]);
+  } else {
+    using Half = std::conditional_t<sizeof(V) == sizeof(Vector512), Vector256, Vector128>;
+    Half half[2];
+    std::memcpy(half, &x.value, sizeof half);
+    return reduce_sum_fast(Joined<Half, 1>{half[0] + half[1]});
+  }
 }
 
 /// e^x within 2 ulp for x <= 88; exactly 0 below -87.3, where float32 would leave the normal
 /// numbers.
-COTS_INLINE Floats exponential(const Floats& exponent) {
+template <class V>
+COTS_INLINE V exponential_of(const V& exponent) {
+  using Bits = decltype(exponent < exponent);
   constexpr float kShift = 12582912.0f;  // 1.5 * 2^23: adding it rounds to the nearest integer
-  const Ints vanishes = exponent < -87.3f;
-  const Floats x = vanishes ? splat(-87.3f) : exponent;
-  const Floats shifted = x * 1.44269504088896341f + kShift;
-  const Floats n = shifted - kShift;
-  const Floats r =
-      (x - n * 0.693145751953125f) - n * 1.428606765330187e-6f;  // x - n ln 2, in two parts
-  Floats p = splat(1.9875691500e-4f);                            // Cephes expf
+  const Bits vanishes = exponent < -87.3f;
+  const V x = vanishes ? V{} - 87.3f : exponent;
+  const V shifted = x * 1.44269504088896341f + kShift;
+  const V n = shifted - kShift;
+  const V r = (x - n * 0.693145751953125f) - n * 1.428606765330187e-6f;  // x - n ln 2, in two parts
+  V p = V{} + 1.9875691500e-4f;                                          // Cephes expf
   p = p * r + 1.3981999507e-3f;
   p = p * r + 8.3334519073e-3f;
   p = p * r + 4.1665795894e-2f;
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * (r * r) + r + 1.0f;
-  Ints bits;
+  Bits bits;
   std::memcpy(&bits, &shifted, sizeof bits);
-  const Ints power_of_two = ((bits - 0x4B400000) + 127) << 23;  // 0x4B400000 are the bits of kShift
-  Floats scale;
+  const Bits power_of_two = ((bits - 0x4B400000) + 127) << 23;  // 0x4B400000 are the bits of kShift
+  V scale;
   std::memcpy(&scale, &power_of_two, sizeof scale);
-  return vanishes ? Floats{} : p * scale;
+  return vanishes ? V{} : p * scale;
+}
+template <class V, int n>
+COTS_INLINE Joined<V, n> exponential(const Joined<V, n>& x) {
+  return map(
+      x, [](const V& part) __attribute__((always_inline)) { return exponential_of(part); });
 }
 
 }  // namespace cots::ops

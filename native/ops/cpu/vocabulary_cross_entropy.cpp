@@ -23,20 +23,21 @@ constexpr int64_t kChunkBytes =
     8 << 20;  // 8 to 64 MiB measured alike; 1 MiB costs 1.6x at V 8192, d 768
 
 /// logsumexp of a row of V logits; the row becomes its softmax when `keep` is set.
+template <class Floats>
 COTS_INLINE double softmax_row_body(float* row, int64_t V, bool keep) {
   const int64_t whole = V / kLanes * kLanes, rest = V - whole;
   constexpr float kLowest = -3.0e38f;
-  Floats top = rest ? load_part(row + whole, rest, kLowest) : splat(kLowest);
-  for (int64_t j = 0; j < whole; j += kLanes) top = maximum(load(row + j), top);
+  Floats top = rest ? load_part<Floats>(row + whole, rest, kLowest) : splat<Floats>(kLowest);
+  for (int64_t j = 0; j < whole; j += kLanes) top = maximum(load<Floats>(row + j), top);
   const float m = reduce_max(top);
   Floats sum{};
   for (int64_t j = 0; j < whole; j += kLanes) {
-    const Floats e = exponential(load(row + j) - m);
+    const Floats e = exponential(load<Floats>(row + j) - m);
     sum += e;
     if (keep) store(row + j, e);
   }
   if (rest) {
-    const Floats e = exponential(load_part(row + whole, rest, kLowest) - m);
+    const Floats e = exponential(load_part<Floats>(row + whole, rest, kLowest) - m);
     sum += e;
     if (keep) store_part(row + whole, rest, e);
   }
@@ -47,7 +48,7 @@ COTS_INLINE double softmax_row_body(float* row, int64_t V, bool keep) {
   }
   return static_cast<double>(m) + std::log(total);
 }
-COTS_VERSIONS(double, softmax_row, (float* row, int64_t V, bool keep), (row, V, keep))
+COTS_LANE_VERSIONS(double, softmax_row, (float* row, int64_t V, bool keep), (row, V, keep))
 
 /// Sum of the chunk's losses; logits_RV becomes softmax - onehot when `keep` is set.
 double chunk_loss(const Tensor& logits_RV, const int64_t* target, bool keep) {
