@@ -96,6 +96,18 @@ export function text(name: string, value: unknown): string {
   return value;
 }
 
+/** A list of texts, each of which may be empty. */
+export function texts(name: string, value: unknown): readonly string[] {
+  if (!Array.isArray(value))
+    throw new OptionError(`Expected \`${name}\` to be an array, got ${show(value)}.`);
+  for (const [index, one] of value.entries()) {
+    if (typeof one !== 'string')
+      throw new OptionError(`Expected \`${name}[${index}]\` to be a text, got ${show(one)}.`);
+  }
+
+  return value;
+}
+
 export function oneOf<T extends string>(name: string, value: unknown, allowed: readonly T[]): T {
   if (typeof value === 'string' && (allowed as readonly string[]).includes(value)) return value as T;
   const near = typeof value === 'string' ? nearest(value, allowed) : undefined;

@@ -12,8 +12,14 @@ export {
   type RetrievalResult,
 } from './evaluate/retrieval.js';
 export { Cots } from './model/cots.js';
-export type { CreateOptions, EmbedOptions, LoadOptions, VideoEmbeddings } from './model/cots-options.js';
-export type { EmbeddedBatch, Item } from './model/embed-stream.js';
+export type {
+  CreateOptions,
+  EmbedOptions,
+  LoadOptions,
+  VideoEmbeddings,
+  VideoOptions,
+} from './model/cots-options.js';
+export type { EmbeddedBatch, FrameEmbeddings, Item } from './model/embedded-batch.js';
 export type { ImageInput } from './model/image-input.js';
 export * as ops from './ops.js';
 export type { Metrics } from './train/metrics.js';

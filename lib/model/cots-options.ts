@@ -27,13 +27,25 @@ export interface EmbedOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Which frames of a video stand for it. */
+export interface VideoOptions extends EmbedOptions {
+  /** Frames of a video: the middle one of each of as many equal parts; all of a shorter video. @default 12 */
+  readonly frames?: number;
+  /** In place of `frames`: those on screen every 1 / fps seconds, above 0. */
+  readonly fps?: number;
+  /** Take the nearest frame that is not black in place of a black one; decodes a video with black samples twice. @default false */
+  readonly skipBlack?: boolean;
+}
+
 /** Per-video means, their frames, and where each video's frames begin. */
 export interface VideoEmbeddings {
+  /** Unit rows [n, D]: the mean of a video's frames, of length 1. */
   videos: Matrix;
+  /** Unit rows of all frames, video by video in the order of showing. */
   frames: Matrix;
   /** n + 1 row numbers into `frames`. */
   offsets: Uint32Array;
-  /** Seconds, one a frame. */
+  /** Seconds from the video's beginning, one a frame. */
   timestamps: Float64Array;
 }
 

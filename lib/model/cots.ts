@@ -2,14 +2,23 @@
 import type { Matrix } from '../binding.js';
 import * as check from '../checks.js';
 import type { ModelConfig, ModelConfigInput } from '../config/schema.js';
-import { cleanCaption } from '../data/text/clean.js';
 import { CotsError, OptionError } from '../errors.js';
 import { callSite, fromSite, PendingCalls } from '../native-call.js';
-import type { CotsParts, CreateOptions, EmbedOptions, LoadOptions, VideoEmbeddings } from './cots-options.js';
-import { type EmbeddedBatch, embedStream, type Item } from './embed-stream.js';
-import { type ImageInput, imageView, imageViews } from './image-input.js';
+import type {
+  CotsParts,
+  CreateOptions,
+  EmbedOptions,
+  LoadOptions,
+  VideoEmbeddings,
+  VideoOptions,
+} from './cots-options.js';
+import { type EmbeddedClip, embedClips } from './embed-clips.js';
+import { embedStream, stackClips } from './embed-stream.js';
+import type { EmbeddedBatch, Item } from './embedded-batch.js';
+import type { ImageInput } from './image-input.js';
 import { writeModelFolder } from './model-folder.js';
 import { createParts, loadParts } from './model-parts.js';
+import { Towers } from './towers.js';
 
 const defaultImageBatch = 32;
 const defaultTextBatch = 256;
@@ -25,11 +34,13 @@ export class Cots {
   readonly config: ModelConfig;
   readonly #parts: CotsParts;
   readonly #calls = new PendingCalls('Cots model');
+  readonly #towers: Towers;
 
   /** Use `Cots.load` or `Cots.create`. @internal */
   constructor(parts: CotsParts) {
     this.#parts = parts;
     this.config = parts.description.config;
+    this.#towers = new Towers(parts, this.#calls);
     parts.native.catch(() => {});
   }
 
@@ -70,10 +81,10 @@ export class Cots {
       const { batchSize, signal } = this.#options('embedImages', options, defaultImageBatch);
       if (!Array.isArray(images))
         throw new OptionError(`Expected \`images\` to be an array, got ${check.show(images)}.`);
-      const dimension = this.#dimension('image');
+      const dimension = this.#towers.dimension('image');
       const rows = emptyMatrix(images.length, dimension);
       const views = (begin: number): Promise<Uint8Array> =>
-        this.#views(images.slice(begin, begin + batchSize), begin);
+        this.#towers.views(images.slice(begin, begin + batchSize), begin);
       let next = images.length > 0 ? views(0) : undefined;
       for (let begin = 0; begin < images.length; begin += batchSize) {
         const pixels = await (next as Promise<Uint8Array>);
@@ -81,7 +92,7 @@ export class Cots {
         next = begin + batchSize < images.length ? views(begin + batchSize) : undefined;
         next?.catch(() => {});
         const count = Math.min(batchSize, images.length - begin);
-        rows.data.set(await this.#embedPixels(pixels, count, signal), begin * dimension);
+        rows.data.set(await this.#towers.embedPixels(pixels, count, signal), begin * dimension);
       }
 
       return rows;
@@ -93,17 +104,11 @@ export class Cots {
     const site = callSite(this.embedTexts);
     return fromSite(site, async () => {
       const { batchSize, signal } = this.#options('embedTexts', options, defaultTextBatch);
-      if (!Array.isArray(texts))
-        throw new OptionError(`Expected \`texts\` to be an array, got ${check.show(texts)}.`);
-      for (const [index, text] of texts.entries()) {
-        if (typeof text !== 'string')
-          throw new OptionError(`Expected \`texts[${index}]\` to be a text, got ${check.show(text)}.`);
-      }
-
-      const dimension = this.#dimension('text');
+      check.texts('texts', texts);
+      const dimension = this.#towers.dimension('text');
       const rows = emptyMatrix(texts.length, dimension);
       for (let begin = 0; begin < texts.length; begin += batchSize) {
-        const embedded = await this.#embedWords(texts.slice(begin, begin + batchSize), signal);
+        const embedded = await this.#towers.embedWords(texts.slice(begin, begin + batchSize), signal);
         rows.data.set(embedded, begin * dimension);
       }
 
@@ -111,12 +116,33 @@ export class Cots {
     });
   }
 
-  /** Not in this version. */
-  async embedVideos(
-    _videos: readonly string[],
-    _options?: { frames?: number; fps?: number },
-  ): Promise<VideoEmbeddings> {
-    throw notImplemented('embedVideos');
+  /**
+   * Embeds videos by some of their frames: each frame as an image, a video as the mean of its frames, unit rows all (SPEC 5.2).
+   * A path, or `SHARD.tar!MEMBER` for one inside a WebDataset shard. The next videos are decoded while frames are embedded.
+   * Rejects `ERR_COTS_VIDEO` naming the first video that cannot be read, and `ERR_COTS_INSTALL` without ffmpeg.
+   */
+  async embedVideos(videos: readonly string[], options?: VideoOptions): Promise<VideoEmbeddings> {
+    const site = callSite(this.embedVideos);
+    return fromSite(site, async () => {
+      const { batchSize, signal } = this.#options('embedVideos', options, defaultImageBatch, videoKeys);
+      const items = check.texts('videos', videos).map((video, index) => ({ video, index }));
+      const { model, options: how } = this.#towers.clips(options, batchSize, signal, videos.length);
+      const found: EmbeddedClip[] = [];
+      for await (const result of embedClips(asyncOf(items), model, how)) {
+        for (const one of result) {
+          if ('clip' in one) {
+            found.push(one.clip);
+            continue;
+          }
+
+          one.error.message = `${one.error.message} (It is videos[${one.item.index}].)`;
+          throw one.error;
+        }
+      }
+
+      const { videos: rows, vectors, offsets, timestamps } = stackClips(found, model.dimension);
+      return { videos: rows, frames: vectors, offsets, timestamps };
+    });
   }
 
   /** Not in this version. */
@@ -130,24 +156,27 @@ export class Cots {
 
   /**
    * Embeds a stream in batches, in order, holding two batches at most. An item that cannot be embedded is left out of `ids` and
-   * `vectors` and stands in `errors`; aborts, disposal and failures of the stream itself are thrown.
+   * `vectors` and stands in `errors`; aborts, disposal and failures of the stream itself are thrown. Videos come in batches of
+   * their own, with `frames`; `batchSize` then counts frames.
    */
-  embed(stream: AsyncIterable<Item>, options?: EmbedOptions): AsyncIterable<EmbeddedBatch> {
+  embed(stream: AsyncIterable<Item>, options?: VideoOptions): AsyncIterable<EmbeddedBatch> {
     return this.#embed(stream, options);
   }
 
   async *#embed(
     stream: AsyncIterable<Item>,
-    options: EmbedOptions | undefined,
+    options: VideoOptions | undefined,
   ): AsyncGenerator<EmbeddedBatch, void, undefined> {
-    const { batchSize, signal } = this.#options('embed', options, defaultImageBatch);
+    const { batchSize, signal } = this.#options('embed', options, defaultImageBatch, videoKeys);
+    const towers = this.#towers;
     yield* embedStream(stream, {
       batchSize,
-      orStopped: (work) => this.#calls.run(signal, work),
-      dimensions: { image: this.#dimension('image'), text: this.#dimension('text') },
-      view: (image) => imageView(image, this.config.image.size, this.#parts.description.image.filter),
-      embedPixels: (pixels, count) => this.#embedPixels(pixels, count, signal),
-      embedTexts: (texts) => this.#embedWords(texts, signal),
+      orStopped: (work) => towers.orStopped(signal, work),
+      dimensions: { image: towers.dimension('image'), text: towers.dimension('text') },
+      view: (image) => towers.view(image),
+      embedPixels: (pixels, count) => towers.embedPixels(pixels, count, signal),
+      embedTexts: (texts) => towers.embedWords(texts, signal),
+      clips: this.#towers.clips(options, batchSize, signal, Infinity),
     });
   }
 
@@ -173,46 +202,25 @@ export class Cots {
     );
   }
 
-  /** Width of the rows of `embedImages` or `embedTexts`. */
-  #dimension(side: 'image' | 'text'): number {
-    return this.config.embedDim === 0 ? this.config[side].width : this.config.embedDim;
-  }
-
   #options(
     where: string,
     options: EmbedOptions | undefined,
     batch: number,
+    more: readonly string[] = [],
   ): { batchSize: number; signal: AbortSignal | undefined } {
     this.#calls.check();
-    check.options(where, options, ['batchSize', 'signal']);
+    check.options(where, options, ['batchSize', 'signal', ...more]);
     return {
       batchSize: check.integer('batchSize', options?.batchSize ?? batch, 1, 65_536),
       signal: check.signal(options?.signal),
     };
   }
+}
 
-  #views(images: readonly ImageInput[], first: number): Promise<Uint8Array> {
-    return imageViews(images, first, this.config.image.size, this.#parts.description.image.filter);
-  }
+const videoKeys = ['frames', 'fps', 'skipBlack'];
 
-  #embedPixels(pixels: Uint8Array, count: number, signal: AbortSignal | undefined): Promise<Float32Array> {
-    const { mean, std } = this.#parts.description.image;
-    return this.#calls.run(signal, async (cancel) =>
-      (await this.#parts.native).embedImages({ pixels, count, mean, std, cancel }),
-    );
-  }
-
-  #embedWords(texts: readonly string[], signal: AbortSignal | undefined): Promise<Float32Array> {
-    const { description, tokenizer } = this.#parts;
-    const { clean, maxWords, maxLength } = description.text;
-    const { ids, lengths } = tokenizer.encodeBatch(
-      texts.map((text) => cleanCaption(text, clean, maxWords)),
-      maxLength,
-    );
-    return this.#calls.run(signal, async (cancel) =>
-      (await this.#parts.native).embedTexts({ ids, lengths, cancel }),
-    );
-  }
+async function* asyncOf<T>(items: readonly T[]): AsyncGenerator<T, void, undefined> {
+  yield* items;
 }
 
 function emptyMatrix(rows: number, columns: number): Matrix {

@@ -1,74 +1,110 @@
 /** Embedding of an endless stream: batches in order, two of them in memory, bad items reported. */
 import type { Matrix } from '../binding.js';
 import * as check from '../checks.js';
-import { CotsError, OptionError } from '../errors.js';
-import { type ImageInput, ownedInput } from './image-input.js';
-
-/** One thing to embed; `id` comes back with its vector. */
-export type Item = { id: string } & ({ image: ImageInput } | { text: string } | { video: string });
-
-/** `vectors` has one row for each of `ids`; `errors` names the items that have none. */
-export interface EmbeddedBatch {
-  ids: string[];
-  vectors: Matrix;
-  errors: { id: string; code: string; message: string }[];
-}
+import { OptionError } from '../errors.js';
+import {
+  type ClipModel,
+  type ClipOptions,
+  type ClipResult,
+  type EmbeddedClip,
+  embedClips,
+} from './embed-clips.js';
+import { embedItems, type ItemModel, type PlainItem } from './embed-items.js';
+import type { EmbeddedBatch, FrameEmbeddings, Item } from './embedded-batch.js';
+import { Lookahead } from './lookahead.js';
 
 /** What the stream needs of a model. */
-export interface StreamModel {
-  readonly batchSize: number;
-  /** Settles as the work does, or rejects at once when the model is disposed or the call's signal aborts. */
-  orStopped<T>(work: () => Promise<T>): Promise<T>;
-  readonly dimensions: { readonly image: number; readonly text: number };
-  view(image: ImageInput): Promise<Uint8Array>;
-  embedPixels(pixels: Uint8Array, count: number): Promise<Float32Array>;
-  embedTexts(texts: readonly string[]): Promise<Float32Array>;
+export interface StreamModel extends ItemModel {
+  readonly clips: { readonly model: ClipModel; readonly options: ClipOptions };
 }
 
-/**
- * Batch k + 1 is read and decoded while batch k is embedded. Pixels and bytes of an item are copied when it is read: a source
- * may fill one buffer again and again.
- */
+type VideoItem = { id: string; video: string };
+
+/** Runs of videos and of other items take turns, each in batches of its own. */
 export async function* embedStream(
   stream: AsyncIterable<Item>,
   model: StreamModel,
 ): AsyncGenerator<EmbeddedBatch, void, undefined> {
-  let pending: Promise<EmbeddedBatch> | undefined;
-  for await (const batch of batches(stream, model)) {
-    const next = embedBatch(batch, model, pending);
-    next.catch(() => {});
-    if (pending !== undefined) yield await pending;
-    pending = next;
+  const items = new Lookahead(itemsOf(stream, model));
+  try {
+    for (let item = await items.peek(); item !== undefined; item = await items.peek()) {
+      if (isVideo(item)) yield* embedVideoItems(items.run(isVideo), model);
+      else yield* embedItems(items.run(isPlain), model);
+    }
+  } finally {
+    await items.close();
   }
-
-  if (pending !== undefined) yield await pending;
 }
 
-async function* batches(
-  stream: AsyncIterable<Item>,
-  model: StreamModel,
-): AsyncGenerator<Started[], void, undefined> {
-  if (typeof stream?.[Symbol.asyncIterator] !== 'function') {
-    throw new OptionError(`Expected \`stream\` to be an async iterable of items, got ${check.show(stream)}.`);
+function isVideo(item: Item): item is VideoItem {
+  checkId(item);
+  return 'video' in item && !('image' in item) && !('text' in item) && typeof item.video === 'string';
+}
+
+/** Of no kind at all too: the batch reports it. */
+function isPlain(item: Item): item is PlainItem {
+  return !isVideo(item);
+}
+
+function checkId(item: Item): void {
+  if (typeof item?.id !== 'string')
+    throw new OptionError(
+      `Expected each item of the stream to have a text \`id\`, got ${check.show(item?.id)}.`,
+    );
+}
+
+async function* embedVideoItems(
+  items: AsyncIterable<VideoItem>,
+  { clips }: StreamModel,
+): AsyncGenerator<EmbeddedBatch, void, undefined> {
+  for await (const results of embedClips(items, clips.model, clips.options))
+    yield videoBatch(results, clips.model.dimension);
+}
+
+function videoBatch(results: readonly ClipResult<VideoItem>[], dimension: number): EmbeddedBatch {
+  const good = results.flatMap((result) =>
+    'clip' in result ? [{ id: result.item.id, clip: result.clip }] : [],
+  );
+  const { videos, ...frames } = stackClips(
+    good.map(({ clip }) => clip),
+    dimension,
+  );
+  return {
+    ids: good.map(({ id }) => id),
+    vectors: videos,
+    errors: results.flatMap((result) =>
+      'error' in result
+        ? [{ id: result.item.id, code: result.error.code, message: result.error.message }]
+        : [],
+    ),
+    frames,
+  };
+}
+
+/** The rows of clips, stacked. */
+export function stackClips(
+  clips: readonly EmbeddedClip[],
+  dimension: number,
+): FrameEmbeddings & { videos: Matrix } {
+  const offsets = new Uint32Array(clips.length + 1);
+  for (const [index, { timestamps }] of clips.entries())
+    offsets[index + 1] = (offsets[index] as number) + timestamps.length;
+  const count = offsets[clips.length] as number;
+  const videos = new Float32Array(clips.length * dimension);
+  const vectors = new Float32Array(count * dimension);
+  for (const [index, { vector, frames }] of clips.entries()) {
+    videos.set(vector, index * dimension);
+    vectors.set(frames, (offsets[index] as number) * dimension);
   }
 
-  let batch: Started[] = [];
-  let width: number | undefined;
-  for await (const item of itemsOf(stream, model)) {
-    const own = widthOf(item, model);
-    if (batch.length === model.batchSize || (own !== undefined && width !== undefined && own !== width)) {
-      yield batch;
-      batch = [];
-      width = undefined;
-    }
-
-    const prepared = prepare(item, model);
-    prepared.catch(() => {});
-    batch.push({ item, prepared });
-    width ??= own;
-  }
-
-  if (batch.length > 0) yield batch;
+  return {
+    videos: { data: videos, shape: [clips.length, dimension] },
+    vectors: { data: vectors, shape: [count, dimension] },
+    offsets,
+    timestamps: Float64Array.from(clips.flatMap(({ timestamps }) => timestamps)),
+    indices: Uint32Array.from(clips.flatMap(({ indices }) => indices)),
+    durations: Float64Array.from(clips, ({ duration }) => duration),
+  };
 }
 
 /** The stream's items; a source that stalls does not delay an abort or a disposal. */
@@ -76,6 +112,10 @@ async function* itemsOf(
   stream: AsyncIterable<Item>,
   model: StreamModel,
 ): AsyncGenerator<Item, void, undefined> {
+  if (typeof stream?.[Symbol.asyncIterator] !== 'function') {
+    throw new OptionError(`Expected \`stream\` to be an async iterable of items, got ${check.show(stream)}.`);
+  }
+
   const iterator = stream[Symbol.asyncIterator]();
   let ended = false;
   try {
@@ -92,92 +132,4 @@ async function* itemsOf(
     // Not awaited: a generator in the middle of a wait answers only after it.
     if (!ended) iterator.return?.().catch(() => {});
   }
-}
-
-/** Rows of a batch are of one width, so images and texts of a model without projection do not share a batch. */
-function widthOf(item: Item, model: StreamModel): number | undefined {
-  if (typeof item?.id !== 'string')
-    throw new OptionError(
-      `Expected each item of the stream to have a text \`id\`, got ${check.show(item?.id)}.`,
-    );
-  if ('image' in item) return model.dimensions.image;
-  return 'text' in item ? model.dimensions.text : undefined;
-}
-
-type Prepared =
-  | { item: Item; pixels: Uint8Array }
-  | { item: Item; text: string }
-  | { item: Item; error: CotsError };
-
-interface Started {
-  readonly item: Item;
-  readonly prepared: Promise<Prepared>;
-}
-
-async function embedBatch(
-  batch: readonly Started[],
-  model: StreamModel,
-  previous: Promise<unknown> | undefined,
-): Promise<EmbeddedBatch> {
-  const items = batch.map(({ item }) => item);
-  const prepared = await Promise.all(batch.map((started) => started.prepared));
-  await previous;
-  const images = prepared.filter((one) => 'pixels' in one);
-  const texts = prepared.filter((one) => 'text' in one);
-  const rows = new Map<Item, Float32Array>();
-  if (images.length > 0) {
-    const packed = pack(images.map(({ pixels }) => pixels));
-    spread(await model.embedPixels(packed, images.length), images, rows);
-  }
-
-  if (texts.length > 0) spread(await model.embedTexts(texts.map(({ text }) => text)), texts, rows);
-  return {
-    ids: items.filter((item) => rows.has(item)).map(({ id }) => id),
-    vectors: stack(items, rows, images.length > 0 ? model.dimensions.image : model.dimensions.text),
-    errors: prepared.flatMap((one) =>
-      'error' in one ? [{ id: one.item.id, code: one.error.code, message: one.error.message }] : [],
-    ),
-  };
-}
-
-async function prepare(item: Item, model: StreamModel): Promise<Prepared> {
-  try {
-    if ('image' in item) return { item, pixels: await model.view(ownedInput(item.image)) };
-    if ('text' in item && typeof item.text === 'string') return { item, text: item.text };
-    if ('video' in item)
-      throw new CotsError(
-        'ERR_COTS_NOT_IMPLEMENTED',
-        'Expected an image or a text, got a video, which this version cannot embed yet.',
-      );
-    throw new OptionError(
-      `Expected item '${item.id}' to have an \`image\` or a \`text\`, got ${check.show('text' in item ? item.text : item)}.`,
-    );
-  } catch (error) {
-    if (error instanceof CotsError && error.code !== 'ERR_COTS_DISPOSED') return { item, error };
-    throw error;
-  }
-}
-
-function pack(parts: readonly Uint8Array[]): Uint8Array {
-  const size = parts[0]?.length ?? 0;
-  const packed = new Uint8Array(size * parts.length);
-  for (const [index, part] of parts.entries()) packed.set(part, index * size);
-  return packed;
-}
-
-function spread(data: Float32Array, owners: readonly { item: Item }[], rows: Map<Item, Float32Array>): void {
-  const width = data.length / owners.length;
-  for (const [index, { item }] of owners.entries())
-    rows.set(item, data.subarray(index * width, (index + 1) * width));
-}
-
-function stack(items: readonly Item[], rows: Map<Item, Float32Array>, width: number): Matrix {
-  const data = new Float32Array(rows.size * width);
-  let row = 0;
-  for (const item of items) {
-    const vector = rows.get(item);
-    if (vector !== undefined) data.set(vector, width * row++);
-  }
-
-  return { data, shape: [rows.size, width] };
 }

@@ -4,7 +4,7 @@ import type { Matrix } from '../binding.js';
 import { isDatasetFile, openDataset } from '../data/open.js';
 import { DataError } from '../errors.js';
 import type { Cots } from '../model/cots.js';
-import type { Item } from '../model/embed-stream.js';
+import type { Item } from '../model/embedded-batch.js';
 import { hashModel } from '../model/model-folder.js';
 import { kindOf, readText } from '../read-file.js';
 import { beginEmbeddings, endEmbeddings, inputHash } from './embeddings.js';

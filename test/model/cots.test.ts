@@ -324,7 +324,6 @@ test('a bad image is named by its index', async (t) => {
 
 test('what is not there yet says so', async (t) => {
   const model = await created(t);
-  await code(t, () => model.embedVideos(['a.mp4']), 'ERR_COTS_NOT_IMPLEMENTED');
   await code(t, () => model.attention(gray(1), 'a'), 'ERR_COTS_NOT_IMPLEMENTED');
 });
 
@@ -408,7 +407,7 @@ test('a stream keeps its order, mixes images and texts, and reports bad items', 
         : { id: `i${index}`, image: gray(index) };
     }
 
-    yield { id: 'clip', video: 'a.mp4' };
+    yield { id: 'clip', video: '/nowhere.mp4' };
   }
 
   const batches = await collect(model.embed(items(), { batchSize: 4 }));
@@ -420,7 +419,7 @@ test('a stream keeps its order, mixes images and texts, and reports bad items', 
     batches.flatMap(({ errors }) => errors.map(({ id, code: own }) => [id, own])),
     [
       ['bad', 'ERR_COTS_IMAGE'],
-      ['clip', 'ERR_COTS_NOT_IMPLEMENTED'],
+      ['clip', 'ERR_COTS_FILE'],
     ],
   );
   t.true(

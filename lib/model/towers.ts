@@ -1,0 +1,91 @@
+/** The two towers of a model as its calls use them: inputs made ready, native work that an abort or a disposal ends. */
+
+import * as check from '../checks.js';
+import { cleanCaption } from '../data/text/clean.js';
+import { usableCores } from '../device.js';
+import type { PendingCalls } from '../native-call.js';
+import { checkSampling } from '../video/sample-frames.js';
+import type { CotsParts, VideoOptions } from './cots-options.js';
+import type { ClipModel, ClipOptions } from './embed-clips.js';
+import { type ImageInput, imageView, imageViews } from './image-input.js';
+
+/** Legend: n items, D embedding. */
+export class Towers {
+  readonly #parts: CotsParts;
+  readonly #calls: PendingCalls;
+
+  constructor(parts: CotsParts, calls: PendingCalls) {
+    this.#parts = parts;
+    this.#calls = calls;
+  }
+
+  /** Width of an embedding. */
+  dimension(side: 'image' | 'text'): number {
+    const { config } = this.#parts.description;
+    return config.embedDim === 0 ? config[side].width : config.embedDim;
+  }
+
+  /** uint8 [size, size, 3] of an image. */
+  view(image: ImageInput): Promise<Uint8Array> {
+    const { config, image: rules } = this.#parts.description;
+    return imageView(image, config.image.size, rules.filter);
+  }
+
+  /** uint8 [n, size, size, 3]; failures count images from `first`. */
+  views(images: readonly ImageInput[], first: number): Promise<Uint8Array> {
+    const { config, image: rules } = this.#parts.description;
+    return imageViews(images, first, config.image.size, rules.filter);
+  }
+
+  /** Unit rows [count, D] of uint8 [count, size, size, 3]. */
+  embedPixels(pixels: Uint8Array, count: number, signal: AbortSignal | undefined): Promise<Float32Array> {
+    const { mean, std } = this.#parts.description.image;
+    return this.#calls.run(signal, async (cancel) =>
+      (await this.#parts.native).embedImages({ pixels, count, mean, std, cancel }),
+    );
+  }
+
+  /** Unit rows [n, D]. */
+  embedWords(texts: readonly string[], signal: AbortSignal | undefined): Promise<Float32Array> {
+    const { description, tokenizer } = this.#parts;
+    const { clean, maxWords, maxLength } = description.text;
+    const { ids, lengths } = tokenizer.encodeBatch(
+      texts.map((text) => cleanCaption(text, clean, maxWords)),
+      maxLength,
+    );
+    return this.#calls.run(signal, async (cancel) =>
+      (await this.#parts.native).embedTexts({ ids, lengths, cancel }),
+    );
+  }
+
+  /** Settles as `work` does, or rejects at once on abort and disposal. */
+  orStopped<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+    return this.#calls.run(signal, work);
+  }
+
+  /** How videos are embedded; `count` of them, as far as is known. */
+  clips(
+    options: VideoOptions | undefined,
+    batchSize: number,
+    signal: AbortSignal | undefined,
+    count: number,
+  ): { readonly model: ClipModel; readonly options: ClipOptions } {
+    const decoders = Math.max(1, Math.min(usableCores(), count));
+    return {
+      model: {
+        dimension: this.dimension('image'),
+        view: (frame) => this.view(frame),
+        embedPixels: (pixels, frames) => this.embedPixels(pixels, frames, signal),
+        orStopped: (work) => this.orStopped(signal, work),
+      },
+      options: {
+        sampling: checkSampling(options ?? {}),
+        skipBlack: check.boolean('skipBlack', options?.skipBlack ?? false),
+        batchSize,
+        decoders,
+        threads: Math.max(1, Math.floor(usableCores() / decoders)),
+        signal,
+      },
+    };
+  }
+}
