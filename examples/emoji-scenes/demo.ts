@@ -12,8 +12,9 @@ import { CotsError } from '../../lib/errors.js';
 import { embedSplit } from '../../lib/evaluate/embed-split.js';
 import { evaluateRetrieval, type RetrievalResult } from '../../lib/evaluate/retrieval.js';
 import { Cots } from '../../lib/model/cots.js';
-import { embedInto, readInput } from '../../lib/search/embed-input.js';
+import { embedInto } from '../../lib/search/embed-input.js';
 import { buildIndex, loadIndex } from '../../lib/search/index-folder.js';
+import { readInput } from '../../lib/search/read-input.js';
 import { search } from '../../lib/search/search.js';
 import { trainImageTokenizer } from '../../lib/train/tokenizer-trainer.js';
 import { Trainer } from '../../lib/train/trainer.js';
@@ -229,7 +230,7 @@ async function answerQueries(model: Cots, { manifest, index, out }: Folders): Pr
   for (let query = 0; query < exampleQueries; query++) {
     const entry = entries[Math.floor(((query + 0.5) * entries.length) / exampleQueries)];
     const text = entry?.captions[0] ?? '';
-    const hits = await search(model, loaded, { text }, shownResults);
+    const hits = await search(model, loaded, { text }, { k: shownResults });
     console.log(`\n"${text}"`);
     for (const hit of hits)
       console.log(

@@ -1,19 +1,22 @@
-/** `cots embed images|texts`: vectors in clip-retrieval's layout. */
+/** `cots embed images|texts|videos`: vectors in clip-retrieval's layout. */
 import { type Command, Option } from 'commander';
 import type { Precision } from '../device.js';
 import { Cots } from '../model/cots.js';
-import { type EmbedSummary, embedInto, readInput } from '../search/embed-input.js';
+import { type EmbedSummary, embedInto } from '../search/embed-input.js';
+import type { VideoSampling } from '../search/embeddings.js';
 import type { Modality } from '../search/partitions.js';
+import { readInput } from '../search/read-input.js';
+import { defaultFrames } from '../video/sample-frames.js';
 import {
-  addMissing,
   type CommonOptions,
   datasetForms,
   interruptSignal,
   newCommand,
   newGroup,
+  positiveNumber,
   wholeNumber,
 } from './command.js';
-import { counted, note, printResult } from './output.js';
+import { counted, note, printResult, UsageError } from './output.js';
 import { startProgress } from './progress.js';
 
 interface Options extends CommonOptions {
@@ -23,12 +26,15 @@ interface Options extends CommonOptions {
   readonly batchSize?: number;
   readonly precision: Precision;
   readonly threads?: number;
+  readonly frames?: number;
+  readonly fps?: number;
+  readonly skipBlack?: boolean;
 }
 
 export function embedCommand(): Command {
   const group = newGroup(
     'embed',
-    'turn images or texts into vectors',
+    'turn images, texts or videos into vectors',
     'cots embed images photos/ --model runs/demo/run/latest --out runs/embeddings',
   );
   group.addCommand(oneEmbedCommand('image', 'images', `data set: ${datasetForms}`));
@@ -39,7 +45,16 @@ export function embedCommand(): Command {
       `data set, one row a caption: ${datasetForms}; or a text file with one text a line`,
     ),
   );
-  addMissing(group, ['videos']);
+  group.addCommand(
+    oneEmbedCommand('video', 'videos', `data set: ${datasetForms}; or a folder of videos, or one video`)
+      .option(
+        '--frames <number>',
+        `frames of a video, one of each of as many equal parts (default: ${defaultFrames})`,
+        wholeNumber(1, 100_000),
+      )
+      .option('--fps <number>', 'frames a second of a video, in place of --frames', positiveNumber)
+      .option('--skip-black', 'take the nearest frame that is not black in place of a black one'),
+  );
   return group;
 }
 
@@ -47,13 +62,17 @@ function oneEmbedCommand(modality: Modality, name: string, input: string): Comma
   return newCommand(
     name,
     `embed ${name}`,
-    `cots embed ${name} data/manifest.jsonl --model runs/demo/run/latest --out runs/embeddings`,
+    `cots embed ${name} ${modality === 'video' ? 'clips/' : 'data/manifest.jsonl'} --model runs/demo/run/latest --out runs/embeddings`,
   )
     .argument('<input>', input)
     .requiredOption('--model <dir>', 'model folder')
     .requiredOption('--out <dir>', 'folder to write; a run that was stopped goes on there')
     .option('--split <name>', 'split of a data set to take (default: all entries)')
-    .option('--batch-size <number>', 'items of one native call', wholeNumber(1, 65_536))
+    .option(
+      '--batch-size <number>',
+      modality === 'video' ? 'frames of one native call' : 'items of one native call',
+      wholeNumber(1, 65_536),
+    )
     .addOption(
       new Option('--precision <type>', 'number type of the towers')
         .choices(['float32', 'bfloat16', 'int8'])
@@ -63,8 +82,18 @@ function oneEmbedCommand(modality: Modality, name: string, input: string): Comma
     .action((given: string, options: Options) => embed(modality, given, options));
 }
 
+/** Part of what identifies the folder's rows, so that a run with other frames is not taken for the same. */
+function samplingOf({ frames, fps, skipBlack = false }: Options): VideoSampling {
+  if (frames !== undefined && fps !== undefined)
+    throw new UsageError(
+      `Expected either --frames or --fps, got both (${frames} and ${fps}). Leave one out.`,
+    );
+  return { ...(fps === undefined ? { frames: frames ?? defaultFrames } : { fps }), skipBlack };
+}
+
 async function embed(modality: Modality, input: string, options: Options): Promise<void> {
   const start = performance.now();
+  const sampling = modality === 'video' ? samplingOf(options) : undefined;
   const entries = await readInput(input, modality, options.split ?? null);
   const { precision, threads } = options;
   const model = await Cots.load(options.model, { precision, ...(threads === undefined ? {} : { threads }) });
@@ -83,6 +112,7 @@ async function embed(modality: Modality, input: string, options: Options): Promi
       out: options.out,
       modelPath: options.model,
       batchSize: options.batchSize,
+      sampling,
       signal: interrupt.signal,
       onProgress: (done) => progress.update(done),
     });

@@ -2,13 +2,13 @@
 import { type Command, Option } from 'commander';
 import { openDataset } from '../data/open.js';
 import { CheckpointError } from '../errors.js';
-import { checkSplit, embedSplit } from '../evaluate/embed-split.js';
+import { checkSplit, embedSplit, type MediaKind, mediaOf } from '../evaluate/embed-split.js';
 import { type Protocol, protocolNames, textsAnImage } from '../evaluate/protocols.js';
 import { evaluateRetrieval, type RetrievalResult } from '../evaluate/retrieval.js';
 import { Cots } from '../model/cots.js';
 import { hashModel } from '../model/model-folder.js';
 import { type CommonOptions, datasetForms, newCommand, wholeNumber } from './command.js';
-import { printResult, table } from './output.js';
+import { printResult, table, UsageError } from './output.js';
 import { startProgress } from './progress.js';
 
 interface Options extends CommonOptions {
@@ -16,19 +16,21 @@ interface Options extends CommonOptions {
   readonly data: string;
   readonly split?: string;
   readonly protocol: Protocol;
+  readonly frames?: number;
   readonly threads?: number;
 }
 
 export function evalCommand(): Command {
   return newCommand(
     'eval',
-    'measure image-text retrieval',
+    'measure retrieval: images or videos by texts, and texts by them',
     'cots eval --model runs/demo/run/latest --data data/manifest.jsonl --split test',
   )
     .requiredOption('--model <dir>', 'model folder')
     .requiredOption('--data <file>', datasetForms)
     .option('--split <name>', 'split to take (default: all entries)')
     .addOption(new Option('--protocol <name>', 'sizes and folds').choices(protocolNames).default('plain'))
+    .option('--frames <number>', 'frames of a video (default: 12)', wholeNumber(1, 100_000))
     .option('--threads <number>', 'threads of native work', wholeNumber(1, 1024))
     .action(async (options: Options) => {
       const start = performance.now();
@@ -38,22 +40,28 @@ export function evalCommand(): Command {
         requireCaptions: true,
       });
       checkSplit(entries, options.protocol);
+      const { kind } = mediaOf(entries);
+      if (kind === 'image' && options.frames !== undefined)
+        throw new UsageError(
+          `Expected --frames only with videos, got ${options.frames} with ${options.data}, which holds images. Leave it out.`,
+        );
       const model = await Cots.load(
         options.model,
         options.threads === undefined ? {} : { threads: options.threads },
       );
       checkWidths(model, options.model);
-      const embedded = await embedWithProgress(model, entries, captionsPerImage).finally(() =>
-        model.dispose(),
-      );
+      const embedded = await embedWithProgress(model, entries, {
+        captionsPerImage,
+        frames: options.frames,
+      }).finally(() => model.dispose());
       const result = await evaluateRetrieval({ ...embedded, protocol: options.protocol });
       const document = {
         ...result,
         model: { path: options.model, hash: await hashModel(options.model) },
-        data: { path: options.data, split: options.split ?? null },
+        data: { path: options.data, split: options.split ?? null, kind },
         seconds: (performance.now() - start) / 1000,
       };
-      printResult(options, document, resultTable(result));
+      printResult(options, document, resultTable(result, kind));
     });
 }
 
@@ -70,7 +78,7 @@ function checkWidths(model: Cots, directory: string): void {
 async function embedWithProgress(
   model: Cots,
   entries: Parameters<typeof embedSplit>[1],
-  captionsPerImage: number,
+  { captionsPerImage, frames }: { captionsPerImage: number; frames: number | undefined },
 ): ReturnType<typeof embedSplit> {
   const total = entries.reduce(
     (sum, { captions }) => sum + 1 + Math.min(captions.length, captionsPerImage),
@@ -80,6 +88,7 @@ async function embedWithProgress(
   try {
     return await embedSplit(model, entries, {
       captionsPerImage,
+      ...(frames === undefined ? {} : { frames }),
       onProgress: (done) => progress.update(done),
     });
   } finally {
@@ -88,7 +97,7 @@ async function embedWithProgress(
 }
 
 /** The figures as a table: recalls both ways beside chance. */
-export function resultTable(result: RetrievalResult): string[] {
+export function resultTable(result: RetrievalResult, kind: MediaKind = 'image'): string[] {
   const { imageToText, textToImage, chance, ties, n, rsum, protocol } = result;
   const row = (
     name: string,
@@ -104,12 +113,12 @@ export function resultTable(result: RetrievalResult): string[] {
     String(tied),
   ];
   return [
-    `${n.images} images x ${n.texts} texts, protocol ${protocol}, RSum ${rsum.toFixed(2)}, percent`,
+    `${n.images} ${kind}s x ${n.texts} texts, protocol ${protocol}, RSum ${rsum.toFixed(2)}, percent`,
     ...table(
       ['', 'R@1', 'R@5', 'R@10', 'chance@1', '@5', '@10', 'MedR', 'MnR', 'ties'],
       [
-        row('image to text', imageToText, chance.imageToText, ties.imageToText),
-        row('text to image', textToImage, chance.textToImage, ties.textToImage),
+        row(`${kind} to text`, imageToText, chance.imageToText, ties.imageToText),
+        row(`text to ${kind}`, textToImage, chance.textToImage, ties.textToImage),
       ],
     ),
   ];

@@ -2,12 +2,13 @@
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import { buildIndex } from '../search/index-folder.js';
+import type { Modality } from '../search/partitions.js';
 import { type CommonOptions, newCommand } from './command.js';
 import { printResult } from './output.js';
 
 interface Options extends CommonOptions {
   readonly out: string;
-  readonly modality?: 'image' | 'text';
+  readonly modality?: Modality;
 }
 
 export function indexCommand(): Command {
@@ -22,13 +23,14 @@ export function indexCommand(): Command {
       new Option('--modality <name>', 'vectors to index: images where there are some, else texts').choices([
         'image',
         'text',
+        'video',
       ]),
     )
     .action(async (embeddings: string, options: Options) => {
       const manifest = await buildIndex(embeddings, options.out, options.modality);
-      const { rows, dimension, modality, model } = manifest;
+      const { rows, dimension, modality, model, frames } = manifest;
       printResult(options, { out: options.out, ...manifest }, [
-        `${options.out}: ${rows} ${modality} vectors of ${dimension} numbers, model ${model.path}`,
+        `${options.out}: ${rows} ${modality} vectors of ${dimension} numbers${frames === undefined ? '' : ` with ${frames} frames`}, model ${model.path}`,
       ]);
     });
 }

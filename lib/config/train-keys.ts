@@ -142,6 +142,10 @@ export const evaluateKeys = section({
     'plain',
     'Protocol of the evaluation (SPEC 5).',
   ),
+  frames: integer(12, 'Frames of a video in the evaluation: the middle one of each of as many equal parts.', {
+    min: 1,
+    max: 100_000,
+  }),
 });
 
 export const guardKeys = section({

@@ -2,7 +2,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { DataError } from '../errors.js';
-import { fileError } from '../read-file.js';
+import { fileError, kindOf } from '../read-file.js';
 import { checkEntries, type ManifestEntry } from './manifest.js';
 import { type JsonKind, readAnnotations } from './readers/annotations.js';
 import { readConceptualCaptions } from './readers/cc3m.js';
@@ -91,6 +91,13 @@ async function read(file: string, images: string | null): Promise<Pick<Dataset, 
   throw new DataError(
     `Expected a data set to be a folder of images or a file that ends in ${Object.keys(readers).join(', ')}, got ${file}. Make a manifest (.jsonl) of it.`,
   );
+}
+
+/** Whether a path is a folder without a manifest and without shards: one of images or videos themselves. */
+export async function isPlainFolder(folder: string): Promise<boolean> {
+  if (isShardRange(folder) || (await kindOf(folder)) !== 'directory') return false;
+  const names = await readdir(folder);
+  return !names.some((name) => name === manifestName || name.endsWith('.tar'));
 }
 
 /** Whether a file's ending is that of a data set. */

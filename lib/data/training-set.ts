@@ -28,7 +28,7 @@ export async function openSources(
   }
 
   const video = entries.find((entry) => entry.image === undefined);
-  if (video !== undefined) {
+  if (video !== undefined && use !== 'validation') {
     throw new DataError(
       `Expected entries with an \`image\`, got the video ${video.video} (${video.id}). Take its frames out as images first.`,
     );

@@ -1,7 +1,7 @@
-/** Embeds a data set for evaluation: each image once, each of its captions. */
+/** Embeds a data set for evaluation: each image or video once, each of its captions. */
 import type { Matrix } from '../binding.js';
 import type { ManifestEntry } from '../data/manifest.js';
-import { DataError } from '../errors.js';
+import { CotsError, type CotsErrorCode, DataError } from '../errors.js';
 import type { Cots } from '../model/cots.js';
 import { foldsOf, type Protocol, textsAnImage } from './protocols.js';
 
@@ -17,8 +17,10 @@ export interface EmbeddedSplit {
 export interface EmbedSplitOptions {
   /** Captions taken of each image. @default Infinity */
   readonly captionsPerImage?: number;
+  /** Frames of a video (SPEC 5.2). @default 12 */
+  readonly frames?: number;
   readonly signal?: AbortSignal | undefined;
-  /** Called with the images and texts embedded so far. */
+  /** Called with the images or videos and texts embedded so far. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
@@ -26,34 +28,84 @@ const chunk = 256;
 
 /** Whether entries are what a protocol takes, before any is embedded. Throws `ERR_COTS_DATA` as `embedSplit` and `evaluateRetrieval` would. */
 export function checkSplit(entries: readonly ManifestEntry[], protocol: Protocol): void {
-  entries.forEach(imageOf);
+  mediaOf(entries);
   const captions = captionsTaken(entries, textsAnImage(protocol));
   foldsOf(protocol, entries.length, ownersOf(captions));
 }
 
-/** Throws `ERR_COTS_DATA` for a video or an entry without a caption, `ERR_COTS_IMAGE` for an image that cannot be read. */
+/** Throws `ERR_COTS_DATA` for images beside videos or an entry without a caption, `ERR_COTS_IMAGE` and `ERR_COTS_VIDEO` for one that cannot be read. */
 export async function embedSplit(
   model: Cots,
   entries: readonly ManifestEntry[],
   options: EmbedSplitOptions = {},
 ): Promise<EmbeddedSplit> {
-  const { captionsPerImage = Infinity, signal, onProgress } = options;
-  const images = entries.map(imageOf);
+  const { captionsPerImage = Infinity, frames, signal, onProgress } = options;
+  const media = mediaOf(entries);
   const captions = captionsTaken(entries, captionsPerImage);
   const texts = captions.flat();
-  const total = images.length + texts.length;
+  const total = entries.length + texts.length;
   const embedOptions = signal === undefined ? {} : { signal };
-  const imageRows = await inChunks(
-    images,
-    (part) => model.embedImages(part, embedOptions),
-    (done) => onProgress?.(done, total),
-  );
+  const onMedia = (done: number): void => onProgress?.(done, total);
+  const images =
+    media.kind === 'video'
+      ? await embedVideos(
+          model,
+          media.files,
+          { ...embedOptions, ...(frames === undefined ? {} : { frames }) },
+          onMedia,
+        )
+      : await inChunks(media.files, (part) => model.embedImages(part, embedOptions), onMedia);
   const textRows = await inChunks(
     texts,
     (part) => model.embedTexts(part, embedOptions),
-    (done) => onProgress?.(images.length + done, total),
+    (done) => onProgress?.(entries.length + done, total),
   );
-  return { images: imageRows, texts: textRows, imageOfText: ownersOf(captions) };
+  return { images, texts: textRows, imageOfText: ownersOf(captions) };
+}
+
+/** What the entries of a split are. */
+export type MediaKind = 'image' | 'video';
+
+/** The files of entries of one kind. Throws `ERR_COTS_DATA` for two kinds. */
+export function mediaOf(entries: readonly ManifestEntry[]): { kind: MediaKind; files: string[] } {
+  const kind = entries[0]?.video === undefined ? 'image' : 'video';
+  const files = entries.map((entry) => {
+    const file = entry[kind];
+    if (file !== undefined) return file;
+    throw new DataError(
+      `Expected entries of one kind to evaluate, '${entries[0]?.id}' is ${kind === 'image' ? 'an image' : 'a video'} and '${entry.id}' is not. Split the data set.`,
+    );
+  });
+  return { kind, files };
+}
+
+/** Unit rows, one a video, in order: by one stream, so that every forward batch is full. */
+async function embedVideos(
+  model: Cots,
+  files: readonly string[],
+  options: { frames?: number; signal?: AbortSignal },
+  onDone: (done: number) => void,
+): Promise<Matrix> {
+  async function* items(): AsyncGenerator<{ id: string; video: string }> {
+    for (const [index, video] of files.entries()) yield { id: String(index), video };
+  }
+
+  let rows: Matrix | undefined;
+  let done = 0;
+  for await (const { vectors, errors } of model.embed(items(), options)) {
+    const [error] = errors;
+    if (error !== undefined) throw new CotsError(error.code as CotsErrorCode, error.message);
+    rows ??= emptyRows(files.length, vectors.shape[1]);
+    rows.data.set(vectors.data, done * vectors.shape[1]);
+    done += vectors.shape[0];
+    onDone(done);
+  }
+
+  return rows ?? emptyRows(0, 1);
+}
+
+function emptyRows(rows: number, columns: number): Matrix {
+  return { data: new Float32Array(rows * columns), shape: [rows, columns] };
 }
 
 function captionsTaken(entries: readonly ManifestEntry[], count: number): string[][] {
@@ -69,14 +121,6 @@ function ownersOf(captions: readonly (readonly string[])[]): Int32Array {
   return Int32Array.from(captions.flatMap((list, image) => list.map(() => image)));
 }
 
-function imageOf(entry: ManifestEntry): string {
-  if (entry.image === undefined)
-    throw new DataError(
-      `Expected entries with images, '${entry.id}' has none. Videos cannot be evaluated in this version.`,
-    );
-  return entry.image;
-}
-
 async function inChunks<T>(
   items: readonly T[],
   embed: (part: T[]) => Promise<Matrix>,
@@ -85,10 +129,10 @@ async function inChunks<T>(
   let rows: Matrix | undefined;
   for (let begin = 0; begin < items.length; begin += chunk) {
     const part = await embed(items.slice(begin, begin + chunk));
-    rows ??= { data: new Float32Array(items.length * part.shape[1]), shape: [items.length, part.shape[1]] };
+    rows ??= emptyRows(items.length, part.shape[1]);
     rows.data.set(part.data, begin * part.shape[1]);
     onDone(Math.min(begin + chunk, items.length));
   }
 
-  return rows ?? { data: new Float32Array(0), shape: [0, 1] };
+  return rows ?? emptyRows(0, 1);
 }

@@ -1,18 +1,16 @@
-/** What `cots embed` reads and writes: an input as entries, and their vectors partition by partition. */
+/** What `cots embed` writes: the vectors of its input, partition by partition. */
 import path from 'node:path';
-import type { Matrix } from '../binding.js';
-import { isDatasetFile, openDataset } from '../data/open.js';
 import { DataError } from '../errors.js';
 import type { Cots } from '../model/cots.js';
-import type { Item } from '../model/embedded-batch.js';
+import type { EmbeddedBatch, FrameEmbeddings, Item } from '../model/embedded-batch.js';
 import { hashModel } from '../model/model-folder.js';
-import { kindOf, readText } from '../read-file.js';
-import { beginEmbeddings, endEmbeddings, inputHash } from './embeddings.js';
+import { beginEmbeddings, endEmbeddings, inputHash, type VideoSampling } from './embeddings.js';
+import type { ClipFacts, Entry } from './metadata.js';
 import {
-  type Entry,
   keepEntries,
   type Modality,
   otherRows,
+  type Partition,
   type Rows,
   readPartition,
   takeRows,
@@ -20,43 +18,8 @@ import {
 } from './partitions.js';
 import { concatenateRows } from './read-embeddings.js';
 
-const partitionRows = 10_000;
-
-/** Entries of an input: a data set (its images, or one entry a caption), or for texts a file with one a line. Throws `ERR_COTS_DATA` for none. */
-export async function readInput(input: string, modality: Modality, split: string | null): Promise<Entry[]> {
-  const entries = await entriesOf(input, modality, split);
-  if (entries.length > 0) return entries;
-  throw new DataError(
-    `Expected ${input} to hold ${modality === 'image' ? 'images' : 'texts or captions'}, got none. Name another input.`,
-  );
-}
-
-async function entriesOf(input: string, modality: Modality, split: string | null): Promise<Entry[]> {
-  const isText = modality === 'text' && (await kindOf(input)) === 'file' && !isDatasetFile(input);
-  if (isText) {
-    if (split === null) return readLines(input);
-    throw new DataError(
-      `Expected no --split with ${input}, a file of one text a line, got '${split}'. Leave it out.`,
-    );
-  }
-
-  const { entries } = await openDataset(input, { split });
-  if (modality === 'image') {
-    return entries.flatMap(({ id, image, captions }) =>
-      image === undefined ? [] : [{ id, image, caption: captions[0] ?? '' }],
-    );
-  }
-
-  return entries.flatMap(({ id, image = '', captions }) =>
-    captions.map((caption, index) => ({ id: captions.length === 1 ? id : `${id}#${index}`, image, caption })),
-  );
-}
-
-async function readLines(file: string): Promise<Entry[]> {
-  const lines = (await readText(file)).split(/\r?\n/);
-  if (lines.at(-1) === '') lines.pop();
-  return lines.map((caption, index) => ({ id: String(index), image: '', caption }));
-}
+/** Rows of a partition, of which a stopped run loses one at most: a video takes as long as its frames. */
+const partitionRows = { image: 10_000, text: 10_000, video: 500 } as const;
 
 export interface EmbedInputOptions {
   readonly modality: Modality;
@@ -64,6 +27,8 @@ export interface EmbedInputOptions {
   /** The model's folder. */
   readonly modelPath: string;
   readonly batchSize?: number | undefined;
+  /** Of videos. */
+  readonly sampling?: VideoSampling | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((done: number) => void) | undefined;
 }
@@ -90,41 +55,26 @@ export async function embedInto(
 ): Promise<EmbedSummary> {
   const { modality, out, modelPath } = options;
   const dimension = dimensionOf(model, modality);
-  const partitions = Math.max(1, Math.ceil(entries.length / partitionRows));
+  const size = partitionRows[modality];
+  const partitions = Math.max(1, Math.ceil(entries.length / size));
   const plan = {
     model: { path: path.resolve(modelPath), hash: await hashModel(modelPath) },
     dimension,
     partitions,
-    inputHash: inputHash(entries, partitionRows),
+    inputHash: inputHash(entries, size, options.sampling),
+    sampling: options.sampling,
   };
   const manifest = await beginEmbeddings(out, modality, plan);
   const errors: EmbedSummary['errors'][number][] = [];
   let [rows, embedded, skippedPartitions] = [0, 0, 0];
   for (let index = 0; index < partitions; index++) {
-    const at = { index, partitions };
-    const part = entries.slice(index * partitionRows, (index + 1) * partitionRows);
-    const other = await otherRows(out, modality, at);
-    const { aligned, left } = align(out, other, part);
-    errors.push(...left);
-    const before = await readPartition(out, modality, at);
-    const known = new Set(before?.entries.map(({ id }) => id));
-    const missing = aligned.filter(({ id }) => !known.has(id));
-    if (before !== undefined && missing.length === 0) {
-      rows += before.entries.length;
-      skippedPartitions++;
-    } else {
-      const made = await embedPartition(model, missing, index * partitionRows, options);
-      const has = new Set([...known, ...made.entries.map(({ id }) => id)]);
-      const kept = aligned.filter(({ id }) => has.has(id));
-      const blocks = before === undefined ? [made] : [before, made];
-      if (other !== undefined) await keepEntries(out, modality, at, other, kept);
-      await writePartition(out, modality, at, takeRows(blocks, kept, dimension), kept);
-      rows += kept.length;
-      embedded += made.entries.length;
-      errors.push(...made.errors);
-    }
-
-    options.onProgress?.(Math.min((index + 1) * partitionRows, entries.length));
+    const part = entries.slice(index * size, (index + 1) * size);
+    const made = await embedPartition(model, part, { index, partitions }, index * size, options);
+    rows += made.rows;
+    embedded += made.embedded;
+    if (made.isSkipped) skippedPartitions++;
+    errors.push(...made.errors);
+    options.onProgress?.(Math.min((index + 1) * size, entries.length));
   }
 
   const [first] = errors;
@@ -136,8 +86,40 @@ export async function embedInto(
   return { rows, embedded, dimension, partitions, skippedPartitions, errors };
 }
 
+interface EmbeddedPartition {
+  readonly rows: number;
+  readonly embedded: number;
+  readonly isSkipped: boolean;
+  readonly errors: EmbedSummary['errors'];
+}
+
+/** Embeds what a partition lacks and writes it; `before` entries stand in other partitions before it. */
+async function embedPartition(
+  model: Cots,
+  part: readonly Entry[],
+  at: Partition,
+  before: number,
+  options: EmbedInputOptions,
+): Promise<EmbeddedPartition> {
+  const { modality, out } = options;
+  const other = await otherRows(out, modality, at);
+  const { aligned, left } = align(out, other, part);
+  const old = await readPartition(out, modality, at);
+  const known = new Set(old?.entries.map(({ id }) => id));
+  const missing = aligned.filter(({ id }) => !known.has(id));
+  if (old !== undefined && missing.length === 0)
+    return { rows: old.entries.length, embedded: 0, isSkipped: true, errors: left };
+  const { made, errors } = await embedEntries(model, missing, before, options);
+  const has = new Set([...known, ...made.entries.map(({ id }) => id)]);
+  const kept = aligned.filter(({ id }) => has.has(id));
+  if (other !== undefined) await keepEntries(out, modality, at, other, kept);
+  const blocks = old === undefined ? [made] : [old, made];
+  await writePartition(out, modality, at, takeRows(blocks, kept, dimensionOf(model, modality)));
+  return { rows: kept.length, embedded: made.entries.length, isSkipped: false, errors: [...left, ...errors] };
+}
+
 function dimensionOf({ config }: Cots, modality: Modality): number {
-  return config.embedDim === 0 ? config[modality].width : config.embedDim;
+  return config.embedDim === 0 ? config[modality === 'text' ? 'text' : 'image'].width : config.embedDim;
 }
 
 /** The rows of both modalities stand for the same things, so what the other one had to leave out is left out here too. */
@@ -156,31 +138,58 @@ function align(
   };
 }
 
-async function embedPartition(
+async function embedEntries(
   model: Cots,
   part: readonly Entry[],
   before: number,
-  { modality, batchSize, signal, onProgress }: EmbedInputOptions,
-): Promise<{ entries: Entry[]; vectors: Matrix; errors: EmbedSummary['errors'][number][] }> {
-  const byId = new Map(part.map((entry, index) => [String(index), entry]));
+  { modality, batchSize, sampling, signal, onProgress }: EmbedInputOptions,
+): Promise<{ made: Rows; errors: EmbedSummary['errors'] }> {
   async function* items(): AsyncGenerator<Item> {
-    for (const [id, entry] of byId)
-      yield modality === 'image' ? { id, image: entry.image } : { id, text: entry.caption };
+    for (const [index, entry] of part.entries()) yield itemOf(String(index), entry, modality);
   }
 
-  const vectors: Matrix[] = [];
-  const kept: Entry[] = [];
+  const batches: EmbeddedBatch[] = [];
+  const entries: Entry[] = [];
   const errors: EmbedSummary['errors'][number][] = [];
   const embedOptions = {
     ...(batchSize === undefined ? {} : { batchSize }),
+    ...sampling,
     ...(signal === undefined ? {} : { signal }),
   };
   for await (const batch of model.embed(items(), embedOptions)) {
-    vectors.push(batch.vectors);
-    for (const id of batch.ids) kept.push(byId.get(id) as Entry);
-    for (const error of batch.errors) errors.push({ ...error, id: byId.get(error.id)?.id ?? error.id });
-    onProgress?.(before + kept.length + errors.length);
+    batches.push(batch);
+    for (const [row, id] of batch.ids.entries()) {
+      const entry = part[Number(id)] as Entry;
+      entries.push(batch.frames === undefined ? entry : { ...entry, clip: clipOf(batch.frames, row) });
+    }
+
+    for (const error of batch.errors) errors.push({ ...error, id: part[Number(error.id)]?.id ?? error.id });
+    onProgress?.(before + entries.length + errors.length);
   }
 
-  return { entries: kept, vectors: concatenateRows(vectors, dimensionOf(model, modality)), errors };
+  const dimension = dimensionOf(model, modality);
+  const vectors = concatenateRows(
+    batches.map((batch) => batch.vectors),
+    dimension,
+  );
+  if (modality !== 'video') return { made: { entries, vectors }, errors };
+  const frames = concatenateRows(
+    batches.flatMap((batch) => (batch.frames === undefined ? [] : [batch.frames.vectors])),
+    dimension,
+  );
+  return { made: { entries, vectors, frames }, errors };
+}
+
+function itemOf(id: string, { image, caption, video = '' }: Entry, modality: Modality): Item {
+  if (modality === 'video') return { id, video };
+  return modality === 'image' ? { id, image } : { id, text: caption };
+}
+
+function clipOf({ offsets, indices, timestamps, durations }: FrameEmbeddings, row: number): ClipFacts {
+  const [begin, end] = [offsets[row], offsets[row + 1]];
+  return {
+    duration: durations[row] as number,
+    indices: Array.from(indices.subarray(begin, end)),
+    timestamps: Array.from(timestamps.subarray(begin, end)),
+  };
 }

@@ -1,6 +1,7 @@
 /**
  * A folder of embeddings in clip-retrieval's layout (ECOSYSTEM 3.3): `img_emb/img_emb_I.npy`, `text_emb/text_emb_I.npy`,
- * `metadata/metadata_I.parquet` whose row k belongs to row k of both, and `manifest.json`. A partition is written whole or
+ * `metadata/metadata_I.parquet` whose row k belongs to row k of both, and `manifest.json`; of videos `video_emb/video_emb_I.npy` and
+ * `frame_emb/frame_emb_I.npy`. A partition is written whole or
  * not at all; a run that was stopped goes on with the first partition that is missing.
  */
 import { createHash } from 'node:crypto';
@@ -9,7 +10,8 @@ import path from 'node:path';
 import { DataError } from '../errors.js';
 import { exists, kindOf, readJson } from '../read-file.js';
 import { makeDirectory, refuseForeign, removeUnfinished, writeFileAtomic } from '../write-file.js';
-import { type Entry, layout, type Modality } from './partitions.js';
+import type { Entry } from './metadata.js';
+import { folders, type Modality } from './partitions.js';
 
 /** The model that made vectors: where it was, and the hash by which it is known again. */
 export interface ModelMark {
@@ -26,23 +28,55 @@ export interface EmbeddingsManifest {
   readonly normalized: true;
   /** Partitions and input rows of each modality present; rows that could not be embedded are left out of the files. */
   readonly modalities: Partial<
-    Record<Modality, { partitions: number; inputHash: string; rows: number; complete: boolean }>
+    Record<
+      Modality,
+      {
+        partitions: number;
+        inputHash: string;
+        rows: number;
+        complete: boolean;
+        /** Of videos: how their frames were chosen. */
+        sampling?: VideoSampling;
+      }
+    >
   >;
   readonly created: string;
 }
 
-/** Identifies an input: the same entries in the same order and partition size. */
-export function inputHash(entries: readonly Entry[], partitionRows: number): string {
+/** How the frames of videos are chosen. */
+export interface VideoSampling {
+  readonly frames?: number;
+  readonly fps?: number;
+  readonly skipBlack?: boolean;
+}
+
+/** Identifies an input: the same entries in the same order and partition size, the same frames of videos. */
+export function inputHash(
+  entries: readonly Entry[],
+  partitionRows: number,
+  sampling: VideoSampling | undefined,
+): string {
   const hash = createHash('sha256').update(`${partitionRows}\n`);
-  for (const { id, image, caption } of entries) hash.update(`${JSON.stringify([id, image, caption])}\n`);
+  if (sampling !== undefined) hash.update(`${JSON.stringify(sampling)}\n`);
+  for (const { id, image, caption, video } of entries)
+    hash.update(`${JSON.stringify([id, video ?? image, caption])}\n`);
   return hash.digest('hex');
+}
+
+/** What a run of `cots embed` is going to write. */
+export interface EmbedPlan {
+  readonly model: ModelMark;
+  readonly dimension: number;
+  readonly partitions: number;
+  readonly inputHash: string;
+  readonly sampling: VideoSampling | undefined;
 }
 
 /** Begins or continues a folder. Throws `ERR_COTS_DATA` when it holds the vectors of another model or input. */
 export async function beginEmbeddings(
   directory: string,
   modality: Modality,
-  plan: { model: ModelMark; dimension: number; partitions: number; inputHash: string },
+  plan: EmbedPlan,
 ): Promise<EmbeddingsManifest> {
   await refuseForeignEmbeddings(directory);
   const found = (await exists(path.join(directory, 'manifest.json')))
@@ -57,11 +91,12 @@ export async function beginEmbeddings(
   const other = Object.entries(found?.modalities ?? {}).find(([, part]) => part.inputHash !== plan.inputHash);
   if (other !== undefined) {
     throw new DataError(
-      `Expected ${directory} to be empty or of the same input, got the ${other[0]} vectors of another one (${other[1].rows} rows). Use another --out: texts of a data set are a row a caption, so images and texts share a folder only where every image has one.`,
+      `Expected ${directory} to be empty or of the same input, got the ${other[0]} vectors of another one (${other[1].rows} rows). Use another --out: texts of a data set are a row a caption, so images and texts share a folder only where every image has one, and videos have one of their own for each way of choosing frames.`,
     );
   }
 
-  for (const folder of ['', layout[modality][0], 'metadata']) {
+  const frames = modality === 'video' ? [folders.frames] : [];
+  for (const folder of ['', folders[modality], ...frames, 'metadata']) {
     await makeDirectory(path.join(directory, folder));
     await removeUnfinished(path.join(directory, folder));
   }
@@ -75,7 +110,13 @@ export async function beginEmbeddings(
     normalized: true,
     modalities: {
       ...found?.modalities,
-      [modality]: { partitions: plan.partitions, inputHash: plan.inputHash, rows: 0, complete: false },
+      [modality]: {
+        partitions: plan.partitions,
+        inputHash: plan.inputHash,
+        rows: 0,
+        complete: false,
+        ...(plan.sampling === undefined ? {} : { sampling: plan.sampling }),
+      },
     },
     created: found?.created ?? new Date().toISOString(),
   };
@@ -84,7 +125,7 @@ export async function beginEmbeddings(
 }
 
 /** A run that was killed early leaves these without a manifest. */
-const ownNames = ['img_emb', 'text_emb', 'metadata'];
+const ownNames: readonly string[] = [...Object.values(folders), 'metadata'];
 
 async function refuseForeignEmbeddings(directory: string): Promise<void> {
   const names = (await kindOf(directory)) === 'directory' ? await readdir(directory) : [];

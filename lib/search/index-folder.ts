@@ -1,4 +1,7 @@
-/** A search index: `vectors.bin` (row-major float32 or float16), `ids.jsonl` (a line a row), `manifest.json`. */
+/**
+ * A search index: `vectors.bin` (row-major float32 or float16), `ids.jsonl` (a line a row), `manifest.json`; of videos also
+ * `frames.bin`, the rows of their frames (float32), in the order of the `frame_index` lists of ids.jsonl.
+ */
 import { createWriteStream } from 'node:fs';
 import { stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -6,11 +9,13 @@ import { pipeline } from 'node:stream/promises';
 import type { Matrix } from '../binding.js';
 import { DataError } from '../errors.js';
 import { fileError, kindOf, readJson } from '../read-file.js';
-import { textLines } from '../text-lines.js';
 import { refuseForeign, replaceFolder } from '../write-file.js';
 import type { ModelMark } from './embeddings.js';
-import { bytesOf, readFloats } from './npy.js';
-import type { Entry, Modality } from './partitions.js';
+import { FrameRows } from './frame-rows.js';
+import { readIds, writeIds } from './index-ids.js';
+import type { Entry } from './metadata.js';
+import { bytesOf, readFloats, readNpy } from './npy.js';
+import { countFrames, type Modality } from './partitions.js';
 import { isEmbeddings, readEmbeddings } from './read-embeddings.js';
 
 export interface IndexManifest {
@@ -21,6 +26,8 @@ export interface IndexManifest {
   readonly rows: number;
   readonly dimension: number;
   readonly dtype: 'float32' | 'float16';
+  /** Of videos: rows of frames.bin. */
+  readonly frames?: number;
   readonly created: string;
 }
 
@@ -30,6 +37,8 @@ export interface LoadedIndex {
   readonly modality: Modality;
   readonly vectors: Matrix;
   readonly entries: readonly Entry[];
+  /** Of videos. */
+  readonly frames?: FrameRows;
 }
 
 /** Makes an index of a folder of embeddings; an index at `out` is replaced, anything else there is refused. */
@@ -48,31 +57,36 @@ export async function buildIndex(
     rows: found.vectors.shape[0],
     dimension: found.vectors.shape[1],
     dtype: 'float32',
+    ...(found.modality === 'video' ? { frames: countFrames(found.entries) } : {}),
     created: new Date().toISOString(),
   };
   await replaceFolder(out, async (folder) => {
     await writeFile(path.join(folder, 'vectors.bin'), bytesOf(found.vectors.data));
-    await pipeline(lines(found.entries), createWriteStream(path.join(folder, 'ids.jsonl')));
+    if (found.modality === 'video')
+      await pipeline(frameBytes(found.frameFiles), createWriteStream(path.join(folder, 'frames.bin')));
+    await writeIds(path.join(folder, 'ids.jsonl'), found.entries);
     await writeFile(path.join(folder, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
   });
   return manifest;
 }
 
-function* lines(entries: readonly Entry[]): Generator<string> {
-  for (const { id, image, caption } of entries) {
-    yield `${JSON.stringify({ id, ...(image === '' ? {} : { image }), ...(caption === '' ? {} : { caption }) })}\n`;
-  }
+/** The rows of all partitions, one in memory at a time. */
+async function* frameBytes(files: readonly string[]): AsyncGenerator<Uint8Array> {
+  for (const file of files) yield bytesOf((await readNpy(file)).data);
 }
 
 /** Loads an index folder or a folder of embeddings. */
 export async function loadIndex(directory: string): Promise<LoadedIndex> {
   if (await isEmbeddings(directory)) {
-    const found = await readEmbeddings(directory);
+    const { manifest, modality, vectors, entries, frameFiles } = await readEmbeddings(directory);
+    const { model, dimension } = manifest;
+    if (modality !== 'video') return { model, modality, vectors, entries };
     return {
-      model: found.manifest.model,
-      modality: found.modality,
-      vectors: found.vectors,
-      entries: found.entries,
+      model,
+      modality,
+      vectors,
+      entries,
+      frames: await FrameRows.ofNpy(frameFiles, entries, dimension),
     };
   }
 
@@ -100,40 +114,32 @@ export async function loadIndex(directory: string): Promise<LoadedIndex> {
 async function readIndex(directory: string, manifest: IndexManifest): Promise<LoadedIndex> {
   const { rows, dimension, dtype, model, modality } = manifest;
   const vectorsFile = path.join(directory, 'vectors.bin');
-  const want = rows * dimension * (dtype === 'float32' ? 4 : 2);
-  const size = await stat(vectorsFile).then(
-    (found) => found.size,
-    (error) => Promise.reject(fileError(error, 'read', vectorsFile)),
-  );
-  if (size !== want)
-    throw new DataError(
-      `Expected ${vectorsFile} to have ${want} bytes as its manifest says, got ${size}. Make the index again.`,
-    );
+  await checkSize(vectorsFile, rows * dimension * (dtype === 'float32' ? 4 : 2));
   const data = await readFloats(vectorsFile, dtype, rows * dimension, 0);
   const entries = await readIds(path.join(directory, 'ids.jsonl'));
   if (entries.length !== rows)
     throw new DataError(
       `Expected ids.jsonl in ${directory} to have ${rows} lines, got ${entries.length}. Make the index again.`,
     );
-  return { model, modality, vectors: { data, shape: [rows, dimension] }, entries };
+  const loaded = {
+    model,
+    modality,
+    vectors: { data, shape: [rows, dimension] as [number, number] },
+    entries,
+  };
+  if (modality !== 'video') return loaded;
+  const framesFile = path.join(directory, 'frames.bin');
+  await checkSize(framesFile, (manifest.frames ?? 0) * dimension * 4);
+  return { ...loaded, frames: FrameRows.ofRaw(framesFile, manifest.frames ?? 0, entries, dimension) };
 }
 
-async function readIds(file: string): Promise<Entry[]> {
-  const entries: Entry[] = [];
-  try {
-    for await (const line of textLines(file)) {
-      if (line === '') continue;
-      const { id, image, caption } = JSON.parse(line) as Partial<Entry>;
-      entries.push({ id: String(id), image: image ?? '', caption: caption ?? '' });
-    }
-  } catch (error) {
-    if (error instanceof SyntaxError)
-      throw new DataError(
-        `Expected line ${entries.length + 1} of ${file} to be JSON, got: ${error.message}.`,
-        { cause: error },
-      );
-    throw fileError(error, 'read', file);
-  }
-
-  return entries;
+async function checkSize(file: string, want: number): Promise<void> {
+  const size = await stat(file).then(
+    (found) => found.size,
+    (error) => Promise.reject(fileError(error, 'read', file)),
+  );
+  if (size === want) return;
+  throw new DataError(
+    `Expected ${file} to have ${want} bytes as its manifest says, got ${size}. Make the index again.`,
+  );
 }

@@ -1,41 +1,34 @@
 /**
- * The partitions of a folder of embeddings: the vectors of some rows and the metadata that both modalities share, so row k of
- * one stands for the same thing as row k of the other.
+ * The partitions of a folder of embeddings: the vectors of some rows and their metadata, which images and texts share, so that row k of
+ * one stands for the same thing as row k of the other. Videos have the vectors of their frames too.
  */
 import path from 'node:path';
-import { asyncBufferFromFile, parquetReadObjects } from 'hyparquet';
-import { parquetWriteBuffer } from 'hyparquet-writer';
 import type { Matrix } from '../binding.js';
-import { CotsError, DataError } from '../errors.js';
-import { exists, fileError } from '../read-file.js';
-import { writeFileAtomic } from '../write-file.js';
-import { readNpy, writeNpy } from './npy.js';
+import { exists } from '../read-file.js';
+import { type Entry, readEntries, writeEntries } from './metadata.js';
+import { readNpy, readNpyShape, writeNpy } from './npy.js';
 
-export type Modality = 'image' | 'text';
+export type Modality = 'image' | 'text' | 'video';
 
-/** What a row is about. */
-export interface Entry {
-  readonly id: string;
-  /** Path of the image, or empty. */
-  readonly image: string;
-  /** A caption or the text itself, or empty. */
-  readonly caption: string;
-}
-
-/** Folder and file stem of the vectors. */
-export const layout = { image: ['img_emb', 'img_emb'], text: ['text_emb', 'text_emb'] } as const;
+/** Folder, and stem of the files in it. */
+export const folders = {
+  image: 'img_emb',
+  text: 'text_emb',
+  video: 'video_emb',
+  frames: 'frame_emb',
+} as const;
 
 /** The files of one partition. `index` is zero-padded to the digits of the partition count. */
 export function partitionFiles(
   directory: string,
   modality: Modality,
-  index: number,
-  partitions: number,
-): { npy: string; parquet: string } {
+  { index, partitions }: Partition,
+): { npy: string; frames: string; parquet: string } {
   const number = String(index).padStart(String(Math.max(partitions - 1, 0)).length, '0');
-  const [folder, stem] = layout[modality];
+  const file = (folder: string): string => path.join(directory, folder, `${folder}_${number}.npy`);
   return {
-    npy: path.join(directory, folder, `${stem}_${number}.npy`),
+    npy: file(folders[modality]),
+    frames: file(folders.frames),
     parquet: path.join(directory, 'metadata', `metadata_${number}.parquet`),
   };
 }
@@ -50,11 +43,18 @@ export interface Partition {
 export interface Rows {
   readonly entries: readonly Entry[];
   readonly vectors: Matrix;
+  /** Of videos: the rows of all frames, entry by entry. */
+  readonly frames?: Matrix;
 }
 
 /** The rows of the other modality in this partition; undefined where it has none yet. */
-export function otherRows(directory: string, modality: Modality, at: Partition): Promise<Rows | undefined> {
-  return readPartition(directory, otherModality(modality), at);
+export async function otherRows(
+  directory: string,
+  modality: Modality,
+  at: Partition,
+): Promise<Rows | undefined> {
+  const other = otherModality(modality);
+  return other === undefined ? undefined : readPartition(directory, other, at);
 }
 
 /** Leaves `entries` alone in the other modality's files, which hold `other`, so that row k stays the same thing in both. */
@@ -65,27 +65,58 @@ export async function keepEntries(
   other: Rows,
   entries: readonly Entry[],
 ): Promise<void> {
-  if (other.entries.length === entries.length) return;
-  const files = partitionFiles(directory, otherModality(modality), at.index, at.partitions);
-  await writeMetadata(files.parquet, entries); // a crash from here on leaves a partition that the next run makes anew
-  await writeNpy(files.npy, takeRows([other], entries, other.vectors.shape[1]));
+  const name = otherModality(modality);
+  if (name === undefined || other.entries.length === entries.length) return;
+  const files = partitionFiles(directory, name, at);
+  await writeEntries(files.parquet, entries, false); // a crash from here on leaves a partition that the next run makes anew
+  await writeNpy(files.npy, takeRows([other], entries, other.vectors.shape[1]).vectors);
 }
 
 /** The rows of `entries`, in their order, out of blocks that hold them all. */
-export function takeRows(blocks: readonly Rows[], entries: readonly Entry[], columns: number): Matrix {
-  const rows = new Map<string, Float32Array>();
-  for (const block of blocks) {
-    for (const [row, { id }] of block.entries.entries())
-      rows.set(id, block.vectors.data.subarray(row * columns, (row + 1) * columns));
+export function takeRows(blocks: readonly Rows[], entries: readonly Entry[], columns: number): Rows {
+  const found = new Map<string, { entry: Entry; vector: Float32Array; frames: Float32Array }>();
+  for (const { entries: own, vectors, frames } of blocks) {
+    let first = 0;
+    for (const [row, entry] of own.entries()) {
+      const count = entry.clip?.indices.length ?? 0;
+      const slice = (from: Matrix | undefined, begin: number, rows: number): Float32Array =>
+        (from?.data ?? new Float32Array(0)).subarray(begin * columns, (begin + rows) * columns);
+      found.set(entry.id, { entry, vector: slice(vectors, row, 1), frames: slice(frames, first, count) });
+      first += count;
+    }
   }
 
-  const data = new Float32Array(entries.length * columns);
-  for (const [row, { id }] of entries.entries()) data.set(rows.get(id) as Float32Array, row * columns);
-  return { data, shape: [entries.length, columns] };
+  const taken = entries.map(({ id }) => found.get(id) as NonNullable<ReturnType<typeof found.get>>);
+  const hasFrames = blocks.some(({ frames }) => frames !== undefined);
+  return {
+    entries: hasFrames ? taken.map(({ entry }) => entry) : entries,
+    vectors: stack(
+      taken.map(({ vector }) => vector),
+      columns,
+    ),
+    ...(hasFrames && {
+      frames: stack(
+        taken.map(({ frames }) => frames),
+        columns,
+      ),
+    }),
+  };
 }
 
-function otherModality(modality: Modality): Modality {
-  return modality === 'image' ? 'text' : 'image';
+function stack(parts: readonly Float32Array[], columns: number): Matrix {
+  const data = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let offset = 0;
+  for (const part of parts) {
+    data.set(part, offset);
+    offset += part.length;
+  }
+
+  return { data, shape: [data.length / columns, columns] };
+}
+
+/** Videos have a folder of their own. */
+function otherModality(modality: Modality): Modality | undefined {
+  return { image: 'text', text: 'image', video: undefined }[modality] as Modality | undefined;
 }
 
 /** Writes a partition: vectors first, then the metadata. */
@@ -93,37 +124,12 @@ export async function writePartition(
   directory: string,
   modality: Modality,
   at: Partition,
-  vectors: Matrix,
-  entries: readonly Entry[],
+  { entries, vectors, frames }: Rows,
 ): Promise<void> {
-  const files = partitionFiles(directory, modality, at.index, at.partitions);
+  const files = partitionFiles(directory, modality, at);
+  if (frames !== undefined) await writeNpy(files.frames, frames);
   await writeNpy(files.npy, vectors);
-  await writeMetadata(files.parquet, entries);
-}
-
-async function writeMetadata(file: string, entries: readonly Entry[]): Promise<void> {
-  const column = (name: string, data: string[]): { name: string; data: string[]; type: 'STRING' } => ({
-    name,
-    data,
-    type: 'STRING',
-  });
-  const parquet = parquetWriteBuffer({
-    columnData: [
-      column(
-        'image_path',
-        entries.map(({ image }) => image),
-      ),
-      column(
-        'caption',
-        entries.map(({ caption }) => caption),
-      ),
-      column(
-        'id',
-        entries.map(({ id }) => id),
-      ),
-    ],
-  });
-  await writeFileAtomic(file, new Uint8Array(parquet));
+  await writeEntries(files.parquet, entries, modality === 'video');
 }
 
 /** What a finished partition holds; undefined when it is missing or torn. */
@@ -132,36 +138,23 @@ export async function readPartition(
   modality: Modality,
   at: Partition,
 ): Promise<Rows | undefined> {
-  const files = partitionFiles(directory, modality, at.index, at.partitions);
+  const files = partitionFiles(directory, modality, at);
   if (!(await exists(files.npy)) || !(await exists(files.parquet))) return undefined;
   try {
     const entries = await readEntries(files.parquet);
     const vectors = await readNpy(files.npy);
-    return entries.length === vectors.shape[0] ? { entries, vectors } : undefined;
+    if (entries.length !== vectors.shape[0]) return undefined;
+    if (modality !== 'video') return { entries, vectors };
+    const { shape } = await readNpyShape(files.frames);
+    return shape[0] === countFrames(entries)
+      ? { entries, vectors, frames: await readNpy(files.frames) }
+      : undefined;
   } catch {
     return undefined;
   }
 }
 
-/** The rows of a metadata file. Throws `ERR_COTS_FILE`, `ERR_COTS_DATA`. */
-export async function readEntries(file: string): Promise<Entry[]> {
-  const rows = await readRows(file);
-  return rows.map((row) => ({
-    id: String(row['id']),
-    image: String(row['image_path'] ?? ''),
-    caption: String(row['caption'] ?? ''),
-  }));
-}
-
-async function readRows(file: string): Promise<Record<string, unknown>[]> {
-  try {
-    return await parquetReadObjects({ file: await asyncBufferFromFile(file) });
-  } catch (error) {
-    const failure = fileError(error, 'read the metadata at', file);
-    if (failure instanceof CotsError) throw failure;
-    throw new DataError(
-      `Expected ${file} to be a parquet file, got: ${(error as Error).message}. Embed again.`,
-      { cause: error },
-    );
-  }
+/** Frames of some videos. */
+export function countFrames(entries: readonly Entry[]): number {
+  return entries.reduce((sum, { clip }) => sum + (clip?.indices.length ?? 0), 0);
 }

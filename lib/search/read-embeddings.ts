@@ -3,16 +3,27 @@ import { readdir } from 'node:fs/promises';
 import type { Matrix } from '../binding.js';
 import { DataError } from '../errors.js';
 import { type EmbeddingsManifest, readEmbeddingsManifest } from './embeddings.js';
+import { type Entry, readEntries } from './metadata.js';
 import { readNpy } from './npy.js';
-import { type Entry, type Modality, partitionFiles, readEntries } from './partitions.js';
+import { folders, type Modality, partitionFiles } from './partitions.js';
 
-/** Reads all vectors of a modality (the only one present, else images) and what their rows are about. */
+/** Reads all vectors of a modality (the only one present, else images) and what their rows are about; `frameFiles` are of videos. */
 export async function readEmbeddings(
   directory: string,
   modality?: Modality,
-): Promise<{ manifest: EmbeddingsManifest; modality: Modality; vectors: Matrix; entries: Entry[] }> {
+): Promise<{
+  manifest: EmbeddingsManifest;
+  modality: Modality;
+  vectors: Matrix;
+  entries: Entry[];
+  /** The frames' rows, partition by partition. */
+  frameFiles: string[];
+}> {
   const manifest = await readEmbeddingsManifest(directory);
-  const chosen = modality ?? (manifest.modalities.image === undefined ? 'text' : 'image');
+  const present = (['image', 'video', 'text'] as const).find(
+    (name) => manifest.modalities[name] !== undefined,
+  );
+  const chosen = modality ?? present ?? 'image';
   const part = manifest.modalities[chosen];
   if (part === undefined || !part.complete) {
     const state = part === undefined ? 'none' : 'an unfinished run';
@@ -23,8 +34,9 @@ export async function readEmbeddings(
 
   const matrices: Matrix[] = [];
   const entries: Entry[] = [];
+  const frameFiles: string[] = [];
   for (let index = 0; index < part.partitions; index++) {
-    const files = partitionFiles(directory, chosen, index, part.partitions);
+    const files = partitionFiles(directory, chosen, { index, partitions: part.partitions });
     const matrix = await readNpy(files.npy);
     const rows = await readEntries(files.parquet);
     if (rows.length !== matrix.shape[0] || matrix.shape[1] !== manifest.dimension) {
@@ -35,9 +47,16 @@ export async function readEmbeddings(
 
     matrices.push(matrix);
     for (const row of rows) entries.push(row);
+    if (chosen === 'video') frameFiles.push(files.frames);
   }
 
-  return { manifest, modality: chosen, vectors: concatenateRows(matrices, manifest.dimension), entries };
+  return {
+    manifest,
+    modality: chosen,
+    vectors: concatenateRows(matrices, manifest.dimension),
+    entries,
+    frameFiles,
+  };
 }
 
 /** Stacks matrices of equal width. */
@@ -55,8 +74,8 @@ export function concatenateRows(matrices: readonly Matrix[], columns: number): M
   return { data, shape: [rows, columns] };
 }
 
-/** Whether a folder holds embeddings (img_emb or text_emb). */
+/** Whether a folder holds embeddings. */
 export async function isEmbeddings(directory: string): Promise<boolean> {
   const names: string[] = await readdir(directory).catch(() => []);
-  return names.includes('img_emb') || names.includes('text_emb');
+  return names.some((name) => [folders.image, folders.text, folders.video].some((one) => one === name));
 }

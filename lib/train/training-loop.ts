@@ -124,6 +124,7 @@ async function validate(
     return await calls.run(undefined, async () => {
       const embedded = await embedSplit(model, run.validation, {
         captionsPerImage: textsAnImage(config.evaluate.protocol),
+        frames: config.evaluate.frames,
         signal,
       });
       const { protocol } = config.evaluate;

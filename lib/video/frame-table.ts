@@ -89,7 +89,7 @@ function tableOf(list: PacketList, name: string): FrameTable | undefined {
     height: list.height,
     timestamps,
     pts,
-    duration: lengthOf(timestamps, (last?.duration ?? 0) * secondsPerTick),
+    duration: lengthOf(pts, last?.duration ?? 0) * secondsPerTick,
     packets: packets.map(({ pts: time, isShown, isReference, isEntry }, index) => ({
       frame: isShown && index >= firstKey ? (frameOf.get(time) as number) : -1,
       isReference,
@@ -103,9 +103,9 @@ function tableOf(list: PacketList, name: string): FrameTable | undefined {
 /** Codecs with packets that show nothing and do not say so (VP8's alternate reference frames). */
 const hidesPackets = ['vp8'];
 
-function lengthOf(timestamps: ArrayLike<number>, lastDuration: number): number {
-  const last = timestamps.length - 1;
-  return (timestamps[last] as number) - (timestamps[0] as number) + lastDuration;
+/** From the first time to the end of what begins at the last one. */
+function lengthOf(times: ArrayLike<number>, lastDuration: number): number {
+  return (times[times.length - 1] as number) - (times[0] as number) + lastDuration;
 }
 
 function refuseTooLarge({ width, height }: PacketList, name: string): void {

@@ -62,7 +62,7 @@ test('help lists what is there and nothing else', async (t) => {
   )
     .map(({ stdout: text }) => text)
     .join('\n');
-  for (const name of ['export', 'inspect', 'videos', 'retrieval', 'check', 'clip'])
+  for (const name of ['export', 'inspect', 'retrieval', 'check', 'clip'])
     t.notRegex(all, new RegExp(`^  ${name}\\b`, 'm'));
 });
 
@@ -91,12 +91,6 @@ test(fails, ['eval', '--model', 'nowhere', '--data', 'nowhere.jsonl'], 1, /nowhe
 test(fails, ['search', '/', 'a'], 1, /manifest\.json.*ERR_COTS_DATA/);
 test(fails, ['export', 'hf', 'a', '--out', 'b'], 1, /cots export.*ERR_COTS_NOT_IMPLEMENTED/);
 test(fails, ['inspect', 'attention', 'a.jpg', 'dog'], 1, /ERR_COTS_NOT_IMPLEMENTED/);
-test(
-  fails,
-  ['embed', 'videos', 'a', '--model', 'm', '--out', 'o'],
-  1,
-  /cots embed videos.*ERR_COTS_NOT_IMPLEMENTED/,
-);
 test(fails, ['bench', 'load'], 1, /ERR_COTS_NOT_IMPLEMENTED/);
 test(fails, ['data', 'check', 'x'], 1, /ERR_COTS_NOT_IMPLEMENTED/);
 test(fails, ['import', 'clip', 'x', '--out', 'y'], 1, /ERR_COTS_NOT_IMPLEMENTED/);

@@ -4,10 +4,11 @@ import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { asyncBufferFromFile, parquetReadObjects } from 'hyparquet';
 import { Cots, CotsError } from '../../lib/index.js';
-import { embedInto, readInput } from '../../lib/search/embed-input.js';
+import { embedInto } from '../../lib/search/embed-input.js';
 import { buildIndex, loadIndex } from '../../lib/search/index-folder.js';
 import { readNpy } from '../../lib/search/npy.js';
 import { readEmbeddings } from '../../lib/search/read-embeddings.js';
+import { readInput } from '../../lib/search/read-input.js';
 import { modelOfIndex, search } from '../../lib/search/search.js';
 import { maxDifference } from '../support/fixtures.js';
 import { makeShapes, temporaryFolder } from '../support/tiny.js';
@@ -222,7 +223,7 @@ test('an index holds vectors.bin, ids.jsonl and manifest.json, and finds an imag
   const index = await loadIndex(indexFolder);
   t.is(await modelOfIndex(index, undefined), modelPath);
   const file = path.join(folder, 'images', 'train-7.png');
-  const hits = await search(model, index, { image: file }, 3);
+  const hits = await search(model, index, { image: file }, { k: 3 });
   t.is(hits.length, 3);
   t.like(hits[0], { rank: 1, id: 'train-7', image: file });
   t.true(Math.abs((hits[0]?.score ?? 0) - 1) < 1e-5);
@@ -232,11 +233,11 @@ test('an index holds vectors.bin, ids.jsonl and manifest.json, and finds an imag
   );
   t.true((hits[0]?.score ?? 0) >= (hits[1]?.score ?? 2));
   t.deepEqual(
-    await search(model, await loadIndex(out), { image: file }, 3),
+    await search(model, await loadIndex(out), { image: file }, { k: 3 }),
     hits,
     'a folder of embeddings searches the same',
   );
-  t.is((await search(model, index, { text: 'a red box' }, 50)).length, 12);
+  t.is((await search(model, index, { text: 'a red box' }, { k: 50 })).length, 12);
 });
 
 test('a model of another hash is refused, the right one under another path is taken', async (t) => {

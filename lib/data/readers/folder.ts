@@ -1,9 +1,33 @@
-/** A folder of images with captions: `name.jpg` beside `name.txt` (a caption a line), or `captions.jsonl`. */
+/** A folder of images, or of videos, with captions: `name.jpg` beside `name.txt` (a caption a line), or `captions.jsonl`. */
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { DataError } from '../../errors.js';
 import { fileError, isMissing, readText } from '../../read-file.js';
 import type { ManifestEntry } from '../manifest.js';
+
+const videoEndings = [
+  '.mp4',
+  '.m4v',
+  '.mov',
+  '.webm',
+  '.mkv',
+  '.avi',
+  '.mpg',
+  '.mpeg',
+  '.ts',
+  '.ogv',
+  '.flv',
+  '.wmv',
+];
+
+/** Whether a name's ending is that of a video; a GIF is taken for an image. */
+export function isVideoFile(name: string): boolean {
+  return videoEndings.includes(path.extname(name).toLowerCase());
+}
+
+function isImageFile(name: string): boolean {
+  return imageEndings.includes(path.extname(name).toLowerCase());
+}
 
 const imageEndings = ['.jpg', '.jpeg', '.png', '.webp', '.gif', '.tif', '.tiff', '.avif'];
 
@@ -11,12 +35,23 @@ const imageEndings = ['.jpg', '.jpeg', '.png', '.webp', '.gif', '.tif', '.tiff',
 export const captionsFile = 'captions.jsonl';
 
 /**
- * Reads a folder and the folders in it, sorted by name. An entry's id is the image's path in the folder without its ending.
- * An image without captions has an empty list. Throws `ERR_COTS_DATA` for a folder without images.
+ * Reads a folder and the folders in it, sorted by name: its images, or its videos where it has no image. An entry's id is the path
+ * in the folder without its ending. One without captions has an empty list. Throws `ERR_COTS_DATA` for a folder with neither.
  */
-export async function readFolder(folder: string, images: string | null): Promise<ManifestEntry[]> {
-  const root = images ?? folder;
-  const names = await listImages(root);
+export async function readFolder(folder: string, media: string | null): Promise<ManifestEntry[]> {
+  const root = media ?? folder;
+  const names = await namesIn(root);
+  const isOfVideos = !names.some(isImageFile) && names.some(isVideoFile);
+  return entriesOf(folder, root, isOfVideos ? 'video' : 'image');
+}
+
+/** The same of the videos in a folder. */
+export async function readVideoFolder(folder: string): Promise<ManifestEntry[]> {
+  return entriesOf(folder, folder, 'video');
+}
+
+async function entriesOf(folder: string, root: string, kind: 'image' | 'video'): Promise<ManifestEntry[]> {
+  const names = await listMedia(root, kind);
   const given = await readCaptions(path.join(folder, captionsFile));
   const entries: ManifestEntry[] = [];
   const ids = new Set<string>();
@@ -28,7 +63,7 @@ export async function readFolder(folder: string, images: string | null): Promise
       given?.get(name) ?? given?.get(stem) ?? (await siblingCaptions(path.join(root, `${stem}.txt`)));
     entries.push({
       id,
-      image: path.resolve(root, name),
+      [kind]: path.resolve(root, name),
       captions,
       split: 'train',
       source: path.basename(folder),
@@ -38,16 +73,20 @@ export async function readFolder(folder: string, images: string | null): Promise
   return entries;
 }
 
-/** Paths of the images in a folder and the folders in it, relative to it, in code unit order. Throws `ERR_COTS_DATA` for none. */
-async function listImages(root: string): Promise<string[]> {
-  const found = await readdir(root, { recursive: true }).catch((error: unknown) => {
-    throw fileError(error, 'read a folder of images at', root);
-  });
-  const names = found.filter((name) => imageEndings.includes(path.extname(name).toLowerCase())).sort();
+/** Paths of files of a kind in a folder and the folders in it, in code unit order. Throws `ERR_COTS_DATA` for none. */
+async function listMedia(root: string, kind: 'image' | 'video'): Promise<string[]> {
+  const names = (await namesIn(root)).filter(kind === 'image' ? isImageFile : isVideoFile).sort();
   if (names.length > 0) return names;
+  const endings = kind === 'image' ? imageEndings : videoEndings;
   throw new DataError(
-    `Expected ${root} to hold images (${imageEndings.join(', ')}), got none. Name another folder, or put some there.`,
+    `Expected ${root} to hold ${kind}s (${endings.join(', ')}), got none. Name another folder, or put some there.`,
   );
+}
+
+async function namesIn(root: string): Promise<string[]> {
+  return readdir(root, { recursive: true }).catch((error: unknown) => {
+    throw fileError(error, 'read a folder of images or videos at', root);
+  });
 }
 
 async function siblingCaptions(file: string): Promise<string[]> {
