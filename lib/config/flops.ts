@@ -5,10 +5,10 @@ import type { ModelConfig, TrainConfig } from './schema.js';
 
 /** Flops of one training pair by part. */
 export interface PairFlops {
-  /** One forward pass of a tower. */
+  /** One forward pass of a tower; of a clip, over all its frames. */
   readonly image: number;
   readonly text: number;
-  /** One pass of the frozen image tokenizer; 0 without CMVM. */
+  /** One pass of the frozen image tokenizer over the same; 0 without CMVM. */
   readonly imageTokenizer: number;
   /** One forward pass of a head over a pair's masked positions; 0 where its loss is off. */
   readonly cmvmHead: number;
@@ -73,12 +73,13 @@ export function tokenizerFlops({ arch, hidden, blocks, vocab }: NativeTokenizerC
 
 /**
  * C = k_I F_I + k_T F_T + F_dVAE + 3 (F_cmvm + F_cmlm) + 12 N_q D. A tower runs 1 clean and 1 momentum forward pass and
- * a backward of twice the cost: k = 4; a masked pass of its own adds 3.
+ * a backward of twice the cost: k = 4; a masked pass of its own adds 3. `frames`: of a clip.
  */
 export function pairFlops(
   config: TrainConfig,
   tokens: number,
   imageTokenizer: NativeTokenizerConfig,
+  frames = 1,
 ): PairFlops {
   const { model, token, loss, queue } = config;
   const { grid, view } = geometry(model);
@@ -89,11 +90,11 @@ export function pairFlops(
     2 * masked * (width ** 2 + width * classes);
   const dim = model.embedDim === 0 ? model.image.width : model.embedDim;
   const parts = {
-    image: imageFlops(model),
+    image: frames * imageFlops(model),
     text: textFlops(model, tokens),
-    imageTokenizer: cmvm ? tokenizerFlops(imageTokenizer, view) : 0,
+    imageTokenizer: cmvm ? frames * tokenizerFlops(imageTokenizer, view) : 0,
     cmvmHead: cmvm
-      ? head(Math.round(token.maskImage.ratio * grid ** 2), model.image.width, imageTokenizer.vocab)
+      ? frames * head(Math.round(token.maskImage.ratio * grid ** 2), model.image.width, imageTokenizer.vocab)
       : 0,
     cmlmHead: cmlm ? head(token.maskText.ratio * (tokens - 2), model.text.width, model.text.vocabSize) : 0,
     contrast: 12 * queue.size * dim,

@@ -100,6 +100,11 @@ export const runKeys = section({
     above: true,
     max: 1e6,
   }),
+  frames: integer(
+    4,
+    'Frames of a clip that a draw takes, a random one of each of as many equal parts; a shorter clip gives all it has.',
+    { min: 1, max: 4096 },
+  ),
   accumulate: integer(1, "Micro-batches that a step's pairs are cut into; less memory, same result.", {
     min: 1,
     max: 1_000_000,

@@ -1,12 +1,13 @@
 /**
  * Batches for training, made ahead of the step in progress: sharp decodes on its own threads, the addon makes the views on
- * its transform thread, the event loop only hands over. What a batch holds follows from seed and cursor, whatever the
- * number of workers. Legend: B pairs, S and V sides of the views, L tokens.
+ * its transform thread, the event loop only hands over; clips come from ffmpeg. What a batch holds follows from seed and cursor,
+ * whatever the number of workers. Legend: B pairs, N frames of all of them, S and V sides of the views, L tokens.
  */
 import { binding, type NativeTransform } from '../binding.js';
 import { CotsError } from '../errors.js';
 import type { BadImages } from './bad-images.js';
 import { BatchQueue } from './batch-queue.js';
+import type { ClipSource } from './clip-source.js';
 import type { DecodedImage } from './decode.js';
 import type { ImageSource } from './image-source.js';
 import type { ManifestEntry } from './manifest.js';
@@ -27,7 +28,9 @@ export interface View {
 export interface LoadedBatch {
   /** B. */
   readonly size: number;
-  /** uint8 [B, side, side, 3], one a view. */
+  /** Frames of each pair, N in all; null where every pair has an image, N = B. */
+  readonly frames: Int32Array | null;
+  /** uint8 [N, side, side, 3], one a view. */
   readonly views: readonly Uint8Array[];
   /** Padded ids; null for a loader of images alone. */
   readonly texts: EncodedTexts | null;
@@ -47,11 +50,12 @@ export interface LoaderParts {
   readonly entries: readonly ManifestEntry[];
   readonly sampler: Sampler;
   readonly images: ImageSource;
+  readonly clips: ClipSource;
   readonly bad: BadImages;
   /** Null: images alone. */
   readonly captions: CaptionEncoder | null;
   readonly views: readonly View[];
-  /** The transform of one sample, drawn from its global index alone. */
+  /** The transform of one sample, drawn from its global index alone; of a clip, the same for all frames. */
   readonly transform: (image: DecodedImage, sample: number) => NativeTransform;
   /** B. */
   readonly batchSize: number;
@@ -61,12 +65,10 @@ export interface LoaderParts {
   readonly lookahead: number;
 }
 
-/** A sample on its way: pixels that wait for the batch's one native call, or views that a large image got at once. */
-interface Prepared {
-  readonly transform: NativeTransform;
-  readonly image?: DecodedImage;
-  readonly views?: readonly Uint8Array[];
-}
+/** A sample on its way: pixels that wait for the batch's one native call, or the views that a large image or a clip got at once. */
+type Prepared =
+  | { readonly image: DecodedImage; readonly transform: NativeTransform }
+  | { readonly views: readonly Uint8Array[]; readonly frames: number };
 
 interface Taken extends Draw {
   readonly prepared: Prepared;
@@ -123,8 +125,8 @@ export class Loader {
       const prepared = result instanceof Promise ? await result : result;
       if ('failure' in prepared) {
         if (this.#closed) throw prepared.failure;
-        const { id, image } = entries[draw.item] as ManifestEntry;
-        bad.bad(draw.item, id, image ?? '', prepared.failure, draw.sample + 1);
+        const { id, image, video } = entries[draw.item] as ManifestEntry;
+        bad.bad(draw.item, id, image ?? video ?? '', prepared.failure, draw.sample + 1);
         await bad.flush();
         continue;
       }
@@ -147,30 +149,43 @@ export class Loader {
     return this.#pending.shift() as Pending;
   }
 
-  #prepare({ item, sample }: Draw): Pending['result'] {
-    const { images, transform, views } = this.#parts;
-    const kept = images.kept(item);
-    if (kept !== undefined) return { image: kept, transform: transform(kept, sample) };
-    const result = images
-      .load(item, async (image): Promise<Prepared> => {
-        const drawn = transform(image, sample);
-        if (images.isSmall(image)) return { image, transform: drawn };
-        return { transform: drawn, views: await makeViews([{ image, transform: drawn }], views) };
-      })
-      .catch((failure: unknown) => {
-        if (isBadImage(failure)) return { failure };
-        throw failure;
-      });
+  #prepare(draw: Draw): Pending['result'] {
+    const { images, transform, entries } = this.#parts;
+    const kept = images.kept(draw.item);
+    if (kept !== undefined) return { image: kept, transform: transform(kept, draw.sample) };
+    const isClip = entries[draw.item]?.image === undefined;
+    const result = (isClip ? this.#prepareClip(draw) : this.#prepareImage(draw)).catch((failure: unknown) => {
+      if (isBadItem(failure)) return { failure };
+      throw failure;
+    });
     result.catch(() => {});
     return result;
+  }
+
+  #prepareImage({ item, sample }: Draw): Promise<Prepared> {
+    const { images, transform, views } = this.#parts;
+    return images.load(item, async (image) => {
+      const drawn = { image, transform: transform(image, sample) };
+      return images.isSmall(image) ? drawn : { views: await makeViews([drawn], views), frames: 1 };
+    });
+  }
+
+  #prepareClip({ item, sample }: Draw): Promise<Prepared> {
+    const { clips, transform, views } = this.#parts;
+    return clips.load(item, sample, async (frames) => {
+      const drawn = frames.map((image) => ({ image, transform: transform(image, sample) }));
+      return { views: await makeViews(drawn, views), frames: frames.length };
+    });
   }
 
   async #finish(taken: readonly Taken[], cursor: Cursor, badImages: number): Promise<LoadedBatch> {
     const { captions, entries } = this.#parts;
     const texts = taken.map(({ item, caption }) => (entries[item] as ManifestEntry).captions[caption] ?? '');
-    const views = await this.#joinViews(taken);
+    const frames = taken.map(({ prepared }) => ('image' in prepared ? 1 : prepared.frames));
+    const views = await this.#joinViews(taken, frames);
     return {
       size: taken.length,
+      frames: frames.every((count) => count === 1) ? null : Int32Array.from(frames),
       views,
       texts: captions === null ? null : captions.tokenizer.pad(texts.map((text) => captions.encode(text))),
       items: taken.map(({ item }) => item),
@@ -181,24 +196,24 @@ export class Loader {
     };
   }
 
-  /** All small images in one native call; what large ones got alone is put in its place. */
-  async #joinViews(taken: readonly Taken[]): Promise<Uint8Array[]> {
+  /** All small images in one native call; what large ones and clips got alone is put in its place. */
+  async #joinViews(taken: readonly Taken[], frames: readonly number[]): Promise<Uint8Array[]> {
     const { views } = this.#parts;
-    const small = taken.flatMap(({ prepared: { image, transform } }, row) =>
-      image === undefined ? [] : [{ image, transform, row }],
-    );
+    const small = taken.flatMap(({ prepared }) => ('image' in prepared ? [prepared] : []));
     const made = small.length === 0 ? [] : await makeViews(small, views);
     if (small.length === taken.length) return made;
+    const rows = frames.reduce((sum, count) => sum + count, 0);
     return views.map(({ size }, view) => {
       const bytes = 3 * size * size;
-      const joined = new Uint8Array(taken.length * bytes);
-      const together = made[view] ?? new Uint8Array(0);
-      for (const [index, { row }] of small.entries()) {
-        joined.set(together.subarray(index * bytes, (index + 1) * bytes), row * bytes);
-      }
-
-      for (const [row, { prepared }] of taken.entries()) {
-        if (prepared.views !== undefined) joined.set(prepared.views[view] as Uint8Array, row * bytes);
+      const joined = new Uint8Array(rows * bytes);
+      let [row, place] = [0, 0];
+      for (const [index, { prepared }] of taken.entries()) {
+        const own =
+          'image' in prepared
+            ? (made[view] as Uint8Array).subarray(place++ * bytes, place * bytes)
+            : (prepared.views[view] as Uint8Array);
+        joined.set(own, row * bytes);
+        row += frames[index] as number;
       }
 
       return joined;
@@ -206,8 +221,10 @@ export class Loader {
   }
 }
 
-function isBadImage(error: unknown): boolean {
-  return error instanceof CotsError && (error.code === 'ERR_COTS_IMAGE' || error.code === 'ERR_COTS_FILE');
+function isBadItem(error: unknown): boolean {
+  return (
+    error instanceof CotsError && ['ERR_COTS_IMAGE', 'ERR_COTS_VIDEO', 'ERR_COTS_FILE'].includes(error.code)
+  );
 }
 
 async function makeViews(

@@ -5,6 +5,7 @@ import { tokenizerRun } from '../config/native.js';
 import type { TrainConfig } from '../config/schema.js';
 import { drawTransform } from './augment.js';
 import { BadImages } from './bad-images.js';
+import { ClipSource } from './clip-source.js';
 import { ImageSource } from './image-source.js';
 import { type LoadedBatch, Loader, type LoaderParts, type View } from './loader.js';
 import type { ManifestEntry } from './manifest.js';
@@ -33,10 +34,11 @@ export function pairLoader(
   const views: View[] = [{ size, filter: data.filter, jitter: true }];
   if (loss.weights.cmvm > 0)
     views.push({ size: view, filter: data.secondView.filter, jitter: data.secondView.jitter });
-  return loader(config, set, { captions, views, batchSize: train.batchSize, aug: data.aug }, options);
+  const { batchSize, frames } = train;
+  return loader(config, set, { captions, views, batchSize, frames, aug: data.aug }, options);
 }
 
-/** Images for training the discrete VAE: a random crop and flip, no color jitter. */
+/** Images for training the discrete VAE, of a clip one frame: a random crop and flip, no color jitter. */
 export function imageLoader(config: TrainConfig, set: TrainingSet, options: LoaderOptions = {}): Loader {
   const { data, tokenizer } = config;
   const { size, batchSize } = tokenizerRun(config);
@@ -46,15 +48,15 @@ export function imageLoader(config: TrainConfig, set: TrainingSet, options: Load
     jitter: { brightness: 0, contrast: 0, saturation: 0 },
   };
   const views: View[] = [{ size, filter: data.secondView.filter, jitter: false }];
-  return loader(config, set, { captions: null, views, batchSize, aug }, options);
+  return loader(config, set, { captions: null, views, batchSize, frames: 1, aug }, options);
 }
 
 /** A batch of pairs in the shape that the trainer takes. */
-export function nativeBatch({ size, views, texts, items, samples }: LoadedBatch): NativeBatch {
+export function nativeBatch({ size, frames, views, texts, items, samples }: LoadedBatch): NativeBatch {
   const [images, tokenViews] = views;
   return {
     size,
-    frames: null,
+    frames,
     images: images as Uint8Array,
     tokenViews: tokenViews ?? null,
     ids: texts?.ids ?? new Int32Array(0),
@@ -65,6 +67,8 @@ export function nativeBatch({ size, views, texts, items, samples }: LoadedBatch)
 }
 
 interface Shape extends Pick<LoaderParts, 'captions' | 'views' | 'batchSize'> {
+  /** Of a clip. */
+  readonly frames: number;
   readonly aug: TrainConfig['data']['aug'];
 }
 
@@ -78,7 +82,10 @@ function loader(
   const { entries, weights } = set;
   const items = entries.length;
   const entry = (item: number) => entries[item] as ManifestEntry;
-  const batchBytes = shape.batchSize * shape.views.reduce((sum, { size }) => sum + 3 * size * size, 0);
+  const frames = set.hasClips ? shape.frames : 1;
+  const batchBytes =
+    shape.batchSize * frames * shape.views.reduce((sum, { size }) => sum + 3 * size * size, 0);
+  const limits = { workers: data.workers, workBytes: data.prefetchBytes / 2 };
   return new Loader({
     ...shape,
     entries,
@@ -86,10 +93,15 @@ function loader(
     images: new ImageSource({
       path: (item) => entry(item).image as string,
       exifRotate: data.exifRotate,
-      workers: data.workers,
-      workBytes: data.prefetchBytes / 2,
+      ...limits,
       cacheBytes: data.cacheBytes,
       cacheImageBytes: data.cacheImageBytes,
+    }),
+    clips: new ClipSource({
+      path: (item) => entry(item).video as string,
+      frames: shape.frames,
+      seed,
+      ...limits,
     }),
     bad: new BadImages({ items, maxFraction: data.maxBadFraction, file: badFile }),
     transform: ({ width, height }, sample) => drawTransform(width, height, shape.aug, seed, sample),

@@ -11,6 +11,7 @@ export const sites = {
   crop: 4,
   flip: 5,
   jitter: 6,
+  frames: 7,
 } as const;
 
 export type Site = (typeof sites)[keyof typeof sites];

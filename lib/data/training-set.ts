@@ -1,6 +1,5 @@
-/** The sources of `data.train` as one list of items: an image with its captions each. */
+/** The sources of `data.train` as one list of items: an image or a video with its captions each. */
 import type { DataSource } from '../config/schema.js';
-import { DataError } from '../errors.js';
 import type { ManifestEntry } from './manifest.js';
 import { type DatasetUse, openDataset } from './open.js';
 
@@ -9,6 +8,8 @@ export interface TrainingSet {
   readonly entries: readonly ManifestEntry[];
   /** Draws of an item an epoch, on average; absent where all are 1. */
   readonly weights?: Float64Array;
+  /** Whether some entries are videos. */
+  readonly hasClips: boolean;
 }
 
 /** Opens and joins sources. Throws `ERR_COTS_DATA`, `ERR_COTS_FILE`. */
@@ -27,16 +28,10 @@ export async function openSources(
     }
   }
 
-  const video = entries.find((entry) => entry.image === undefined);
-  if (video !== undefined && use !== 'validation') {
-    throw new DataError(
-      `Expected entries with an \`image\`, got the video ${video.video} (${video.id}). Take its frames out as images first.`,
-    );
-  }
-
+  const hasClips = entries.some(({ video }) => video !== undefined);
   return weights.every((weight) => weight === 1)
-    ? { entries }
-    : { entries, weights: Float64Array.from(weights) };
+    ? { entries, hasClips }
+    : { entries, hasClips, weights: Float64Array.from(weights) };
 }
 
 /** All captions, in order. */

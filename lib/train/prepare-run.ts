@@ -108,7 +108,12 @@ export async function prepareRun(
     data,
     start,
     flopsPerPair: (tokens) =>
-      pairFlops(config, tokens, imageTokenizer?.config ?? nativeTokenizerConfig(config)).total,
+      pairFlops(
+        config,
+        tokens,
+        imageTokenizer?.config ?? nativeTokenizerConfig(config),
+        set.hasClips ? config.train.frames : 1,
+      ).total,
     peakFlops: await measurePeak(threadsOf(config)),
     openPrefillLoader: () => open({ seed: config.train.seed + prefillSeedOffset }),
     takeWarnings: () => warnings.splice(0),
