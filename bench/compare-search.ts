@@ -8,7 +8,7 @@ import path from 'node:path';
 import { unitRows } from '../lib/bench/synthetic.js';
 import { binding, type Matrix, type NativeGallery } from '../lib/binding.js';
 import { usableCores } from '../lib/device.js';
-import { bytesOf } from '../lib/search/npy.js';
+import { bytesOf, floatToHalf } from '../lib/search/npy.js';
 import { type Contender, type Round, runComparison } from './peers/compare.js';
 import { PythonPeer } from './peers/python-peer.js';
 
@@ -19,8 +19,6 @@ const block = 10_000;
 /** One query is over too soon to be measured alone. */
 const singles = 20;
 const bytesAnElement = { float32: 4, float16: 2 } as const;
-const bits = new Uint32Array(1);
-const float = new Float32Array(bits.buffer);
 
 const folder = await mkdtemp(path.join(tmpdir(), 'cots-search-'));
 const fileOf = (name: string): string => path.join(folder, name);
@@ -99,14 +97,14 @@ function openFile(dtype: 'float32' | 'float16'): Promise<NativeGallery> {
   });
 }
 
-/** Unit rows as float32 and, cut to its precision, as float16. */
+/** Unit rows as float32 and as float16. */
 async function makeFiles(): Promise<void> {
   const [single, half] = [await open(fileOf('float32'), 'w'), await open(fileOf('float16'), 'w')];
   try {
     for (let begin = 0; begin < rows; begin += block) {
       const { data } = unitRows(block, columns, begin);
       await single.write(bytesOf(data));
-      await half.write(new Uint8Array(Uint16Array.from(data, toHalf).buffer));
+      await half.write(bytesOf(Uint16Array.from(data, floatToHalf)));
     }
   } finally {
     await single.close();
@@ -118,13 +116,4 @@ async function makeQueries(count: number): Promise<Matrix> {
   const queries = unitRows(count, columns, rows + count);
   await writeFile(fileOf(`queries-${count}`), bytesOf(queries.data));
   return queries;
-}
-
-/** float16 toward zero, of numbers from -1 to 1; those below its normal range become 0. */
-function toHalf(value: number): number {
-  float[0] = value;
-  const exponent = (((bits[0] as number) >> 23) & 0xff) - 112;
-  return exponent <= 0
-    ? 0
-    : (((bits[0] as number) >> 16) & 0x80_00) | (exponent << 10) | (((bits[0] as number) >> 13) & 0x3_ff);
 }

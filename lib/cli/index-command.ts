@@ -9,6 +9,7 @@ import { printResult } from './output.js';
 interface Options extends CommonOptions {
   readonly out: string;
   readonly modality?: Modality;
+  readonly dtype: 'float32' | 'float16';
 }
 
 export function indexCommand(): Command {
@@ -26,8 +27,14 @@ export function indexCommand(): Command {
         'video',
       ]),
     )
+    .addOption(
+      new Option('--dtype <type>', 'numbers of the index; float16 halves its size and the time of a search')
+        .choices(['float32', 'float16'])
+        .default('float32'),
+    )
     .action(async (embeddings: string, options: Options) => {
-      const manifest = await buildIndex(embeddings, options.out, options.modality);
+      const { out, modality: wanted, dtype } = options;
+      const manifest = await buildIndex(embeddings, out, { modality: wanted, dtype });
       const { rows, dimension, modality, model, frames } = manifest;
       printResult(options, { out: options.out, ...manifest }, [
         `${options.out}: ${rows} ${modality} vectors of ${dimension} numbers${frames === undefined ? '' : ` with ${frames} frames`}, model ${model.path}`,

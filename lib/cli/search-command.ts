@@ -42,7 +42,10 @@ export function searchCommand(): Command {
       const hits = await search(model, index, query, {
         k: options.k,
         moments: options.moments === true,
-      }).finally(() => model.dispose());
+      }).finally(() => {
+        model.dispose();
+        index.vectors.dispose();
+      });
       const document = {
         query,
         index: directory,

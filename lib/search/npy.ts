@@ -22,8 +22,8 @@ export async function writeNpy(file: string, matrix: Matrix): Promise<void> {
   });
 }
 
-/** The bytes of a float array, little endian as every supported machine has them. */
-export function bytesOf(data: Float32Array): Uint8Array {
+/** The bytes of an array, little endian as every supported machine has them. */
+export function bytesOf(data: Float32Array | Uint16Array): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
 
@@ -141,4 +141,26 @@ export function halfToFloat(half: number): number {
   if (exponent === 0) return sign * fraction * 2 ** -24;
   if (exponent === 0x1f) return fraction === 0 ? sign * Infinity : Number.NaN;
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+}
+
+const float = new Float32Array(1);
+const bits = new Uint32Array(float.buffer);
+
+/** A number to the nearest IEEE 754 binary16, ties to even; beyond 65,504 infinity. */
+export function floatToHalf(value: number): number {
+  float[0] = value;
+  const word = bits[0] as number;
+  const sign = (word >>> 16) & 0x80_00;
+  const magnitude = word & 0x7f_ff_ff_ff;
+  if (magnitude > 0x7f_80_00_00) return sign | 0x7e_00; // NaN
+  if (magnitude >= 0x47_7f_f0_00) return sign | 0x7c_00;
+  if (magnitude < 0x38_80_00_00) return sign | roundHalfEven(Math.abs(float[0] as number) * 2 ** 24);
+  // The exponent is rebased from 127 to 15; a carry out of the fraction raises it, as it should.
+  return sign | roundHalfEven((magnitude - 0x38_00_00_00) / 2 ** 13);
+}
+
+function roundHalfEven(value: number): number {
+  const floor = Math.floor(value);
+  const rest = value - floor;
+  return rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
 }

@@ -1,24 +1,25 @@
-/** Reads a folder of embeddings whole. */
+/** Opens a folder of embeddings: all partitions of a modality as one. */
 import { readdir } from 'node:fs/promises';
 import type { Matrix } from '../binding.js';
 import { DataError } from '../errors.js';
 import { type EmbeddingsManifest, readEmbeddingsManifest } from './embeddings.js';
+import { type GalleryFile, npyRows } from './gallery.js';
 import { type Entry, readEntries } from './metadata.js';
-import { readNpy } from './npy.js';
 import { folders, type Modality, partitionFiles } from './partitions.js';
 
-/** Reads all vectors of a modality (the only one present, else images) and what their rows are about; `frameFiles` are of videos. */
-export async function readEmbeddings(
-  directory: string,
-  modality?: Modality,
-): Promise<{
-  manifest: EmbeddingsManifest;
-  modality: Modality;
-  vectors: Matrix;
-  entries: Entry[];
-  /** The frames' rows, partition by partition. */
-  frameFiles: string[];
-}> {
+/** The vectors of a modality (the only one present, else images) where they lie, and what their rows are about. */
+export interface EmbeddingsRows {
+  readonly manifest: EmbeddingsManifest;
+  readonly modality: Modality;
+  /** One a partition. */
+  readonly files: readonly GalleryFile[];
+  readonly entries: readonly Entry[];
+  /** Of videos: the frames' rows, partition by partition. */
+  readonly frameFiles: readonly string[];
+}
+
+/** Throws `ERR_COTS_DATA` for vectors that are not there, unfinished, or not those of the metadata; `ERR_COTS_FILE`. */
+export async function openEmbeddings(directory: string, modality?: Modality): Promise<EmbeddingsRows> {
   const manifest = await readEmbeddingsManifest(directory);
   const present = (['image', 'video', 'text'] as const).find(
     (name) => manifest.modalities[name] !== undefined,
@@ -32,31 +33,25 @@ export async function readEmbeddings(
     );
   }
 
-  const matrices: Matrix[] = [];
+  const files: GalleryFile[] = [];
   const entries: Entry[] = [];
   const frameFiles: string[] = [];
   for (let index = 0; index < part.partitions; index++) {
-    const files = partitionFiles(directory, chosen, { index, partitions: part.partitions });
-    const matrix = await readNpy(files.npy);
-    const rows = await readEntries(files.parquet);
-    if (rows.length !== matrix.shape[0] || matrix.shape[1] !== manifest.dimension) {
+    const names = partitionFiles(directory, chosen, { index, partitions: part.partitions });
+    const { columns, ...rows } = await npyRows(names.npy);
+    const about = await readEntries(names.parquet);
+    if (about.length !== rows.rows || columns !== manifest.dimension) {
       throw new DataError(
-        `Expected ${files.npy} to be [${rows.length}, ${manifest.dimension}] as its metadata and manifest say, got [${matrix.shape.join(', ')}]. Embed again.`,
+        `Expected ${names.npy} to be [${about.length}, ${manifest.dimension}] as its metadata and manifest say, got [${rows.rows}, ${columns}]. Embed again.`,
       );
     }
 
-    matrices.push(matrix);
-    for (const row of rows) entries.push(row);
-    if (chosen === 'video') frameFiles.push(files.frames);
+    files.push(rows);
+    for (const entry of about) entries.push(entry);
+    if (chosen === 'video') frameFiles.push(names.frames);
   }
 
-  return {
-    manifest,
-    modality: chosen,
-    vectors: concatenateRows(matrices, manifest.dimension),
-    entries,
-    frameFiles,
-  };
+  return { manifest, modality: chosen, files, entries, frameFiles };
 }
 
 /** Stacks matrices of equal width. */

@@ -3,7 +3,6 @@ import type { Matrix } from '../binding.js';
 import { CheckpointError, DataError } from '../errors.js';
 import type { Cots } from '../model/cots.js';
 import { checkModelFolder, hashModel } from '../model/model-folder.js';
-import { topK } from '../ops.js';
 import type { LoadedIndex } from './index-folder.js';
 import type { ClipFacts, Entry } from './metadata.js';
 
@@ -80,7 +79,7 @@ export async function search(
   }
 
   if (gallery.shape[0] === 0) return [];
-  const found = await topK({ queries, gallery, k: Math.min(k, gallery.shape[0]) });
+  const found = await gallery.topK(queries, k);
   const hits: SearchHit[] = [];
   for (const [place, row] of found.indices.entries()) {
     const { clip, ...entry } = index.entries[row] as Entry;

@@ -7,7 +7,7 @@ import { Cots, CotsError } from '../../lib/index.js';
 import { embedInto } from '../../lib/search/embed-input.js';
 import { buildIndex, loadIndex } from '../../lib/search/index-folder.js';
 import { readNpy } from '../../lib/search/npy.js';
-import { readEmbeddings } from '../../lib/search/read-embeddings.js';
+import { concatenateRows, openEmbeddings } from '../../lib/search/read-embeddings.js';
 import { readInput } from '../../lib/search/read-input.js';
 import { modelOfIndex, search } from '../../lib/search/search.js';
 import { maxDifference } from '../support/fixtures.js';
@@ -61,6 +61,13 @@ test("embeddings are clip-retrieval's layout: npy, parquet, rows aligned, our ma
   t.is(mark.path, modelPath);
   t.like(rest, { format: 'cots-embeddings', dimension: 8, dtype: 'float32', normalized: true });
 });
+
+/** What a folder of embeddings holds, the vectors in memory. */
+async function readEmbeddings(directory: string, modality?: 'image' | 'text') {
+  const opened = await openEmbeddings(directory, modality);
+  const parts = await Promise.all(opened.files.map(({ file }) => readNpy(file)));
+  return { ...opened, vectors: concatenateRows(parts, opened.manifest.dimension) };
+}
 
 test('texts of a manifest are a row a caption, of a text file a row a line', async (t) => {
   const { folder, manifest } = await prepared(t);
