@@ -63,6 +63,14 @@ export const definitions: readonly Definition[] = [
     ],
   },
   {
+    name: 'video',
+    arguments: ['video', '--rounds', '5'],
+  },
+  {
+    name: 'video-base',
+    arguments: ['video', '--config', 'configs/base.yaml', '--rounds', '1'],
+  },
+  {
     name: 'train-demo',
     arguments: ['train', '--config', 'configs/demo.yaml', '--steps', '10', 'data.train=null'],
   },

@@ -1,10 +1,11 @@
-/** `cots bench encode|train|ops`. */
+/** `cots bench encode|train|video|ops`. */
 import { type Command, Option } from 'commander';
 import { benchEncode } from '../bench/encode.js';
 import { benchOps, opNames } from '../bench/ops.js';
 import { benchTrain } from '../bench/train.js';
 import { loadConfig } from '../config/load.js';
 import type { Precision } from '../device.js';
+import { videoBenchCommand } from './bench-video-command.js';
 import {
   addMissing,
   type CommonOptions,
@@ -22,8 +23,9 @@ export function benchCommand(): Command {
     'measure speed and memory on this machine',
     'cots bench encode --config configs/base.yaml --modality image --json',
   );
-  for (const command of [encodeCommand(), trainBenchCommand(), opsCommand()]) group.addCommand(command);
-  addMissing(group, ['load', 'video', 'search', 'retrieval']);
+  for (const command of [encodeCommand(), trainBenchCommand(), videoBenchCommand(), opsCommand()])
+    group.addCommand(command);
+  addMissing(group, ['load', 'search', 'retrieval']);
   return group;
 }
 
@@ -61,7 +63,7 @@ function encodeCommand(): Command {
         throw new UsageError(
           `Expected either --model DIR or --config FILE, got ${model === undefined ? 'neither' : 'both'}. For example: cots bench encode --config configs/base.yaml --modality image`,
         );
-      if (model !== undefined && overrides !== undefined)
+      if (model !== undefined && overrides !== undefined && overrides.length > 0)
         throw new UsageError(
           `Expected key.path=value only with --config, got '${overrides[0]}' with --model, whose config is its own. Leave it out.`,
         );

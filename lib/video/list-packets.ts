@@ -122,30 +122,34 @@ function packetList({ tables, transfer, codec }: Listing, name: string): PacketL
   const [numerator = Number.NaN, denominator = Number.NaN] = field(all, 'tb 0').split('/').map(Number);
   if (!(width > 0 && height > 0 && numerator > 0 && denominator > 0))
     throw unreadable(name, 'no size or time base of its pictures');
-  const neededTimes = needed === undefined ? undefined : new Set(needed.map((row) => timeOf(row)));
-  const entryTimes = entries === undefined ? undefined : new Set(entries.map((row) => timeOf(row)));
-  const packets = all
-    .filter((row) => !row.startsWith('#'))
-    .map((row) => {
-      const pts = timeOf(row);
-      const flag = Number(/F=(0x[\dA-F]+)/.exec(row)?.[1] ?? flags.key);
-      const isKey = (flag & flags.key) !== 0;
-      return {
-        pts,
-        duration: Number(row.split(',')[3]),
-        isKey,
-        isShown: (flag & flags.discard) === 0,
-        isReference: neededTimes?.has(pts) ?? true,
-        isEntry: entryTimes?.has(pts) ?? isKey,
-      };
-    });
+  const [neededTimes, entryTimes] = [timesOf(needed), timesOf(entries)];
+  const packets = all.flatMap((row) => {
+    if (row.startsWith('#')) return [];
+    const [, , pts = '', duration = '', , , flag = ''] = row.split(',');
+    const time = ticks(pts);
+    const bits = flag.startsWith(' F=') ? Number(flag.slice(3)) : flags.key;
+    const isKey = (bits & flags.key) !== 0;
+    return {
+      pts: time,
+      duration: Number(duration),
+      isKey,
+      isShown: (bits & flags.discard) === 0,
+      isReference: neededTimes?.has(time) ?? true,
+      isEntry: entryTimes?.has(time) ?? isKey,
+    };
+  });
   return { width, height, codec, secondsPerTick: numerator / denominator, transfer, packets };
 }
 
-/** The third column of `stream, dts, pts, duration, size, hash, ...`; older versions write a missing time as -2^63. */
-function timeOf(row: string): number {
-  const pts = Number(row.split(',', 3)[2]);
-  return pts > -(2 ** 62) ? pts : Number.NaN;
+/** The times in a list: the third column of `stream, dts, pts, duration, size, hash, F=flags`, where flags other than `key` are told. */
+function timesOf(rows: readonly string[] | undefined): Set<number> | undefined {
+  return rows && new Set(rows.map((row) => ticks(row.split(',', 3)[2] ?? '')));
+}
+
+/** Older versions write a missing time as -2^63. */
+function ticks(column: string): number {
+  const time = Number(column);
+  return time > -(2 ** 62) ? time : Number.NaN;
 }
 
 /** The frames that decoding gives, in the order of showing. */
