@@ -107,6 +107,8 @@ export class FfmpegProcess {
       throw new VideoError(
         `Expected ffmpeg to read ${name} to its end, it was killed by ${signal}. Try again.`,
       );
+    if (this.#errors.some(({ message }) => message.includes("No such filter: 'zscale'")))
+      throw noToneMapping(name);
     if (code !== 0) throw unreadable(name, this.#errors[0]?.message ?? `exit code ${code}`);
   }
 
@@ -144,6 +146,13 @@ const mostErrors = 20;
 export function unreadable(name: string, reason: string): VideoError {
   return new VideoError(
     `Expected ${name} to be a video that can be read whole, got: ${reasonOf(reason)}. Restore it from its source.`,
+  );
+}
+
+function noToneMapping(name: string): CotsError {
+  return new CotsError(
+    'ERR_COTS_INSTALL',
+    `Expected an ffmpeg with the filter zscale, as HDR video needs it (${name} is HDR), got one without. Set COTS_FFMPEG to a full build, or leave it unset and run \`npm run setup\` in the package folder.`,
   );
 }
 

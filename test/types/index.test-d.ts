@@ -49,6 +49,9 @@ expectType<Promise<Matrix>>(model.embedImages(['a.jpg'], { batchSize: 2 }));
 expectType<Promise<Matrix>>(model.embedTexts(['a']));
 expectError(model.embedTexts('a'));
 expectType<Promise<VideoEmbeddings>>(model.embedVideos(['a.mp4'], { frames: 4 }));
+expectType<Promise<VideoEmbeddings>>(model.embedVideos(['a.mp4'], { fps: 1, skipBlack: true, batchSize: 8 }));
+expectError(model.embedVideos('a.mp4'));
+expectError(model.embedVideos(['a.mp4'], { frame: 4 }));
 expectType<Promise<{ map: Float32Array; grid: [rows: number, columns: number]; score: number }>>(
   model.attention('a.jpg', 'dog'),
 );

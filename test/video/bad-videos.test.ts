@@ -5,6 +5,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import type { CotsError, CotsErrorCode } from '../../lib/errors.js';
+import { requireFfmpeg } from '../../lib/video/find-ffmpeg.js';
 import { sampleFrames } from '../../lib/video/sample-frames.js';
 import { type SampleOptions, sampleVideo } from '../../lib/video/sample-video.js';
 import { temporaryFolder } from '../data/temporary.js';
@@ -245,10 +246,43 @@ test.serial('leaving the loop ends ffmpeg', async (t) => {
   t.deepEqual(await childProcesses(), []);
 });
 
+test.serial('HDR with an ffmpeg that cannot tone-map says so', async (t) => {
+  const folder = await temporaryFolder(t);
+  const hdr = ',setparams=color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc:range=tv';
+  const x265 = '-c:v libx265 -x265-params log-level=none -pix_fmt yuv420p10le';
+  const file = await makeClip(path.join(folder, 'a.mkv'), x265, { filters: hdr });
+  const { path: real } = await requireFfmpeg();
+  const without = `case "$*" in *zscale*) echo "[AVFilterGraph @ 0x1] [error] No such filter: 'zscale'" >&2; exit 8;; esac`;
+  useFfmpeg(t, await fakeFfmpeg(folder, `${without}\nexec '${real}' "$@"`));
+  const error = (await t.throwsAsync(read(file))) as CotsError;
+  t.is(error.code, 'ERR_COTS_INSTALL');
+  t.regex(error.message, /zscale.*a\.mkv is HDR.*COTS_FFMPEG/);
+});
+
+test.serial('a clip takes two runs of ffmpeg: one for the packets, one for the frames', async (t) => {
+  const folder = await temporaryFolder(t);
+  const { path: real } = await requireFfmpeg();
+  const log = path.join(folder, 'runs');
+  const logged = await fakeFfmpeg(folder, `echo "$*" >> '${log}'\nexec '${real}' "$@"`);
+  for (const options of [
+    x264,
+    `${x264} -x264-params keyint=10`,
+    '-c:v libx265 -x265-params keyint=10:log-level=none -pix_fmt yuv420p',
+  ]) {
+    const file = await makeClip(path.join(folder, 'a.mp4'), options, { seconds: 4 });
+    await writeFile(log, '');
+    useFfmpeg(t, logged);
+    t.is(await read(file), 5);
+    delete process.env['COTS_FFMPEG'];
+    const runs = (await readFile(log, 'utf8')).trimEnd().split('\n');
+    t.is(runs.length, 2, runs.join('\n\n'));
+    t.regex(runs[1] as string, /noise=drop=/);
+  }
+});
+
 test.serial('an ffmpeg that cannot filter its input decodes everything instead', async (t) => {
   const folder = await temporaryFolder(t);
   const file = await makeClip(path.join(folder, 'a.mp4'), `${x264} -x264-params keyint=10`);
-  const { requireFfmpeg } = await import('../../lib/video/find-ffmpeg.js');
   const { path: real } = await requireFfmpeg();
   const old = `case "$*" in *-bsf:v*noise*) echo '[error] Option bsf (A comma-separated list) cannot be applied to input url x -- y' >&2; exit 1;; *filter_units*) echo '[error] Unknown bitstream filter filter_units' >&2; exit 1;; esac\nexec '${real}' "$@"`;
   useFfmpeg(t, await fakeFfmpeg(folder, old));
