@@ -1,6 +1,6 @@
 /** Where work runs, and in which number type. */
 import { readFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
+import { availableParallelism, totalmem } from 'node:os';
 import { binding } from './binding.js';
 import * as check from './checks.js';
 import { CotsError, OptionError } from './errors.js';
@@ -41,6 +41,12 @@ export function resolveThreads(threads: unknown): number {
 /** Cores this process may use: its affinity, and the quota of its control group (which Node 20 does not look at). */
 export function usableCores(): number {
   return Math.max(1, Math.min(availableParallelism(), quotaCores()));
+}
+
+/** Bytes of memory this process may take: the machine's, or less where its control group has a limit. */
+export function usableMemory(): number {
+  const limit = process.constrainedMemory() || Infinity; // 0 or undefined: none
+  return Math.min(totalmem(), limit);
 }
 
 /** Whole cores that cgroup v2 or v1 grants; Infinity without a quota. */

@@ -121,25 +121,4 @@ export function collectOverride(text: string, before: string[] = []): string[] {
   return [...before, text];
 }
 
-/** An AbortSignal that Ctrl-C sets; a second Ctrl-C ends the process at once. */
-export function interruptSignal(onFirst: () => void): { signal: AbortSignal; release: () => void } {
-  const controller = new AbortController();
-  const onSignal = (): void => {
-    if (controller.signal.aborted) process.exit(130);
-    onFirst();
-    controller.abort(
-      new CotsError('ERR_COTS_CANCELLED', 'Expected the command to end by itself, it was interrupted.'),
-    );
-  };
-  process.on('SIGINT', onSignal);
-  process.on('SIGTERM', onSignal);
-  return {
-    signal: controller.signal,
-    release() {
-      process.off('SIGINT', onSignal);
-      process.off('SIGTERM', onSignal);
-    },
-  };
-}
-
 export type { CommonOptions };

@@ -7,11 +7,11 @@ import {
   addMissing,
   type CommonOptions,
   datasetForms,
-  interruptSignal,
   newCommand,
   newGroup,
   wholeNumber,
 } from './command.js';
+import { interruptSignal } from './interrupt.js';
 import { counted, note, printResult, table } from './output.js';
 import { startProgress } from './progress.js';
 

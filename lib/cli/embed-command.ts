@@ -10,12 +10,12 @@ import { defaultFrames } from '../video/sample-frames.js';
 import {
   type CommonOptions,
   datasetForms,
-  interruptSignal,
   newCommand,
   newGroup,
   positiveNumber,
   wholeNumber,
 } from './command.js';
+import { interruptSignal } from './interrupt.js';
 import { counted, note, printResult, UsageError } from './output.js';
 import { startProgress } from './progress.js';
 

@@ -1,8 +1,9 @@
 /** What a command says: one JSON document or plain text on stdout; notes and failures on stderr. */
 import { CommanderError } from 'commander';
 import { CotsError } from '../errors.js';
+import { Interruption } from './interrupt.js';
 
-/** Ends a process: 0 done, 1 failed, 2 wrongly called. */
+/** Ends a process: 0 done, 1 failed, 2 wrongly called; stopped by a signal, see `Interruption`. */
 export const exitCodes = { done: 0, failed: 1, usage: 2 } as const;
 
 /** Flags that are right one by one and wrong together. */
@@ -50,7 +51,7 @@ export function reportFailure(error: unknown, verbose: boolean): number {
       note(cause.stack ?? String(cause));
   }
 
-  return exitCodes.failed;
+  return failure instanceof Interruption ? failure.exitCode : exitCodes.failed;
 }
 
 /** A table with a header: columns padded to their widest cell, those of numbers to the right. */

@@ -24,7 +24,12 @@ const secondsBetweenLines = 10;
 
 /** Starts a bar or lines, as stderr allows. */
 export function startProgress(options: ProgressOptions): Progress {
-  return process.stderr.isTTY ? barProgress(options) : lineProgress(options);
+  return isTerminal() ? barProgress(options) : lineProgress(options);
+}
+
+/** Whether stderr is a terminal that can be drawn on: some made by programs have no size. */
+export function isTerminal(): boolean {
+  return process.stderr.isTTY && process.stderr.columns > 0 && process.stderr.rows > 0;
 }
 
 function barProgress({ title, total, unit, done = 0 }: ProgressOptions): Progress {

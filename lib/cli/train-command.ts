@@ -11,10 +11,12 @@ import { kindOf } from '../read-file.js';
 import type { Metrics } from '../train/metrics.js';
 import { readTokenizerFolder } from '../train/tokenizer-folder.js';
 import { type TrainEvent, Trainer } from '../train/trainer.js';
-import { type CommonOptions, collectOverride, interruptSignal, newCommand } from './command.js';
+import { type CommonOptions, collectOverride, newCommand } from './command.js';
 import { resultTable } from './eval-command.js';
+import { interruptSignal } from './interrupt.js';
 import { humanBytes, humanNumber, note, printResult, table } from './output.js';
-import { type Progress, startProgress } from './progress.js';
+import { resumeCommand } from './resume-command.js';
+import { startTrainDisplay } from './train-display.js';
 
 interface Options extends CommonOptions {
   readonly config: string;
@@ -31,6 +33,10 @@ export function trainCommand(): Command {
       'go on from the newest whole checkpoint of train.out, or from a checkpoint folder',
     )
     .option('--dry-run', 'print parameters, steps, FLOPs a pair, peak memory and losses, and stop')
+    .addHelpText(
+      'after',
+      '\nCtrl-C or SIGTERM: the step in progress ends, a checkpoint is written, and the command that goes on is printed; the exit code is 130 or 143. A second one stops at once.',
+    )
     .action(async (overrides: string[] | undefined, options: Options) => {
       if (options.dryRun === true)
         return dryRun(await loadConfig(options.config, overrides, 'plan'), options);
@@ -43,73 +49,61 @@ async function train(config: TrainConfig, options: Options): Promise<void> {
     config,
     options.resume === undefined ? {} : { resume: options.resume },
   );
+  const display = startTrainDisplay(trainer);
   const interrupt = interruptSignal(() =>
-    note('interrupted: the step in progress ends and a checkpoint is written; once more to stop at once'),
+    display.say(
+      'interrupted: the step in progress ends and a checkpoint is written; once more to stop at once',
+    ),
   );
-  const progress = startProgress({
-    title: 'training',
-    total: trainer.totalSteps,
-    unit: 'steps',
-    done: trainer.step,
-  });
-  const seen: {
-    last?: Metrics;
-    end?: Extract<TrainEvent, { type: 'end' }>;
-    checkpoint?: string;
-    result?: Extract<TrainEvent, { type: 'evaluation' }>;
-  } = {};
+  const seen: Seen = {};
   try {
     for await (const event of trainer.run({ signal: interrupt.signal })) {
-      show(event, progress);
+      display.show(event);
       if (event.type === 'step') seen.last = event;
       if (event.type === 'checkpoint') seen.checkpoint = event.path;
       if (event.type === 'evaluation') seen.result = event;
       if (event.type === 'end') seen.end = event;
     }
   } finally {
-    progress.stop();
+    display.stop();
     interrupt.release();
     trainer.dispose();
   }
 
-  const { last, end, checkpoint, result } = seen;
+  if (seen.end?.reason === 'aborted') interrupt.endsProcess();
+  report(config, options, seen);
+}
+
+/** The last event of each kind. */
+interface Seen {
+  last?: Metrics;
+  end?: Extract<TrainEvent, { type: 'end' }>;
+  checkpoint?: string;
+  result?: Extract<TrainEvent, { type: 'evaluation' }>;
+}
+
+function report(config: TrainConfig, options: Options, { last, end, checkpoint, result }: Seen): void {
+  const resume = end?.reason === 'aborted' ? resumeCommand(process.argv.slice(2)) : null;
   const document = {
     out: config.train.out,
     step: end?.step,
     reason: end?.reason,
     checkpoint: checkpoint ?? null,
+    resume,
     metrics: last ?? null,
     evaluation: withoutRanks(result),
   };
+  if (resume !== null) note(`go on with: ${resume}`);
   printResult(options, document, [
     `${end?.reason} at step ${end?.step}${last === undefined ? '' : `, loss ${last.loss.toFixed(4)}`}, ${checkpoint ?? config.train.out}`,
     ...(result === undefined ? [] : resultTable(result.result)),
   ]);
 }
 
-function withoutRanks(event: Extract<TrainEvent, { type: 'evaluation' }> | undefined): object | null {
+function withoutRanks(event: Seen['result']): object | null {
   if (event === undefined) return null;
   const { ranks: _, ...figures } = event.result;
   return { step: event.step, ...figures };
-}
-
-function show(event: TrainEvent, progress: Progress): void {
-  if (event.type === 'step') {
-    const { loss, filter_kept, pairs, lr } = event;
-    progress.update(
-      event.step,
-      `loss ${loss.toFixed(3)}, lr ${lr.toExponential(1)}, kept ${filter_kept}/${pairs}, ${event.pairs_per_second.toFixed(0)} pairs/s`,
-    );
-  } else if (event.type === 'warning') {
-    progress.say(`warning: ${event.message}`);
-  } else if (event.type === 'checkpoint') {
-    progress.say(`step ${event.step}: checkpoint ${event.path}`);
-  } else if (event.type === 'evaluation') {
-    const { imageToText, textToImage, rsum } = event.result;
-    progress.say(
-      `step ${event.step}: R@1 ${imageToText.r1.toFixed(1)} image to text, ${textToImage.r1.toFixed(1)} text to image, RSum ${rsum.toFixed(1)}`,
-    );
-  }
 }
 
 /** The image tokenizer's sizes; undefined, with a note, while it is still to be trained: the plan then takes the `tokenizer` keys. */

@@ -3,7 +3,8 @@ import type { Command } from 'commander';
 import { loadConfig } from '../config/load.js';
 import { tokenizerRun } from '../config/native.js';
 import { type TokenizerEvent, trainImageTokenizer } from '../train/tokenizer-trainer.js';
-import { type CommonOptions, collectOverride, interruptSignal, newCommand } from './command.js';
+import { type CommonOptions, collectOverride, newCommand } from './command.js';
+import { interruptSignal } from './interrupt.js';
 import { note, printResult } from './output.js';
 import { type Progress, startProgress } from './progress.js';
 
@@ -48,6 +49,7 @@ export function trainTokenizerCommand(): Command {
         interrupt.release();
       }
 
+      if (end?.reason !== 'done') interrupt.endsProcess();
       const { out } = tokenizerRun(config);
       if (end === undefined)
         return printResult(options, { out, step: 0, reason: 'aborted' }, [

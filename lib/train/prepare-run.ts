@@ -1,4 +1,5 @@
 /** From a config to a run that can start: data, vocabulary, image tokenizer, native trainer, and a restored checkpoint. */
+import { rmdir } from 'node:fs/promises';
 import path from 'node:path';
 import { binding, type NativeTrainer } from '../binding.js';
 import { pairFlops } from '../config/flops.js';
@@ -15,6 +16,7 @@ import { captionsOf, openSources, type TrainingSet } from '../data/training-set.
 import { measurePeak } from '../device.js';
 import { checkSplit } from '../evaluate/embed-split.js';
 import { describedModel, type ModelDescription, modelFiles } from '../model/config-file.js';
+import { kindOf } from '../read-file.js';
 import { BatchSource } from './batch-source.js';
 import type { CheckpointState } from './checkpoint.js';
 import { initializeWeights, initialTokenizer } from './initial-weights.js';
@@ -28,6 +30,7 @@ import {
   warnOfSchedule,
 } from './resume.js';
 import { RunFolder } from './run-folder.js';
+import { RunLock } from './run-lock.js';
 import { readTokenizerFolder, type TokenizerFolder } from './tokenizer-folder.js';
 import type { TrainEvent } from './trainer.js';
 
@@ -36,6 +39,8 @@ export interface PreparedRun {
   readonly config: TrainConfig;
   readonly totalSteps: number;
   readonly folder: RunFolder;
+  /** Held until the trainer is disposed. */
+  readonly lock: RunLock;
   readonly description: ModelDescription;
   readonly tokenizer: TextTokenizer;
   readonly tokenizerHash: string | null;
@@ -70,6 +75,23 @@ export async function prepareRun(
   const config = typeof input === 'string' ? await loadConfig(input) : resolveConfig(input);
   checkDevice(config);
   const folder = new RunFolder(config.train.out);
+  const isNew = (await kindOf(folder.directory)) === undefined;
+  const lock = await RunLock.take(folder.directory);
+  try {
+    return await prepareIn(folder, lock, config, resume);
+  } catch (error) {
+    lock.release();
+    if (isNew) await rmdir(folder.directory).catch(() => {}); // what it has got meanwhile stays
+    throw error;
+  }
+}
+
+async function prepareIn(
+  folder: RunFolder,
+  lock: RunLock,
+  config: TrainConfig,
+  resume: string | undefined,
+): Promise<PreparedRun> {
   const warnings: TrainEvent[] = [];
   const warn: Warn = (code, message) => warnings.push({ type: 'warning', code, message });
   const candidates = resume === undefined ? [] : await findCandidates(folder, resume, config, warn);
@@ -99,6 +121,7 @@ export async function prepareRun(
     config,
     totalSteps: steps,
     folder,
+    lock,
     description: describedModel(config),
     tokenizer,
     tokenizerHash: imageTokenizer?.hash ?? null,

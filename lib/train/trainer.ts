@@ -54,8 +54,8 @@ export class Trainer {
 
   /**
    * Reads config, data and vocabulary, allocates the model, and restores a checkpoint if asked.
-   * Rejects `ERR_COTS_CONFIG`, `ERR_COTS_DATA`, `ERR_COTS_FILE`, `ERR_COTS_DEVICE`, and `ERR_COTS_CHECKPOINT` for a torn checkpoint or
-   * one of another config or other data.
+   * Rejects `ERR_COTS_CONFIG`, `ERR_COTS_DATA`, `ERR_COTS_FILE`, `ERR_COTS_DEVICE`, `ERR_COTS_CHECKPOINT` for a torn checkpoint or one of
+   * another config or other data, and `ERR_COTS_BUSY` while another process (or trainer) writes the folder.
    */
   static async create(
     config: TrainConfigInput | TrainConfig | string,
@@ -123,10 +123,11 @@ export class Trainer {
     return new Cots({ description, tokenizer, native: native.snapshot({ momentum: false }) });
   }
 
-  /** Frees weights, queues and loader. A run in progress rejects `ERR_COTS_DISPOSED`. A second call does nothing. */
+  /** Frees weights, queues, loader and the folder's lock. A run in progress rejects `ERR_COTS_DISPOSED`. A second call does nothing. */
   dispose(): void {
     if (!this.#calls.dispose()) return;
     this.#run.loader.close();
     this.#run.native.dispose();
+    this.#run.lock.release();
   }
 }

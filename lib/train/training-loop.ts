@@ -1,15 +1,12 @@
 /** The loop: batch k + 1 is loaded while native step k runs; evaluations and checkpoints in between. */
-import type { NativeStepMetrics } from '../binding.js';
-import type { TrainConfig } from '../config/schema.js';
-import { CotsError } from '../errors.js';
 import { embedSplit } from '../evaluate/embed-split.js';
 import { textsAnImage } from '../evaluate/protocols.js';
 import { evaluateRetrieval, type RetrievalResult } from '../evaluate/retrieval.js';
 import { Cots } from '../model/cots.js';
 import type { PendingCalls } from '../native-call.js';
-import type { LoadedBatch } from './batch-source.js';
 import type { PreparedRun } from './prepare-run.js';
 import type { RunRecorder } from './run-recorder.js';
+import { StepWarnings, stopError } from './step-warnings.js';
 import type { TrainEvent } from './trainer.js';
 
 type Events = AsyncGenerator<TrainEvent, void, undefined>;
@@ -47,7 +44,7 @@ async function* steps(
   signal: AbortSignal | undefined,
 ): Events {
   const { checkpoint, evaluate } = run.config;
-  let badImages = 0;
+  const warnings = new StepWarnings();
   while (recorder.step < run.totalSteps && !isAborted(signal)) {
     const start = performance.now();
     const loaded = await unlessAborted(signal, () => calls.run(undefined, () => run.loader.next(signal)));
@@ -55,13 +52,7 @@ async function* steps(
     const native = await calls.run(undefined, () => run.native.step({ batch: loaded.batch, cancel: null }));
     const metrics = await recorder.addStep(native, loaded, (performance.now() - start) / 1000);
     yield { type: 'step', ...metrics };
-    yield* warningsOf(native, loaded);
-    if (loaded.badImages > badImages)
-      yield warning(
-        'WARN_COTS_BAD_IMAGE',
-        `${loaded.badImages} images cannot be used so far; bad-images.jsonl lists them.`,
-      );
-    badImages = Math.max(badImages, loaded.badImages);
+    yield* warnings.after(native, loaded);
     const stopped = stopError(native, run.config);
     if (stopped !== undefined) throw stopped;
 
@@ -133,55 +124,6 @@ async function validate(
   } finally {
     model.dispose();
   }
-}
-
-function* warningsOf(
-  native: NativeStepMetrics,
-  { ids }: LoadedBatch,
-): Generator<TrainEvent, void, undefined> {
-  const { step, skipped, nonFiniteInRow, nonFiniteKeys, collapsedSteps } = native;
-  if (nonFiniteInRow > 0) {
-    yield warning(
-      'WARN_COTS_NON_FINITE',
-      `Step ${step} was not taken: a feature, loss or gradient was not finite (${nonFiniteInRow} in a row). The ids are in non-finite.jsonl.`,
-    );
-  } else if (skipped) {
-    yield warning(
-      'WARN_COTS_ALL_FILTERED',
-      `Step ${step} was not taken: the filter dropped all ${ids.length} pairs. Raise amf.k or set amf.minKeepFrac.`,
-    );
-  }
-
-  if (nonFiniteKeys > 0)
-    yield warning(
-      'WARN_COTS_NON_FINITE_KEY',
-      `Step ${step}: ${nonFiniteKeys} momentum keys were not finite and were not queued. The ids are in non-finite.jsonl.`,
-    );
-  if (collapsedSteps === 1)
-    yield warning(
-      'WARN_COTS_COLLAPSE',
-      `Step ${step}: the queue's scores have no spread (std < 1e-6): every pair is kept, and after 100 such steps the run stops.`,
-    );
-}
-
-function warning(code: string, message: string): TrainEvent {
-  return { type: 'warning', code, message };
-}
-
-/** Why no step may follow this one, which is counted and recorded. */
-function stopError(native: NativeStepMetrics, { guard }: TrainConfig): CotsError | undefined {
-  const { stop, step, nonFiniteInRow, collapsedSteps } = native;
-  if (stop === 'non_finite')
-    return new CotsError(
-      'ERR_COTS_NON_FINITE',
-      `Expected finite features, losses and gradients, got NaN or infinity up to step ${step}, ${nonFiniteInRow} in a row (guard.maxNonFinite ${guard.maxNonFinite}). The ids are in non-finite.jsonl. Lower optim.lr or raise loss.tau, and resume from an earlier checkpoint.`,
-    );
-  if (stop === 'collapsed')
-    return new CotsError(
-      'ERR_COTS_COLLAPSED',
-      `Expected the queue's scores to spread, got a standard deviation below 1e-6 up to step ${step}, ${collapsedSteps} in a row: the towers have collapsed. Lower optim.lr and start anew, or check that images and captions vary.`,
-    );
-  return undefined;
 }
 
 /** What `work` gives, or undefined when the signal ended it. */

@@ -1,9 +1,9 @@
 /** The way through: tokenizer, training, evaluation, embedding, index, search, bench, by the real binary. */
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { readdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { stringify } from 'yaml';
-import { cots, startCots } from '../support/cli.js';
+import { cots } from '../support/cli.js';
 import { fixturePath } from '../support/fixtures.js';
 import { makeShapes, temporaryFolder, tinyConfig } from '../support/tiny.js';
 
@@ -88,47 +88,6 @@ test('from images to answers', async (t) => {
   const byText = await json(t, 'search', embeddings, 'a red box on white', '-k', '2', '--model', model);
   t.is((byText['results'] as object[]).length, 2);
   t.regex((await cots('search', index, 'a red box')).stdout, /cosine +what +caption[\s\S]*train-\d+\.png/);
-});
-
-test('SIGINT in train ends the step, writes a checkpoint, exits 0; --resume latest goes on', async (t) => {
-  const { config, out } = await prepared(t, {
-    train: { steps: 100_000 },
-    checkpoint: { everySteps: 100_000 },
-  });
-  let sent = false;
-  const { ended } = startCots(
-    ['train', '--config', config, 'checkpoint.everySteps=5', '--json'],
-    (stderr, child) => {
-      if (!sent && stderr.includes('checkpoint')) {
-        sent = true;
-        child.kill('SIGINT');
-      }
-    },
-  );
-  const { code, stdout, stderr } = await ended;
-  t.is(code, 0, stderr);
-  t.regex(stderr, /interrupted/);
-  const stopped = JSON.parse(stdout) as { step: number; reason: string; checkpoint: string };
-  t.is(stopped.reason, 'aborted');
-  t.true(stopped.step >= 5);
-  const resumed = await json(
-    t,
-    'train',
-    '--config',
-    config,
-    '--resume',
-    'latest',
-    `train.steps=${stopped.step + 2}`,
-  );
-  t.like(resumed, { step: stopped.step + 2, reason: 'done' });
-  const steps = (await readFile(path.join(out, 'metrics.jsonl'), 'utf8'))
-    .trimEnd()
-    .split('\n')
-    .map((line) => (JSON.parse(line) as { step: number }).step);
-  t.deepEqual(
-    steps,
-    Array.from({ length: stopped.step + 2 }, (_, i) => i + 1),
-  );
 });
 
 test('import hf, and a search with the imported model', async (t) => {
