@@ -195,7 +195,7 @@ async function withMadeData(config: TrainConfig, folder: string): Promise<TrainC
     token: { ...config.token, tokenizer: null },
     data: {
       ...config.data,
-      train: [{ path: manifest, weight: 1, split: null, images: null }],
+      train: [{ path: manifest, weight: 1, split: null, images: null, columns: null }],
       textClean: 'none',
       vocabulary: null,
     },

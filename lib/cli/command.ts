@@ -89,7 +89,7 @@ function ancestors(command: Command | null): string[] {
 
 /** What the commands that take a data set accept (ECOSYSTEM 3.1). */
 export const datasetForms =
-  'manifest (.jsonl), annotation file (.json, .csv, .tsv, .parquet, .token), WebDataset shards (.tar, {000..123}.tar, a folder of them) or folder of images with captions';
+  'manifest or table (.jsonl), annotation file (.json, .csv, .tsv, .parquet, .token), WebDataset shards (.tar, {000..123}.tar, a folder of them) or folder of images with captions; http(s):// and s3:// too, several joined by ::';
 
 /** A flag's parser: a whole number in [min, max]. */
 export function wholeNumber(min: number, max = Number.MAX_SAFE_INTEGER): (text: string) => number {

@@ -18,11 +18,11 @@ import {
 import { interruptSignal } from './interrupt.js';
 import { counted, note, printResult, UsageError } from './output.js';
 import { startProgress } from './progress.js';
+import { addSourceOptions, type SourceOptions, sourceOf } from './source-options.js';
 
-interface Options extends CommonOptions {
+interface Options extends CommonOptions, SourceOptions {
   readonly model: string;
   readonly out: string;
-  readonly split?: string;
   readonly batchSize?: number;
   readonly precision: Precision;
   readonly threads?: number;
@@ -59,15 +59,15 @@ export function embedCommand(): Command {
 }
 
 function oneEmbedCommand(modality: Modality, name: string, input: string): Command {
-  return newCommand(
+  const command = newCommand(
     name,
     `embed ${name}`,
     `cots embed ${name} ${modality === 'video' ? 'clips/' : 'data/manifest.jsonl'} --model runs/demo/run/latest --out runs/embeddings`,
   )
     .argument('<input>', input)
     .requiredOption('--model <dir>', 'model folder')
-    .requiredOption('--out <dir>', 'folder to write; a run that was stopped goes on there')
-    .option('--split <name>', 'split of a data set to take (default: all entries)')
+    .requiredOption('--out <dir>', 'folder to write; a run that was stopped goes on there');
+  return addSourceOptions(command)
     .option(
       '--batch-size <number>',
       modality === 'video' ? 'frames of one native call' : 'items of one native call',
@@ -94,7 +94,7 @@ function samplingOf({ frames, fps, skipBlack = false }: Options): VideoSampling 
 async function embed(modality: Modality, input: string, options: Options): Promise<void> {
   const start = performance.now();
   const sampling = modality === 'video' ? samplingOf(options) : undefined;
-  const entries = await readInput(input, modality, options.split ?? null);
+  const entries = await readInput(input, modality, options.split ?? null, sourceOf(options));
   const { precision, threads } = options;
   const model = await Cots.load(options.model, { precision, ...(threads === undefined ? {} : { threads }) });
   const interrupt = interruptSignal(() =>

@@ -10,35 +10,32 @@ import { hashModel } from '../model/model-folder.js';
 import { type CommonOptions, datasetForms, newCommand, wholeNumber } from './command.js';
 import { printResult, table, UsageError } from './output.js';
 import { startProgress } from './progress.js';
+import { addSourceOptions, type SourceOptions, sourceOf } from './source-options.js';
 
-interface Options extends CommonOptions {
+interface Options extends CommonOptions, SourceOptions {
   readonly model: string;
   readonly data: string;
-  readonly split?: string;
   readonly protocol: Protocol;
   readonly frames?: number;
   readonly threads?: number;
 }
 
 export function evalCommand(): Command {
-  return newCommand(
+  const command = newCommand(
     'eval',
     'measure retrieval: images or videos by texts, and texts by them',
     'cots eval --model runs/demo/run/latest --data data/manifest.jsonl --split test',
   )
     .requiredOption('--model <dir>', 'model folder')
-    .requiredOption('--data <file>', datasetForms)
-    .option('--split <name>', 'split to take (default: all entries)')
+    .requiredOption('--data <file>', datasetForms);
+  return addSourceOptions(command)
     .addOption(new Option('--protocol <name>', 'sizes and folds').choices(protocolNames).default('plain'))
     .option('--frames <number>', 'frames of a video (default: 12)', wholeNumber(1, 100_000))
     .option('--threads <number>', 'threads of native work', wholeNumber(1, 1024))
     .action(async (options: Options) => {
       const start = performance.now();
       const captionsPerImage = textsAnImage(options.protocol);
-      const { entries } = await openDataset(options.data, {
-        split: options.split ?? null,
-        requireCaptions: true,
-      });
+      const { entries } = await openDataset(options.data, { ...sourceOf(options), requireCaptions: true });
       checkSplit(entries, options.protocol);
       const { kind } = mediaOf(entries);
       if (kind === 'image' && options.frames !== undefined)

@@ -19,7 +19,8 @@ export interface CommonOptions {
 
 /** Prints a result: the document with `--json`, else the lines. Typed arrays become arrays. */
 export function printResult(options: CommonOptions, document: object, lines: readonly string[]): void {
-  const text = options.json === true ? JSON.stringify(document, plainArrays) : lines.join('\n');
+  const text =
+    options.json === true ? JSON.stringify(document, plainArrays) : lines.map(printable).join('\n');
   process.stdout.write(`${text}\n`);
 }
 
@@ -31,7 +32,15 @@ function plainArrays(_key: string, value: unknown): unknown {
 
 /** A line on stderr. */
 export function note(line: string): void {
-  process.stderr.write(`${line}\n`);
+  process.stderr.write(`${printable(line)}\n`);
+}
+
+/** Text without what would steer a terminal: an id or a caption comes from a file of others. */
+function printable(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  return text.replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, (character) => {
+    return `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`;
+  });
 }
 
 /** Says why a command failed, on one line (with the stack if `verbose`), and gives the exit code. */

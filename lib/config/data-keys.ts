@@ -5,7 +5,7 @@ import { imageNormKeys } from './model-keys.js';
 
 /** One data set of a list. */
 export interface DataSource {
-  /** Manifest (`.jsonl`), annotation file (`.json`, `.csv`, `.tsv`, `.parquet`, `.token`), or folder of images with captions. */
+  /** Manifest (`.jsonl`), annotation file, WebDataset shards, or folder of images with captions; several joined by `::`. */
   path: string;
   /** Times an item is drawn an epoch, on average. */
   weight: number;
@@ -13,14 +13,36 @@ export interface DataSource {
   split: string | null;
   /** Folder that image paths are relative to; null: the one of `path`. */
   images: string | null;
+  /** Names of a table's columns, or of the endings and `.json` fields of shards; null: the usual ones. */
+  columns: SourceColumns | null;
 }
 
-const sourceRule = 'null, a path, or a list of { path, weight?, split?, images? }';
+/** What a user names in a table or in shards. */
+export interface SourceColumns {
+  image?: string | undefined;
+  video?: string | undefined;
+  caption?: string | undefined;
+  id?: string | undefined;
+  split?: string | undefined;
+}
+
+const sourceRule = 'null, a path, or a list of { path, weight?, split?, images?, columns? }';
+const columnName = z.string().min(1).optional();
 const source = z.strictObject({
   path: z.string().min(1),
   weight: z.number().gt(0).max(1e6).default(1),
   split: z.string().min(1).nullable().default(null),
   images: z.string().min(1).nullable().default(null),
+  columns: z
+    .strictObject({
+      image: columnName,
+      video: columnName,
+      caption: columnName,
+      id: columnName,
+      split: columnName,
+    })
+    .nullable()
+    .default(null),
 });
 
 function sources(description: string) {
@@ -30,7 +52,7 @@ function sources(description: string) {
     .transform((value): DataSource[] => {
       const list = typeof value === 'string' ? [value] : (value ?? []);
       return list.map((item) =>
-        typeof item === 'string' ? { path: item, weight: 1, split: null, images: null } : item,
+        typeof item === 'string' ? { path: item, weight: 1, split: null, images: null, columns: null } : item,
       );
     })
     .meta({ description, rule: sourceRule, text: true });

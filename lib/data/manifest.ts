@@ -1,8 +1,8 @@
 /** The manifest: the one internal form of a data set, JSON lines (DESIGN 5). */
-import path from 'node:path';
 import { nearest, show } from '../checks.js';
 import { DataError } from '../errors.js';
 import { fileError } from '../read-file.js';
+import { locate } from '../remote/location.js';
 import { textLines } from '../text-lines.js';
 import { writeFileAtomic } from '../write-file.js';
 
@@ -10,7 +10,7 @@ import { writeFileAtomic } from '../write-file.js';
 export interface ManifestEntry {
   /** Unique in the data set. */
   readonly id: string;
-  /** Path of the image, relative to the manifest's folder unless absolute. Exactly one of image and video is there. */
+  /** Path of the image, relative to the manifest's folder unless absolute, or a URL. Exactly one of image and video is there. */
   readonly image?: string;
   readonly video?: string;
   readonly captions: readonly string[];
@@ -29,6 +29,8 @@ export interface ManifestEntry {
 export interface ManifestRules {
   /** Each entry has a caption that is not blank, as training needs. @default true */
   readonly captions?: boolean;
+  /** Two entries may have one id. @default false */
+  readonly duplicateIds?: boolean;
   /** Folder that image and video paths are made absolute with; null: they stay as they are. @default null */
   readonly root?: string | null;
 }
@@ -75,13 +77,13 @@ export async function writeManifest(file: string, entries: Iterable<ManifestEntr
 export function checkEntries(
   entries: readonly ManifestEntry[],
   where: string,
-  { captions = true }: ManifestRules,
+  { captions = true, duplicateIds = false }: ManifestRules,
 ): void {
   const seen = new Map<string, ManifestEntry>();
   for (const entry of entries) {
     const place = placeOf(entry, where);
     const twin = seen.get(entry.id);
-    if (twin !== undefined) {
+    if (twin !== undefined && !duplicateIds) {
       throw new DataError(
         `Expected every id of ${where} once, got ${show(entry.id)} at ${place} and at ${placeOf(twin, where)}. Put all captions of an image on one line.`,
       );
@@ -110,8 +112,8 @@ function resolvePaths(entry: ManifestEntry, root: string | null): ManifestEntry 
   const { image, video } = entry;
   return {
     ...entry,
-    ...(image !== undefined && { image: path.resolve(root, image) }),
-    ...(video !== undefined && { video: path.resolve(root, video) }),
+    ...(image !== undefined && { image: locate(root, image) }),
+    ...(video !== undefined && { video: locate(root, video) }),
   };
 }
 

@@ -1,9 +1,13 @@
-/** The bytes of an image or clip by its location: a path, or `SHARD.tar!MEMBER` for one inside a WebDataset shard. */
+/** The bytes of an image or clip by its location: a path or URL, or `SHARD.tar!MEMBER` for one inside a WebDataset shard. */
+import path from 'node:path';
 import { readBytes } from '../read-file.js';
-import { findShardMember, readShardMember } from './shards/shard-index.js';
+import { isRemote, nameOf } from '../remote/location.js';
+import { cachedFile, localCopy, readRemote } from '../remote/remote-file.js';
+import { findShardMember, readShardMember } from './shards/read-member.js';
 import type { TarMember } from './shards/tar-members.js';
 
-const mark = '.tar!';
+/** A URL may end in a query. */
+const mark = /\.tar(?:\?[^!]*)?!/;
 
 /** The location of a shard's member, as a manifest's `image` or `video` has it. */
 export function memberLocation(shard: string, member: string): string {
@@ -13,7 +17,8 @@ export function memberLocation(shard: string, member: string): string {
 /** Reads a location. `what` names it in messages, such as `an image`. Throws `ERR_COTS_FILE`, `ERR_COTS_DATA`. */
 export async function readMedia(location: string, what: string): Promise<Buffer> {
   const at = partsOf(location);
-  return at === undefined ? readBytes(location, what) : readShardMember(at.shard, at.member);
+  if (at !== undefined) return readShardMember(at.shard, at.member);
+  return isRemote(location) ? readRemote(location) : readBytes(location, what);
 }
 
 /** Where the bytes of a shard's member are; undefined for a plain path. Throws `ERR_COTS_FILE`, `ERR_COTS_DATA`. */
@@ -24,8 +29,22 @@ export async function shardMember(
   return at === undefined ? undefined : { ...(await findShardMember(at.shard, at.member)), shard: at.shard };
 }
 
+/** A location of this machine: the one given, or a copy in the cache folder of what is behind a URL. Throws as `readMedia`. */
+export async function localMedia(location: string): Promise<string> {
+  if (!isRemote(location)) return location;
+  const at = partsOf(location);
+  if (at === undefined) return localCopy(location);
+  return cachedFile(location, at.member, () => readShardMember(at.shard, at.member));
+}
+
+/** The ending of an image or clip, without its dot, in small letters. */
+export function endingOf(location: string): string {
+  return path.extname(nameOf(location)).slice(1).toLowerCase();
+}
+
 function partsOf(location: string): { shard: string; member: string } | undefined {
-  const at = location.indexOf(mark);
-  if (at === -1) return undefined;
-  return { shard: location.slice(0, at + mark.length - 1), member: location.slice(at + mark.length) };
+  const found = mark.exec(location);
+  if (found === null) return undefined;
+  const end = found.index + found[0].length;
+  return { shard: location.slice(0, end - 1), member: location.slice(end) };
 }

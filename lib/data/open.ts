@@ -1,17 +1,11 @@
 /** Opens a data set, whatever its form, as manifest entries. */
-import { readdir, stat } from 'node:fs/promises';
-import path from 'node:path';
 import { DataError } from '../errors.js';
-import { fileError, kindOf } from '../read-file.js';
 import { checkEntries, type ManifestEntry } from './manifest.js';
-import { type JsonKind, readAnnotations } from './readers/annotations.js';
-import { readConceptualCaptions } from './readers/cc3m.js';
-import { readFlickrTokens } from './readers/flickr-tokens.js';
-import { readFolder } from './readers/folder.js';
-import { readJsonl } from './readers/jsonl.js';
-import { isMsrvttList, msrvttListEntries } from './readers/msrvtt.js';
-import { type Row, readCsv, readParquet, tableEntries } from './readers/table.js';
-import { expandShards, isShardRange, readShards } from './readers/webdataset.js';
+import { type DatasetKind, readFrom } from './readers/read.js';
+import type { Columns } from './readers/table.js';
+import { expandSources } from './sources.js';
+
+export type { DatasetKind } from './readers/read.js';
 
 /** What the entries are for: decides which split is taken when none is named, and whether captions must be there. */
 export type DatasetUse = 'train' | 'validation' | 'any';
@@ -23,43 +17,43 @@ export interface OpenOptions {
   readonly use?: DatasetUse;
   /** Folder that image paths are relative to; null: that of the file. @default null */
   readonly images?: string | null;
+  /** Names of a table's columns, or of the endings and fields of shards; null: the usual ones. @default null */
+  readonly columns?: Columns | null;
   /** Captions taken of each image; null: all. @default null */
   readonly captionsPerImage?: number | null;
   /** Refuse an entry without a caption, or with a blank one. @default true unless `use` is 'any' */
   readonly requireCaptions?: boolean;
+  /** Leave two entries of one id to the caller. @default false */
+  readonly allowDuplicateIds?: boolean;
 }
 
-/** The form of a data set. */
-export type DatasetKind =
-  | 'manifest'
-  | 'folder'
-  | JsonKind
-  | 'flickr30k-tokens'
-  | 'conceptual-captions'
-  | 'msrvtt-list'
-  | 'webdataset'
-  | 'table';
-
-/** A data set's entries, with absolute image paths. */
+/** A data set's entries, with absolute image paths or URLs. */
 export interface Dataset {
   readonly entries: readonly ManifestEntry[];
-  readonly kind: DatasetKind;
+  /** `mixed` where several of different forms are joined. */
+  readonly kind: DatasetKind | 'mixed';
   /** The split taken; null: all. */
   readonly split: string | null;
   readonly path: string;
+  /** Files read; of shards, the shards. */
+  readonly files: number;
+  /** What was left out or is odd, such as a shard that is cut; a sentence each. */
+  readonly warnings: readonly string[];
 }
-
-/** Manifests are found under this name in a folder. */
-export const manifestName = 'manifest.jsonl';
 
 /**
  * Opens a manifest (`.jsonl`), an annotation file of a public data set (`.json`, `.token`, `.tsv`, `.csv`, `.parquet`, see the
- * readers), WebDataset shards, or a folder: one with a `manifest.jsonl`, shards, or images with captions.
+ * readers), WebDataset shards, or a folder: one with a `manifest.jsonl`, shards, or images with captions. `file` may be a URL,
+ * hold brace ranges and wildcards, and several joined by `::`.
  * Throws `ERR_COTS_DATA` for what is none of these, has no entry of the split, or lacks captions; `ERR_COTS_FILE`.
  */
 export async function openDataset(file: string, options: OpenOptions = {}): Promise<Dataset> {
-  const { use = 'any', images = null, captionsPerImage = null } = options;
-  const { kind, entries: all } = await read(file, images);
+  const { use = 'any', images = null, columns = null, captionsPerImage = null } = options;
+  const captions = options.requireCaptions ?? use !== 'any';
+  const warnings: string[] = [];
+  const locations = await expandSources(file);
+  const warn = (message: string) => warnings.push(message);
+  const { kind, entries: all } = await readFrom(locations, { images, columns, captions, warn });
   const split = options.split ?? defaultSplit(all, use, file);
   const taken = split === null ? all : all.filter((entry) => entry.split === split);
   if (taken.length === 0) throw noSuchSplit(file, split, all);
@@ -67,66 +61,8 @@ export async function openDataset(file: string, options: OpenOptions = {}): Prom
     captionsPerImage === null
       ? taken
       : taken.map((entry) => ({ ...entry, captions: entry.captions.slice(0, captionsPerImage) }));
-  checkEntries(entries, file, { captions: options.requireCaptions ?? use !== 'any' });
-  return { entries, kind, split, path: file };
-}
-
-async function read(file: string, images: string | null): Promise<Pick<Dataset, 'kind' | 'entries'>> {
-  if (isShardRange(file)) return { kind: 'webdataset', entries: await readShards(expandShards(file)) };
-  const found = await stat(file).catch((error: unknown) => {
-    throw fileError(error, 'read a data set at', file);
-  });
-  if (found.isDirectory()) {
-    const inside = path.join(file, manifestName);
-    const manifest = await stat(inside).catch(() => undefined);
-    if (manifest?.isFile()) return { kind: 'manifest', entries: await readJsonl(inside, images) };
-    const shards = (await readdir(file)).filter((name) => name.endsWith('.tar')).sort();
-    if (shards.length > 0)
-      return { kind: 'webdataset', entries: await readShards(shards.map((name) => path.join(file, name))) };
-    return { kind: 'folder', entries: await readFolder(file, images) };
-  }
-
-  const reader = readers[path.extname(file).toLowerCase()];
-  if (reader !== undefined) return reader(file, images);
-  throw new DataError(
-    `Expected a data set to be a folder of images or a file that ends in ${Object.keys(readers).join(', ')}, got ${file}. Make a manifest (.jsonl) of it.`,
-  );
-}
-
-/** Whether a path is a folder without a manifest and without shards: one of images or videos themselves. */
-export async function isPlainFolder(folder: string): Promise<boolean> {
-  if (isShardRange(folder) || (await kindOf(folder)) !== 'directory') return false;
-  const names = await readdir(folder);
-  return !names.some((name) => name === manifestName || name.endsWith('.tar'));
-}
-
-/** Whether a file's ending is that of a data set. */
-export function isDatasetFile(file: string): boolean {
-  return Object.hasOwn(readers, path.extname(file).toLowerCase());
-}
-
-type Read = (file: string, media: string | null) => Promise<Pick<Dataset, 'kind' | 'entries'>>;
-
-const readers: Readonly<Record<string, Read>> = {
-  '.jsonl': async (file, media) => ({ kind: 'manifest', entries: await readJsonl(file, media) }),
-  '.json': readAnnotations,
-  '.token': async (file, media) => ({
-    kind: 'flickr30k-tokens',
-    entries: await readFlickrTokens(file, media),
-  }),
-  '.tsv': async (file, media) => ({
-    kind: 'conceptual-captions',
-    entries: await readConceptualCaptions(file, media),
-  }),
-  '.tar': async (file) => ({ kind: 'webdataset', entries: await readShards([file]) }),
-  '.csv': async (file, media) => fromRows(await readCsv(file), file, media),
-  '.parquet': async (file, media) => fromRows(await readParquet(file), file, media),
-};
-
-async function fromRows(rows: readonly Row[], file: string, media: string | null): ReturnType<Read> {
-  return isMsrvttList(rows)
-    ? { kind: 'msrvtt-list', entries: await msrvttListEntries(rows, file, media) }
-    : { kind: 'table', entries: tableEntries(rows, file, media) };
+  checkEntries(entries, file, { captions, duplicateIds: options.allowDuplicateIds ?? false });
+  return { entries, kind, split, path: file, files: locations.length, warnings };
 }
 
 function defaultSplit(entries: readonly ManifestEntry[], use: DatasetUse, file: string): string | null {

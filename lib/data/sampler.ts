@@ -1,7 +1,9 @@
 /**
  * Which pair comes when. An epoch draws every item (an image with its captions) as often as its weight says, in a random order;
- * each draw takes one caption at random. All of it follows from the seed and the cursor, so a run resumes exactly.
+ * each draw takes one caption at random. All of it follows from the seed and the cursor, so a run resumes exactly. Of several
+ * ranks each takes every so-manieth draw of that one order: none twice, none left out, as many a rank, whatever the shards.
  */
+import { integer } from '../checks.js';
 import { DataError } from '../errors.js';
 import { KeyedRandom, shuffle, sites } from './random.js';
 
@@ -37,6 +39,10 @@ export interface SamplerOptions {
   readonly weights?: Float64Array | undefined;
   /** Where to go on; absent: at the start. */
   readonly cursor?: Cursor | undefined;
+  /** This process among `worldSize`, from 0. @default 0 */
+  readonly rank?: number;
+  /** Processes that share the draws. @default 1 */
+  readonly worldSize?: number;
 }
 
 /** An endless sequence of draws. */
@@ -46,11 +52,16 @@ export class Sampler {
   #position = 0;
   #sample = 0;
   #order: Uint32Array;
+  readonly #rank: number;
+  readonly #worldSize: number;
 
-  /** Throws `ERR_COTS_DATA` for a data set without items or another one than the cursor's. */
+  /** Throws `ERR_COTS_OPTION` for a rank outside the world, `ERR_COTS_DATA` for a data set without items or another one than the cursor's. */
   constructor(options: SamplerOptions) {
     this.#options = options;
-    const { items, cursor } = options;
+    const { items, cursor, rank = 0, worldSize = 1 } = options;
+    integer('worldSize', worldSize, 1);
+    this.#rank = integer('rank', rank, 0, worldSize - 1);
+    this.#worldSize = worldSize;
     if (items === 0)
       throw new DataError('Expected data.train to hold pairs, got none. Check its path and split.');
     if (cursor !== undefined) {
@@ -61,25 +72,31 @@ export class Sampler {
     this.#order = this.#shuffled();
   }
 
-  /** Where the next draw stands. */
+  /** Where the next draw stands: behind the draws of all ranks, so that after as many draws a rank all ranks have the same. */
   get cursor(): Cursor {
     return { epoch: this.#epoch, position: this.#position, sample: this.#sample, items: this.#options.items };
   }
 
-  /** The next draw. */
+  /** The next draw of this rank. */
   next(): Draw {
+    for (let before = 0; before < this.#rank; before++) this.#advance();
+    const [item, sample, epoch] = this.#advance();
+    for (let after = this.#rank + 1; after < this.#worldSize; after++) this.#advance();
+    const { seed, captions } = this.#options;
+    const count = captions(item);
+    const caption = count <= 1 ? 0 : new KeyedRandom(seed, sites.caption, sample).below(count);
+    return { item, caption, sample, epoch };
+  }
+
+  #advance(): [item: number, sample: number, epoch: number] {
     while (this.#position >= this.#order.length) {
       this.#epoch++;
       this.#position = 0;
       this.#order = this.#shuffled();
     }
 
-    const { seed, captions } = this.#options;
     const item = this.#order[this.#position++] as number;
-    const sample = this.#sample++;
-    const count = captions(item);
-    const caption = count <= 1 ? 0 : new KeyedRandom(seed, sites.caption, sample).below(count);
-    return { item, caption, sample, epoch: this.#epoch };
+    return [item, this.#sample++, this.#epoch];
   }
 
   #shuffled(): Uint32Array {

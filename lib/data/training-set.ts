@@ -20,8 +20,8 @@ export async function openSources(
 ): Promise<TrainingSet> {
   const entries: ManifestEntry[] = [];
   const weights: number[] = [];
-  for (const { path, split, images, weight } of sources) {
-    const opened = await openDataset(path, { split, use, images, requireCaptions: captionsNeeded });
+  for (const { path, split, images, columns, weight } of sources) {
+    const opened = await openDataset(path, { split, use, images, columns, requireCaptions: captionsNeeded });
     for (const entry of opened.entries) {
       entries.push(entry);
       weights.push(weight * (entry.weight ?? 1));

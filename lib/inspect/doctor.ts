@@ -1,9 +1,10 @@
 /** What is installed, found, built and usable on this machine, and what to do about the rest. */
 import { existsSync, readFileSync } from 'node:fs';
 import { access, constants, statfs } from 'node:fs/promises';
-import { homedir, totalmem } from 'node:os';
+import { totalmem } from 'node:os';
 import path from 'node:path';
 import { binding, packageRoot } from '../binding.js';
+import { cacheFolder } from '../cache-folder.js';
 import { usableCores } from '../device.js';
 import { ffmpegAdvice, findFfmpeg } from '../video/find-ffmpeg.js';
 
@@ -162,8 +163,7 @@ async function ffmpegFinding(): Promise<Finding> {
 }
 
 async function cacheFinding(): Promise<Finding> {
-  const named = process.env['COTS_CACHE'];
-  const folder = named === undefined ? path.join(homedir(), '.cache', 'cots') : path.resolve(named);
+  const folder = cacheFolder();
   if (!existsSync(folder)) return good('cache', `${folder} (not there yet)`);
   try {
     await access(folder, constants.W_OK);

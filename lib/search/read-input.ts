@@ -1,7 +1,8 @@
 /** An input of `cots embed` as entries. */
 import path from 'node:path';
-import { isDatasetFile, isPlainFolder, openDataset } from '../data/open.js';
+import { type OpenOptions, openDataset } from '../data/open.js';
 import { isVideoFile, readVideoFolder } from '../data/readers/folder.js';
+import { isDatasetFile, isPlainFolder } from '../data/readers/read.js';
 import { DataError } from '../errors.js';
 import { kindOf, readText } from '../read-file.js';
 import type { Entry } from './metadata.js';
@@ -13,7 +14,12 @@ const names = { image: 'images', text: 'texts or captions', video: 'videos' } as
  * Entries of an input: a data set (its images or videos, or one entry a caption), for texts a file with one a line, for videos one
  * of them or a folder. Throws `ERR_COTS_DATA` for none.
  */
-export async function readInput(input: string, modality: Modality, split: string | null): Promise<Entry[]> {
+export async function readInput(
+  input: string,
+  modality: Modality,
+  split: string | null,
+  source: Pick<OpenOptions, 'images' | 'columns'> = {},
+): Promise<Entry[]> {
   const isFile = (await kindOf(input)) === 'file' && !isDatasetFile(input);
   const single =
     modality === 'text' ? readLines : modality === 'video' && isVideoFile(input) ? oneVideo : undefined;
@@ -24,7 +30,7 @@ export async function readInput(input: string, modality: Modality, split: string
     );
   }
 
-  return nonEmpty(await entriesOf(input, modality, split), input, modality);
+  return nonEmpty(await entriesOf(input, modality, { ...source, split }), input, modality);
 }
 
 function nonEmpty(entries: Entry[], input: string, modality: Modality): Entry[] {
@@ -32,11 +38,11 @@ function nonEmpty(entries: Entry[], input: string, modality: Modality): Entry[] 
   throw new DataError(`Expected ${input} to hold ${names[modality]}, got none. Name another input.`);
 }
 
-async function entriesOf(input: string, modality: Modality, split: string | null): Promise<Entry[]> {
+async function entriesOf(input: string, modality: Modality, source: OpenOptions): Promise<Entry[]> {
   const { entries } =
-    modality === 'video' && split === null && (await isPlainFolder(input))
+    modality === 'video' && source.split === null && (await isPlainFolder(input))
       ? { entries: await readVideoFolder(input) }
-      : await openDataset(input, { split });
+      : await openDataset(input, source);
   if (modality === 'video') {
     return entries.flatMap(({ id, video, captions }) =>
       video === undefined ? [] : [{ id, image: '', video, caption: captions[0] ?? '' }],

@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { maxPixels } from '../data/decode.js';
-import { shardMember } from '../data/media.js';
+import { localMedia, shardMember } from '../data/media.js';
 import { VideoError } from '../errors.js';
 import { fileError } from '../read-file.js';
 
@@ -37,10 +37,11 @@ const containers = [
   'yuv4mpegpipe',
 ].join(',');
 
-/** A path, or `SHARD.tar!MEMBER`. Throws `ERR_COTS_VIDEO` for what is no regular file or empty, `ERR_COTS_FILE`, `ERR_COTS_DATA`. */
+/** A path, or `SHARD.tar!MEMBER`; a URL is copied first. Throws `ERR_COTS_VIDEO` for what is no regular file or empty, `ERR_COTS_FILE`, `ERR_COTS_DATA`. */
 export async function videoSource(location: string): Promise<VideoSource> {
-  const member = await shardMember(location);
-  if (member === undefined) return { name: location, url: await fileUrl(location) };
+  const local = await localMedia(location);
+  const member = await shardMember(local);
+  if (member === undefined) return { name: location, url: await fileUrl(local) };
   const { shard, offset, size } = member;
   if (size === 0) throw notAVideo(location, 'an empty one');
   return {

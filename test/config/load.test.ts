@@ -152,13 +152,13 @@ test('a preset fills sizes, written sizes win, an override of arch replaces them
 });
 
 test('sources of data: a path, a list, weights and splits', (t) => {
-  const one = { weight: 1, split: null, images: null };
+  const one = { weight: 1, split: null, images: null, columns: null };
   t.deepEqual(resolveConfig(trained).data.train, [{ path: 'a.jsonl', ...one }]);
   t.deepEqual(resolveConfig(trained).data.validation, []);
   const list = resolveConfig(trained, ['data.train=[a, {path: b, weight: 0.5, split: test}]']).data.train;
   t.deepEqual(list, [
     { path: 'a', ...one },
-    { path: 'b', weight: 0.5, split: 'test', images: null },
+    { path: 'b', weight: 0.5, split: 'test', images: null, columns: null },
   ]);
   t.is(resolveConfig(trained, ['data.train=123']).data.train[0]?.path, '123');
 });
@@ -245,7 +245,7 @@ test(
 test(
   refused,
   'data.train=[{path: a, wait: 2}]',
-  'Expected `data.train` to be null, a path, or a list of { path, weight?, split?, images? }, got [{"path":"a","wait":2}]. Set for example data.train=data/train.jsonl.',
+  'Expected `data.train` to be null, a path, or a list of { path, weight?, split?, images?, columns? }, got [{"path":"a","wait":2}]. Set for example data.train=data/train.jsonl.',
 );
 test(
   refused,

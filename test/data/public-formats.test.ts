@@ -95,18 +95,13 @@ test(
   ],
   'pictures',
 );
-test(reads, 'flickr/results.csv', 'table', [
+test(reads, 'flickr/results.csv', 'flickr30k-csv', [
   [
-    '1000092795.jpg',
-    'flickr/1000092795.jpg',
+    '1000092795',
+    'flickr/flickr30k-images/1000092795.jpg',
     ['Two young guys with shaggy hair .', 'Two young , White males .'],
     'train',
   ],
-]);
-
-test(reads, 'cc3m/Train_GCC-training.tsv', 'conceptual-captions', [
-  ['000000000', 'cc3m/00000/000000000.jpg', ['a very "typical" bus station'], 'train'],
-  ['000000002', 'cc3m/00000/000000002.jpg', ['young confused girl'], 'train'],
 ]);
 
 test(reads, 'msrvtt/MSRVTT_data.json', 'msrvtt', [

@@ -168,7 +168,7 @@ test('a path that is no data set', async (t) => {
   await writeFile(file, 'x');
   t.is(
     (await t.throwsAsync(openDataset(file)))?.message,
-    `Expected a data set to be a folder of images or a file that ends in .jsonl, .json, .token, .tsv, .tar, .csv, .parquet, got ${file}. Make a manifest (.jsonl) of it.`,
+    `Expected a data set to be a folder of images or a file that ends in .jsonl, .json, .token, .tsv, .csv, .parquet, .tar, got ${file}. Make a manifest (.jsonl) of it.`,
   );
   const none = (await t.throwsAsync(openDataset(path.join(folder, 'none')))) as Error & { code: string };
   t.is(none.code, 'ERR_COTS_FILE');
@@ -213,7 +213,13 @@ test('sources are joined with their weights; videos are refused', async (t) => {
   );
   await writeFile(file('b.jsonl'), `${JSON.stringify({ id: 'b', image: 'b', captions: ['b'] })}\n`);
   await writeFile(file('v.jsonl'), `${JSON.stringify({ id: 'v', video: 'v.mp4', captions: ['v'] })}\n`);
-  const source = (name: string, weight = 1) => ({ path: file(name), weight, split: null, images: null });
+  const source = (name: string, weight = 1) => ({
+    path: file(name),
+    weight,
+    split: null,
+    images: null,
+    columns: null,
+  });
   const joined = await openSources([source('a.jsonl', 2), source('b.jsonl', 0.5)], 'train');
   t.deepEqual(
     [joined.entries.map(({ id }) => id), [...(joined.weights ?? [])]],

@@ -84,3 +84,31 @@ test('a cursor of another data set, or a broken one, is refused', (t) => {
     'Expected a pair of data.train with a weight above 0, got none. Raise a weight.',
   );
 });
+
+test('ranks share one order: none twice, none left out, as many each, over epochs of any length', (t) => {
+  const weights = Float64Array.from({ length: 23 }, (_, item) => (item % 3) / 2 + 0.5);
+  const one = draw(make(23, { weights }), 240);
+  for (const worldSize of [2, 3, 5, 8]) {
+    const count = 240 / worldSize;
+    const ranks = Array.from({ length: worldSize }, (_, rank) => {
+      const sampler = new Sampler({ seed: 1, items: 23, captions: () => 5, weights, rank, worldSize });
+      return { draws: draw(sampler, count), cursor: sampler.cursor };
+    });
+    const merged = ranks.flatMap(({ draws }) => draws).sort((a, b) => a.sample - b.sample);
+    t.deepEqual(merged, one.slice(0, count * worldSize));
+    for (const { cursor } of ranks) t.deepEqual(cursor, ranks[0]?.cursor);
+  }
+});
+
+test('a rank goes on from the cursor that all ranks have; a rank outside the world is refused', (t) => {
+  const of = (rank: number, cursor?: Cursor) =>
+    new Sampler({ seed: 3, items: 10, captions: () => 2, rank, worldSize: 4, cursor });
+  const [whole, begun] = [of(2), of(2)];
+  const draws = draw(whole, 20);
+  draw(begun, 7);
+  t.deepEqual(draw(of(2, begun.cursor), 13), draws.slice(7));
+  t.throws(() => of(4), {
+    code: 'ERR_COTS_OPTION',
+    message: /`rank` to be a whole number from 0 to 3, got 4/,
+  });
+});

@@ -8,7 +8,7 @@ import { extract } from 'tar-stream';
 import { decodeImage } from '../../lib/data/decode.js';
 import { readManifest } from '../../lib/data/manifest.js';
 import { openDataset } from '../../lib/data/open.js';
-import { packDataset } from '../../lib/data/pack.js';
+import { packDataset } from '../../lib/data/pack/pack-dataset.js';
 import { type TrainEvent, Trainer } from '../../lib/index.js';
 import { fixturePath } from '../support/fixtures.js';
 import { makeShapes, temporaryFolder, tinyConfig } from '../support/tiny.js';
@@ -85,7 +85,7 @@ test('the index is used while the shard is the same, and made again when it is n
   const copy = path.join(folder, 'copy.tar');
   await cp(shard, copy);
   const { mtimeMs, size, mtime } = await stat(copy);
-  const marked = { ...first, bytes: size, mtimeMs, samples: first.samples.slice(0, 1) };
+  const marked = { ...first, bytes: size, stamp: String(mtimeMs), samples: first.samples.slice(0, 1) };
   await writeFile(`${copy}.idx.json`, JSON.stringify(marked));
   t.is((await openDataset(copy)).entries.length, 1);
 
@@ -147,23 +147,33 @@ test('packed shards: the files as they are, captions by line and in JSON, the sa
   t.deepEqual(
     shards.map(({ file, items, errors }) => [file, items, errors.length]),
     [
-      ['000000.tar', 3, 0],
-      ['000001.tar', 3, 0],
-      ['000002.tar', 1, 0],
+      ['00000.tar', 3, 0],
+      ['00001.tar', 3, 0],
+      ['00002.tar', 1, 0],
     ],
   );
-  t.deepEqual((await readdir(out)).sort(), ['000000.tar', '000001.tar', '000002.tar', 'pack.json']);
-  const second = await members(path.join(out, '000001.tar'));
+  t.deepEqual(
+    (await readdir(out)).sort(),
+    [
+      ...['00000', '00001', '00002'].flatMap((name) => [
+        `${name}.parquet`,
+        `${name}.tar`,
+        `${name}_stats.json`,
+      ]),
+      'pack.json',
+    ].sort(),
+  );
+  const second = await members(path.join(out, '00001.tar'));
   t.deepEqual([...second.keys()].slice(0, 4), [
-    '000000003.png',
-    '000000003.txt',
-    '000000003.json',
-    '000000004.png',
+    '000010000.png',
+    '000010000.txt',
+    '000010000.json',
+    '000010001.png',
   ]);
-  t.deepEqual(second.get('000000003.png'), await readFile(entries[3]?.image as string));
-  t.is(second.get('000000003.txt')?.toString(), entries[3]?.captions.join('\n'));
-  t.like(JSON.parse(second.get('000000003.json')?.toString() ?? ''), {
-    key: '000000003',
+  t.deepEqual(second.get('000010000.png'), await readFile(entries[3]?.image as string));
+  t.is(second.get('000010000.txt')?.toString(), entries[3]?.captions.join('\n'));
+  t.like(JSON.parse(second.get('000010000.json')?.toString() ?? ''), {
+    key: '000010000',
     id: 'train-3',
     captions: entries[3]?.captions,
     split: 'train',
@@ -185,7 +195,7 @@ test('packing goes on where it was stopped, makes a torn shard again, and refuse
   });
   await t.throwsAsync(stopped, { message: 'enough' });
   t.is((await readdir(out)).filter((name) => name.endsWith('.tar')).length, 2);
-  await truncate(path.join(out, '000000.tar'), 600);
+  await truncate(path.join(out, '00000.tar'), 600);
   const { shards, skippedShards } = await packDataset(entries, options);
   t.is(shards.length, 4);
   t.is(skippedShards, 1);
@@ -213,7 +223,7 @@ test('a picture that cannot be read is left out and listed; larger ones are made
   const packed = (await openDataset(out)).entries;
   t.deepEqual(
     packed.map(({ id }) => id),
-    ['000000/000000000', '000000/000000003'],
+    ['00000/000000000', '00000/000000003'],
   );
   const small = await decodeImage(packed[1]?.image as string);
   t.deepEqual([small.width, small.height], [12, 12]);

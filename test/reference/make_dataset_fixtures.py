@@ -2,7 +2,7 @@
 
     python make_dataset_fixtures.py     writes fixtures/datasets/
 
-The layouts are those that pycocotools, BLIP, ALBEF, img2dataset, Frozen-in-Time and the Kaggle copy of Flickr30K use. The readers of
+The layouts are those that pycocotools, BLIP, ALBEF, Frozen-in-Time and the Kaggle copy of Flickr30K use. The readers of
 annotation files only name pictures, so there are none; the shards hold real ones of 8 x 8 pixels.
 """
 import csv
@@ -70,21 +70,6 @@ def flickr() -> None:
         "image_name| comment_number| comment\n"
         "1000092795.jpg| 0| Two young guys with shaggy hair .\n"
         "1000092795.jpg| 1| Two young , White males .\n", encoding="utf-8")
-
-
-def conceptual() -> None:
-    folder = OUT / "cc3m"
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = [("a very \"typical\" bus station", "http://a.example/1.jpg"), ("sierra looked stunning", "http://a.example/2.jpg"),
-            ("young confused girl", "http://a.example/3.jpg")]
-    with open(folder / "Train_GCC-training.tsv", "w", encoding="utf-8", newline="") as file:
-        file.writelines(f"{caption}\t{url}\n" for caption, url in rows)
-    # img2dataset --output_format files: one folder and one parquet a shard.
-    pq.write_table(pa.table({
-        "url": [url for _, url in rows], "caption": [caption for caption, _ in rows],
-        "key": ["000000000", "000000001", "000000002"], "status": ["success", "failed_to_download", "success"],
-        "error_message": [None, "HTTP Error 404: Not Found", None], "width": [256, None, 256], "height": [256, None, 256],
-    }), folder / "00000.parquet")
 
 
 def msrvtt() -> None:
@@ -166,5 +151,5 @@ def shards() -> None:
 
 
 if __name__ == "__main__":
-    for make in (blip, coco, flickr, conceptual, msrvtt, tables, shards):
+    for make in (blip, coco, flickr, msrvtt, tables, shards):
         make()

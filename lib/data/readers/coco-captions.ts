@@ -1,6 +1,7 @@
 /** COCO's own caption files, `captions_train2014.json` (ECOSYSTEM 3.1). Their val split is not Karpathy's. */
 import path from 'node:path';
 import { DataError } from '../../errors.js';
+import { locate } from '../../remote/location.js';
 import type { ManifestEntry } from '../manifest.js';
 import { groupBy, mediaFolder, splitOfName, wrongField } from './fields.js';
 
@@ -39,7 +40,7 @@ export async function cocoEntries(
   const root = await mediaFolder(images, folders(file), list[0]?.file_name as string);
   const entries = list.map(({ id, file_name }) => ({
     id: `coco_${id}`,
-    image: path.resolve(root, file_name),
+    image: locate(root, file_name),
     captions: (captions.get(String(id)) ?? []).map(({ caption }) => caption),
     split: splitOfName(file),
     source: 'coco',

@@ -1,5 +1,6 @@
 /** Karpathy's split files `dataset_coco.json` and `dataset_flickr30k.json` (ECOSYSTEM 3.1). */
 import path from 'node:path';
+import { locate } from '../../remote/location.js';
 import type { ManifestEntry } from '../manifest.js';
 import { wrongField } from './fields.js';
 
@@ -33,7 +34,7 @@ export function karpathyEntries(value: KarpathyFile, file: string, images: strin
     check(image, index, file);
     return {
       id: `${dataset}_${image.cocoid ?? image.imgid}`,
-      image: path.resolve(root, image.filepath ?? '', image.filename),
+      image: locate(root, image.filepath ?? '', image.filename),
       captions: image.sentences.map(({ raw }) => raw),
       split: image.split === 'restval' ? 'train' : image.split,
       source: dataset,

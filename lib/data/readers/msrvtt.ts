@@ -1,10 +1,13 @@
 /**
  * MSR-VTT (ECOSYSTEM 3.1): `MSRVTT_data.json`, the annotations of Frozen-in-Time (`MSR_VTT.json`), and the lists of the 1k-A
- * protocol, `MSRVTT_JSFUSION_test.csv` (a caption a video) and `MSRVTT_train.9k.csv` (ids whose captions the JSON beside has).
+ * protocol: `MSRVTT_JSFUSION_test.csv` (a caption a video) and `MSRVTT_train.9k.csv` (ids whose captions the JSON beside has), and
+ * Frozen-in-Time's `train_list_jsfusion.txt` and `val_list_jsfusion.txt`.
  */
 import path from 'node:path';
+import { show } from '../../checks.js';
 import { DataError } from '../../errors.js';
-import { isMissing, readJson } from '../../read-file.js';
+import { exists, isMissing, readJson, readText } from '../../read-file.js';
+import { locate } from '../../remote/location.js';
 import type { ManifestEntry } from '../manifest.js';
 import { groupBy, mediaFolder, wrongField } from './fields.js';
 import type { Row } from './table.js';
@@ -72,7 +75,7 @@ export async function msrvttListEntries(
   const isTest = rows[0] !== undefined && 'sentence' in rows[0];
   const captions = isTest
     ? new Map(rows.map(({ sentence }, index) => [ids[index] as string, [String(sentence)]]))
-    : await captionsBeside(file);
+    : (await captionsBeside(file)).captions;
   return ids.map((id) => ({
     id,
     video: pathOf(id),
@@ -82,19 +85,74 @@ export async function msrvttListEntries(
   }));
 }
 
+/** Whether a text file is one of Frozen-in-Time's lists: `train_list_jsfusion.txt`, `val_list_full.txt`. */
+export function isFrozenList(file: string): boolean {
+  return /^(train|val|test)_list_\w+\.txt$/.test(path.basename(file));
+}
+
+const indexName = 'jsfusion_val_caption_idx';
+
+/**
+ * Video ids, one a line, whose captions `MSR_VTT.json` has. Of `val_list_jsfusion.txt`, which is the test set of 1k-A, each video has
+ * the one caption that `jsfusion_val_caption_idx.json` (`{"video7010": 3, ...}`) beside the captions names.
+ */
+export async function frozenListEntries(file: string, videos: string | null): Promise<ManifestEntry[]> {
+  const ids = (await readText(file, 'a list of videos')).split(/\r?\n/).filter((line) => line.trim() !== '');
+  const [name = ''] = path.basename(file).split('_');
+  const isProtocol = path.basename(file) === 'val_list_jsfusion.txt';
+  const { captions, folder } = await captionsBeside(file);
+  const chosen = isProtocol ? await captionIndex(folder, file) : undefined;
+  const pathOf = await videoPaths(file, videos, ids[0] ?? '');
+  return ids.map((id) => {
+    const all = captions.get(id) ?? [];
+    const one = chosen?.[id];
+    if (chosen !== undefined && (one === undefined || all[one] === undefined))
+      throw wrongField(
+        path.join(folder, `${indexName}.json`),
+        show(id),
+        'the number of one of its captions',
+        one,
+      );
+    return {
+      id,
+      video: pathOf(id),
+      captions: one === undefined ? all : [all[one] as string],
+      split: isProtocol ? 'test' : name,
+      source: 'msrvtt',
+    };
+  });
+}
+
+async function captionIndex(folder: string, list: string): Promise<Readonly<Record<string, number>>> {
+  const file = path.join(folder, `${indexName}.json`);
+  const value = await readJson(file, 'ERR_COTS_DATA').catch((error: unknown) => {
+    if (isMissing(error)) return undefined;
+    throw error;
+  });
+  if (value !== undefined) return value as Record<string, number>;
+  throw new DataError(
+    `Expected ${file}, which says the one caption of each video of ${list}, got none. Convert the pickle, which is never read here: python -c "import json, pickle; json.dump(pickle.load(open('${indexName}.pkl', 'rb')), open('${indexName}.json', 'w'))". Or take MSRVTT_JSFUSION_test.csv.`,
+  );
+}
+
 const annotationNames = ['MSRVTT_data.json', 'MSR_VTT.json'];
 
-async function captionsBeside(file: string): Promise<Map<string, string[]>> {
-  const folder = path.dirname(file);
-  for (const name of annotationNames) {
-    const beside = path.join(folder, name);
-    const value = await readJson(beside, 'ERR_COTS_DATA').catch((error: unknown) => {
-      if (isMissing(error)) return undefined;
-      throw error;
-    });
-    if (value === undefined) continue;
-    const groups = groupBy(sentencesOf(value as MsrvttFile, beside), ({ video_id }) => video_id);
-    return new Map([...groups].map(([id, group]) => [id, group.map(({ caption }) => caption)]));
+/** The captions of the annotations beside a list, or in `annotation/` there or up to two folders above. */
+async function captionsBeside(file: string): Promise<{ captions: Map<string, string[]>; folder: string }> {
+  const beside = path.resolve(path.dirname(file));
+  const folders = [beside, path.dirname(beside), path.dirname(path.dirname(beside))].flatMap((folder) => [
+    folder,
+    path.join(folder, 'annotation'),
+  ]);
+  for (const folder of folders) {
+    for (const name of annotationNames) {
+      const found = path.join(folder, name);
+      if (!(await exists(found))) continue;
+      const value = (await readJson(found, 'ERR_COTS_DATA')) as MsrvttFile;
+      const groups = groupBy(sentencesOf(value, found), ({ video_id }) => video_id);
+      const captions = [...groups].map(([id, group]) => [id, group.map(({ caption }) => caption)] as const);
+      return { captions: new Map(captions), folder };
+    }
   }
 
   throw new DataError(
@@ -124,9 +182,10 @@ async function videoPaths(
   const folders = ['videos/all', 'videos', 'all', 'TrainValVideo', '.'].flatMap((name) => [
     path.join(beside, name),
     path.join(above, name),
+    path.join(path.dirname(above), name),
   ]);
   const root = await mediaFolder(videos, folders, `${sample}.mp4`);
-  return (id) => path.resolve(root, `${id}.mp4`);
+  return (id) => locate(root, `${id}.mp4`);
 }
 
 function nameOfSplit(split: string | undefined): string {

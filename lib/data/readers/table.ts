@@ -1,4 +1,4 @@
-/** Tables with named columns: CSV, TSV, parquet, JSON lines. */
+/** Tables with named columns: CSV, TSV, parquet, JSON lines (ECOSYSTEM 3.1). */
 import { createReadStream } from 'node:fs';
 import path from 'node:path';
 import { parse } from 'csv-parse';
@@ -6,6 +6,7 @@ import { asyncBufferFromFile, parquetReadObjects } from 'hyparquet';
 import { nearest, show } from '../../checks.js';
 import { CotsError, DataError } from '../../errors.js';
 import { fileError } from '../../read-file.js';
+import { locate } from '../../remote/location.js';
 import { textLines } from '../../text-lines.js';
 import type { ManifestEntry } from '../manifest.js';
 import { groupBy, wrongField } from './fields.js';
@@ -14,12 +15,15 @@ export type Row = Readonly<Record<string, unknown>>;
 
 /** Names of a table's columns; what is not named is found under the usual names. */
 export interface Columns {
-  readonly image?: string;
-  readonly video?: string;
-  readonly caption?: string;
-  readonly id?: string;
-  readonly split?: string;
+  readonly image?: string | undefined;
+  readonly video?: string | undefined;
+  readonly caption?: string | undefined;
+  readonly id?: string | undefined;
+  readonly split?: string | undefined;
 }
+
+/** What a column may be named for. */
+export const columnRoles = ['image', 'video', 'caption', 'id', 'split'] as const;
 
 const usual: Readonly<Record<keyof Columns, readonly string[]>> = {
   image: ['image', 'image_path', 'file_name', 'filename', 'filepath', 'image_name', 'path'],
@@ -29,16 +33,30 @@ const usual: Readonly<Record<keyof Columns, readonly string[]>> = {
   split: ['split'],
 };
 
-/** The rows of a CSV file with a header; `|` separates where the header has no comma (Kaggle's Flickr30K). */
-export async function readCsv(file: string): Promise<Row[]> {
-  const header = await firstLine(file);
+/** Usual names of a column of one caption. */
+export const captionColumns = usual.caption.filter((name) => name !== 'captions');
+
+/** The rows of a CSV file with a header; `|` separates where the header has no comma. */
+export async function readCsv(file: string, header: string): Promise<Row[]> {
   const delimiter = header.includes('|') && !header.includes(',') ? '|' : ',';
   return readDelimited(file, { delimiter, columns: true });
 }
 
-async function firstLine(file: string): Promise<string> {
+/** The rows of a TSV file with a header. Nothing is quoted. */
+export async function readTsvTable(file: string): Promise<Row[]> {
+  return readDelimited(file, { delimiter: '\t', quote: null, columns: true });
+}
+
+/** Whether cells are the header of a table of files, so that a TSV file is no list of captions and urls. */
+export function isTableHeader(cells: readonly string[], columns: Columns | null): boolean {
+  const known = [...usual.image, ...usual.video, columns?.image, columns?.video];
+  return cells.some((cell) => known.includes(cell));
+}
+
+/** The first line of a file, without a byte order mark. */
+export async function firstLine(file: string): Promise<string> {
   try {
-    for await (const line of textLines(file)) return line;
+    for await (const line of textLines(file)) return line.replace(/^\uFEFF/, '');
     return '';
   } catch (error) {
     throw fileError(error, 'read a table at', file);
@@ -96,15 +114,28 @@ export async function readParquet(file: string, columns?: readonly string[]): Pr
   }
 }
 
+/** A line of a table in JSON. */
+export function parseJsonLine(line: string, where: string): Row {
+  let row: unknown;
+  try {
+    row = JSON.parse(line);
+  } catch {
+    // Told below with the rule.
+  }
+
+  if (typeof row === 'object' && row !== null && !Array.isArray(row)) return row as Row;
+  throw new DataError(`Expected ${where} to be a JSON object, got ${show(line)}. Correct that line.`);
+}
+
 /** One entry an image or video, with the captions of all its rows in order. Paths are relative to `media`. */
 export function tableEntries(
   rows: readonly Row[],
   file: string,
   media: string | null,
-  given: Columns = {},
+  given: Columns | null = null,
 ): ManifestEntry[] {
   const header = Object.keys(rows[0] ?? {});
-  const columns = resolveColumns(header, given, file);
+  const columns = resolveColumns(header, given ?? {}, file);
   const root = media ?? path.dirname(file);
   const kind = columns.image === undefined ? 'video' : 'image';
   const key = columns[kind] as string;
@@ -119,7 +150,7 @@ export function tableEntries(
     const split = columns.split === undefined ? undefined : row[columns.split];
     return {
       id: columns.id === undefined ? name : String(row[columns.id]),
-      [kind]: path.resolve(root, name),
+      [kind]: locate(root, name),
       captions: group.flatMap(({ captions }) => captions),
       split: typeof split === 'string' && split !== '' ? split : 'train',
       source: path.parse(file).name,
@@ -153,7 +184,7 @@ function resolveColumns(header: readonly string[], given: Columns, file: string)
   if (given.video !== undefined) delete found.image;
   if (found.image === undefined && found.video === undefined)
     throw new DataError(
-      `Expected ${file} to have a column of image or video paths (${usual.image.join(', ')}), it has ${header.join(', ')}. Name it with \`columns: { image: NAME }\`.`,
+      `Expected ${file} to have a column of image or video paths (${usual.image.join(', ')}), it has ${header.join(', ')}. Name it: columns { image: NAME }, --columns image=NAME.`,
     );
   return found;
 }

@@ -1,47 +1,42 @@
-/** WebDataset shards (ECOSYSTEM 3.2): a tar file, a brace range (`{00000..00123}.tar`), several joined by `::`, or a folder of them. */
+/** WebDataset shards (ECOSYSTEM 3.2) as entries, with what img2dataset puts beside them left alone. */
 import path from 'node:path';
-import { DataError } from '../../errors.js';
+import { baseNameOf, isRemote, nameOf } from '../../remote/location.js';
 import type { ManifestEntry } from '../manifest.js';
 import { memberLocation } from '../media.js';
-import { shardSamples } from '../shards/shard-index.js';
+import { noCaptions, type SampleFields } from '../shards/sample-fields.js';
+import { shardIndex } from '../shards/shard-index.js';
 
 const splits = ['train', 'val', 'test'];
 
-/** Whether a data set is given as shards. */
-export function isShardRange(given: string): boolean {
-  return given.includes('::') || /\{\d+\.\.\d+\}.*\.tar$/.test(given);
+export interface ReadShardsOptions {
+  readonly fields?: SampleFields;
+  /** A first shard without any caption is refused at once, not after all shards are read. */
+  readonly requireCaptions?: boolean;
+  /** Told of a shard that is cut. */
+  readonly warn?: (message: string) => void;
 }
 
-/** The files of a range, in order. Throws `ERR_COTS_DATA` for a range that runs backwards or is too long. */
-export function expandShards(given: string): string[] {
-  return given.split('::').flatMap(expandBraces);
-}
-
-const mostShards = 1_000_000;
-
-function expandBraces(given: string): string[] {
-  const [whole, from = '', to = ''] = /\{(\d+)\.\.(\d+)\}/.exec(given) ?? [];
-  if (whole === undefined) return [given];
-  const [first, last] = [Number(from), Number(to)];
-  if (last < first || last - first >= mostShards)
-    throw new DataError(
-      `Expected a range from a smaller to a larger number in ${given}, got ${whole}. Write it as {000000..000123}.`,
-    );
-  return Array.from({ length: last - first + 1 }, (_, index) =>
-    given.replace(whole, String(first + index).padStart(from.length, '0')),
-  ).flatMap(expandBraces);
-}
-
-/** One entry a sample, ids `SHARD/KEY`; the split is the name of the folder where that is train, val or test, else `train`. */
-export async function readShards(shards: readonly string[]): Promise<ManifestEntry[]> {
+/**
+ * One entry a sample, ids `SHARD/KEY` (with the folder before it where two shards have one name); the split is the name of the
+ * folder where that is train, val or test, else `train`. Throws `ERR_COTS_DATA`, `ERR_COTS_FILE`.
+ */
+export async function readShards(
+  shards: readonly string[],
+  { fields = {}, requireCaptions = false, warn = () => {} }: ReadShardsOptions = {},
+): Promise<ManifestEntry[]> {
   const entries: ManifestEntry[] = [];
-  for (const shard of shards) {
-    const file = path.resolve(shard);
-    const folder = path.basename(path.dirname(file));
-    const stem = path.parse(file).name;
-    for (const { key, media, kind, captions } of await shardSamples(file)) {
+  const files = shards.map((shard) => (isRemote(shard) ? shard : path.resolve(shard)));
+  const names = distinctNames(files);
+  for (const [position, file] of files.entries()) {
+    const { samples, endings, cut } = await shardIndex(file, fields);
+    if (cut !== null)
+      warn(`${nameOf(file)} ends inside ${cut}; the ${samples.length} samples before are read`);
+    if (requireCaptions && samples.every(({ captions }) => captions.length === 0))
+      throw noCaptions(file, endings, fields);
+    const folder = partsOf(file).at(-2) ?? '';
+    for (const { key, media, kind, captions } of samples) {
       entries.push({
-        id: `${stem}/${key}`,
+        id: `${names[position]}/${key}`,
         [kind]: memberLocation(file, media.name),
         captions,
         split: splits.includes(folder) ? folder : 'train',
@@ -51,4 +46,21 @@ export async function readShards(shards: readonly string[]): Promise<ManifestEnt
   }
 
   return entries;
+}
+
+/** The last parts of paths, as many as tell them apart. */
+function distinctNames(files: readonly string[]): string[] {
+  const most = Math.max(0, ...files.map((file) => partsOf(file).length));
+  for (let count = 1; count <= most; count++) {
+    const names = files.map((file) => partsOf(file).slice(-count).join('/'));
+    if (new Set(names).size === files.length || count === most) return names;
+  }
+
+  return [];
+}
+
+function partsOf(file: string): string[] {
+  const name = baseNameOf(file);
+  const folder = isRemote(file) ? new URL('.', file).pathname : path.dirname(file);
+  return [...folder.split('/').filter((part) => part !== ''), path.parse(name).name];
 }

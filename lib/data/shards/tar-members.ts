@@ -2,9 +2,9 @@
  * Where the members of a tar file stand, so that one can be read without the others; tar libraries stream and do not tell.
  * POSIX ustar with pax records, and GNU's long names and sizes. Links are left out: nothing is ever read through a name.
  */
-import type { FileHandle } from 'node:fs/promises';
 import { show } from '../../checks.js';
 import { DataError } from '../../errors.js';
+import type { ByteSource } from './byte-source.js';
 
 /** A regular file in a tar file. */
 export interface TarMember {
@@ -24,17 +24,17 @@ const types = { regular: ['0', '\0', '7'], longName: 'L', pax: 'x' } as const;
 
 /** The members in order. Throws `ERR_COTS_DATA` that names the byte at which the file is no tar. */
 export async function* tarMembers(
-  handle: FileHandle,
+  source: ByteSource,
   file: string,
 ): AsyncGenerator<TarMember, void, undefined> {
-  const { size: end } = await handle.stat();
+  const end = source.bytes;
   const wrong = (at: number, got: string) =>
     new DataError(
       `Expected a tar header at byte ${at} of ${file}, got ${got}. Restore the file from its source.`,
     );
   let extra: { name?: string; size?: number } = {};
   for (let at = 0; at + block <= end; ) {
-    const header = await read(handle, at, block);
+    const header = await source.read(at, block);
     if (header.every((byte) => byte === 0)) return;
     if (!hasRightSum(header)) throw wrong(at, 'other bytes');
     const size = extra.size ?? number(header, 124, 12);
@@ -43,7 +43,7 @@ export async function* tarMembers(
     const offset = at + block;
     if (type === types.longName || type === types.pax) {
       if (size > longestExtra) throw wrong(at, `a name of ${size} bytes`);
-      const content = (await read(handle, offset, Math.min(size, end - offset))).toString('utf8');
+      const content = (await source.read(offset, Math.min(size, end - offset))).toString('utf8');
       extra = type === types.pax ? paxRecords(content) : { name: content.replace(/\0.*$/s, '') };
     } else {
       if ((types.regular as readonly string[]).includes(type))
@@ -55,9 +55,23 @@ export async function* tarMembers(
   }
 }
 
-async function read(handle: FileHandle, position: number, length: number): Promise<Buffer> {
-  const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, position);
-  return buffer.subarray(0, bytesRead);
+/** The bytes of a member, cut where the tar ends. Throws `ERR_COTS_DATA` when other bytes stand in its place by now. */
+export async function readTarMember(
+  read: (position: number, length: number) => Promise<Buffer>,
+  { name, offset, size }: TarMember,
+  file: string,
+): Promise<Buffer> {
+  const bytes = await read(offset - block, block + size);
+  const header = bytes.subarray(0, block);
+  if (header.length === block && hasRightSum(header) && describes(header, size)) return bytes.subarray(block);
+  throw new DataError(
+    `Expected ${name} at byte ${offset} of ${file}, as when its index was made, got other bytes. Run again when the file does not change any more.`,
+  );
+}
+
+/** A pax record may hold the size, and its header then anything. */
+function describes(header: Buffer, size: number): boolean {
+  return number(header, 124, 12) === size || size >= 8 ** 11;
 }
 
 /** The sum of the header's bytes, its own eight counted as spaces. */
