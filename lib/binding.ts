@@ -95,6 +95,8 @@ export interface NativeTrainConfig {
     minKeepFraction: number;
   };
   optimizer: NativeOptimizerConfig;
+  /** Factor on the learning rate a layer, from the output down. */
+  layerDecay: number;
   emaM: number;
   seed: number;
   accumulate: number;

@@ -43,6 +43,7 @@ set(COTS_CORE_SOURCES
   native/train/batch.cpp
   native/train/checkpoint.cpp
   native/train/key_pass.cpp
+  native/train/layer_decay.cpp
   native/train/masks.cpp
   native/train/online_pass.cpp
   native/train/optimizer.cpp

@@ -66,6 +66,7 @@ export function nativeTrainConfig(
       minKeepFraction: amf.minKeepFrac,
     },
     optimizer: nativeOptimizer(config, totalSteps),
+    layerDecay: config.optim.layerDecay,
     emaM: ema.m,
     seed: train.seed,
     accumulate: train.accumulate,
@@ -152,5 +153,6 @@ function nativeLoss(loss: TrainConfig['loss']): NativeTrainConfig['loss'] {
 }
 
 function nativeOptimizer({ optim, sched }: TrainConfig, totalSteps: number): NativeOptimizerConfig {
-  return { ...optim, ...sched, totalSteps };
+  const { layerDecay: _, ...adamw } = optim;
+  return { ...adamw, ...sched, totalSteps };
 }

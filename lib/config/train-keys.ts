@@ -85,6 +85,11 @@ export const optimKeys = section({
     { max: 10 },
   ),
   clipGrad: number(3, 'Largest global gradient norm; 0: no clipping.'),
+  layerDecay: number(
+    1,
+    'Factor on the learning rate a layer, from the output down, as BEiT fine-tunes; 1: one rate for all.',
+    { above: true, max: 1 },
+  ),
 });
 
 export const schedKeys = section({
@@ -125,6 +130,7 @@ export const runKeys = section({
   }),
   out: filePath('runs/cots', 'Folder of the run.'),
   init: optionalPath('Model folder to start from; null: random weights.'),
+  tensorboard: flag(false, "Write RUN/tensorboard: the figures of metrics.jsonl as TensorBoard's scalars."),
   weightInit: choice(
     ['fixed', 'fan_in'],
     'fixed',

@@ -5,6 +5,7 @@
 import { stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { NativeTrainer } from '../binding.js';
+import { configKeys } from '../config/keys.js';
 import type { TrainConfig } from '../config/schema.js';
 import type { TextTokenizer } from '../data/text/tokenizer.js';
 import { CheckpointError } from '../errors.js';
@@ -97,7 +98,7 @@ export async function readCheckpoint(directory: string): Promise<CheckpointState
  * number, the pairs and their weights, is held by `CheckpointState.data`.
  */
 const freeKeys = [
-  /^train\.(out|threads|init|steps|epochs)$/,
+  /^train\.(out|threads|init|steps|epochs|tensorboard)$/,
   /^model\.(image|text)\.(init|arch)$/,
   /^data\.(train|validation|workers|prefetch|prefetchBytes|cacheBytes|cacheImageBytes|maxBadFraction|vocabulary)(\.|$)/,
   /^token\.tokenizer$/,
@@ -110,7 +111,12 @@ const freeKeys = [
 
 /** Throws `ERR_COTS_CHECKPOINT` naming each key in which the checkpoint's config differs from the run's. */
 export function checkSameConfig(directory: string, found: TrainConfig, wanted: TrainConfig): void {
-  const a = flatten(found);
+  // A key that is newer than the checkpoint had its default then.
+  const defaults = configKeys().map(({ key, default: value }): [string, string] => [
+    key,
+    JSON.stringify(value),
+  ]);
+  const a = new Map([...defaults, ...flatten(found)]);
   const b = flatten(wanted);
   const differing = [...new Set([...a.keys(), ...b.keys()])].filter(
     (key) => a.get(key) !== b.get(key) && !freeKeys.some((free) => free.test(key)),

@@ -7,6 +7,7 @@ import { filteredPairs, scoredPairs } from './filter-log.js';
 import { type Metrics, metricsLine } from './metrics.js';
 import type { PreparedRun } from './prepare-run.js';
 import { StepLog } from './step-log.js';
+import { TensorboardLog } from './tensorboard-log.js';
 
 export class RunRecorder {
   readonly #run: PreparedRun;
@@ -15,6 +16,8 @@ export class RunRecorder {
   readonly #nonFinite: StepLog;
   /** Only with `amf.log: all`. */
   readonly #scores: StepLog | undefined;
+  /** Only with `train.tensorboard`. */
+  readonly #tensorboard: TensorboardLog | undefined;
   #step: number;
   #saved: number;
   #cursor: unknown;
@@ -26,6 +29,9 @@ export class RunRecorder {
     this.#filtered = new StepLog(run.folder.file('filtered.jsonl'));
     this.#nonFinite = new StepLog(run.folder.file('non-finite.jsonl'));
     this.#scores = run.config.amf.log === 'all' ? new StepLog(run.folder.file('scores.jsonl')) : undefined;
+    this.#tensorboard = run.config.train.tensorboard
+      ? new TensorboardLog(run.folder.file('tensorboard'))
+      : undefined;
     this.#step = run.start.step;
     this.#saved = run.start.step;
     this.#cursor = run.start.cursor;
@@ -50,9 +56,9 @@ export class RunRecorder {
     for (const log of this.#logs()) await log.close();
   }
 
-  #logs(): StepLog[] {
+  #logs(): (StepLog | TensorboardLog)[] {
     const logs = [this.#metrics, this.#filtered, this.#nonFinite];
-    return this.#scores === undefined ? logs : [...logs, this.#scores];
+    return [...logs, this.#scores, this.#tensorboard].filter((log) => log !== undefined);
   }
 
   /** Notes a step that was done. `seconds` is its wall time, loading included. */
@@ -68,11 +74,14 @@ export class RunRecorder {
     await this.#filtered.append(filteredPairs(native, loaded.ids));
     await this.#scores?.append(scoredPairs(native, loaded.ids));
     await this.#nonFinite.append(nonFiniteLines(native, loaded.ids));
+    await this.#tensorboard?.addStep(line);
     return line;
   }
 
   /** Notes an evaluation of the checkpoint just written: the best so far is pointed to, and kept. */
-  async addEvaluation({ rsum }: RetrievalResult): Promise<void> {
+  async addEvaluation(result: RetrievalResult): Promise<void> {
+    const { rsum } = result;
+    await this.#tensorboard?.addEvaluation(this.#step, result);
     if (this.#best !== null && rsum <= this.#best.rsum) return;
     this.#best = { step: this.#step, rsum };
     await writeBest(this.#run.folder.checkpoint(this.#step), this.#best);

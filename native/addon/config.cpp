@@ -202,6 +202,7 @@ TrainConfig read_train_config(const Napi::Object& o) {
   c.loss = read_loss(object(o, "loss"));
   c.filter = read_filter(object(o, "filter"));
   c.optimizer = read_optimizer(object(o, "optimizer"));
+  c.layer_decay = number(o, "layerDecay");
   c.ema_m = number(o, "emaM");
   c.seed = integer(o, "seed");
   c.accumulate = count(o, "accumulate", 1);
@@ -248,7 +249,7 @@ Napi::Object write_train_config(Napi::Env env, const TrainConfig& c) {
   return Writer(env)("model", write_model_config(env, c.model))("token", write_token(env, c.token))(
       "queue", write_queue(env, c.queue))("loss", write_loss(env, c.loss))(
       "filter", write_filter(env, c.filter))("optimizer", write_optimizer(env, c.optimizer))(
-      "emaM", c.ema_m)("seed", c.seed)("accumulate", c.accumulate)(
+      "layerDecay", c.layer_decay)("emaM", c.ema_m)("seed", c.seed)("accumulate", c.accumulate)(
       "maxNonFinite", c.max_non_finite)("weightInit",
                                         c.weight_init == WeightInit::kFixed ? "fixed" : "fan_in")(
       "imageMean", write_numbers3(env, c.image_mean))("imageStd", write_numbers3(env, c.image_std));

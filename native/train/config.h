@@ -56,6 +56,7 @@ struct TrainConfig {
   LossConfig loss;
   FilterConfig filter;
   OptimizerConfig optimizer;
+  double layer_decay = 1;  // optim.layerDecay: factor on the rate a layer, from the output down
   double ema_m = 0.99;
   int64_t seed = 0;
   int64_t accumulate = 1;  // micro-batches that one step's batch is cut into

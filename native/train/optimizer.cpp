@@ -34,25 +34,29 @@ double sum_of_squares(const float* values, int64_t count) {
 
 }  // namespace
 
-Optimizer::Optimizer(Parameters& parameters, const OptimizerConfig& config)
+Optimizer::Optimizer(Parameters& parameters, const OptimizerConfig& config,
+                     const std::vector<double>& lr_scales)
     : parameters_(parameters),
       config_(config),
       exp_avg_(at::zeros({parameters.count()})),
       exp_avg_sq_(at::zeros({parameters.count()})),
-      spans_(make_spans(parameters)),
+      spans_(make_spans(parameters, lr_scales)),
       decayed_(at::ones({std::min(kSpan, parameters.count())})),
       undecayed_(at::zeros_like(decayed_)) {}
 
-/// Neighbors of the flat buffer with the same rule of weight decay: two short masks then serve for
-/// one as long as the weights.
-std::vector<Optimizer::Span> Optimizer::make_spans(const Parameters& parameters) {
+/// Neighbors of the flat buffer with the same rule of weight decay and the same rate: two short
+/// masks then serve for one as long as the weights.
+std::vector<Optimizer::Span> Optimizer::make_spans(const Parameters& parameters,
+                                                   const std::vector<double>& lr_scales) {
+  TORCH_INTERNAL_ASSERT(lr_scales.size() == parameters.all().size());
   std::vector<Span> spans;
   int64_t offset = 0;
-  for (const Parameter& parameter : parameters.all()) {
+  for (size_t i = 0; i < lr_scales.size(); ++i) {
+    const Parameter& parameter = parameters.all()[i];
     for (int64_t left = parameter.value.numel(); left > 0;) {
-      const bool extends =
-          !spans.empty() && spans.back().decay == parameter.decay && spans.back().count < kSpan;
-      if (!extends) spans.push_back({offset, 0, parameter.decay});
+      const bool extends = !spans.empty() && spans.back().decay == parameter.decay &&
+                           spans.back().lr_scale == lr_scales[i] && spans.back().count < kSpan;
+      if (!extends) spans.push_back({offset, 0, parameter.decay, lr_scales[i]});
       const int64_t taken = std::min(left, kSpan - spans.back().count);
       spans.back().count += taken;
       offset += taken;
@@ -81,9 +85,10 @@ void Optimizer::step(double lr, double norm) {
   const at::NoGradGuard no_grad;
   const double scale =
       config_.clip_grad > 0 && norm > config_.clip_grad ? config_.clip_grad / norm : 1.0;
-  const ops::AdamW update{
-      lr, config_.beta1, config_.beta2, config_.eps, config_.weight_decay, updates_ + 1, scale};
+  ops::AdamW update{lr,           config_.beta1, config_.beta2, config_.eps, config_.weight_decay,
+                    updates_ + 1, scale};
   for (const Span& span : spans_) {
+    update.lr = lr * span.lr_scale;
     const auto part = [&](const Tensor& flat) { return flat.narrow(0, span.begin, span.count); };
     ops::adamw_(part(parameters_.flat()), part(parameters_.flat_grad()), part(exp_avg_),
                 part(exp_avg_sq_), (span.decay ? decayed_ : undecayed_).narrow(0, 0, span.count),

@@ -8,7 +8,9 @@ namespace cots {
 
 class Optimizer {
  public:
-  Optimizer(Parameters& parameters, const OptimizerConfig& config);
+  /// `lr_scales`: a factor on the learning rate of each parameter, in their order.
+  Optimizer(Parameters& parameters, const OptimizerConfig& config,
+            const std::vector<double>& lr_scales);
   /// Euclidean norm of all gradients, float64 accumulation.
   double grad_norm() const;
   /// One update at learning rate `lr`; gradients are scaled by clip_grad / norm when norm exceeds
@@ -24,8 +26,10 @@ class Optimizer {
   struct Span {
     int64_t begin, count;
     bool decay;
+    double lr_scale;
   };
-  static std::vector<Span> make_spans(const Parameters& parameters);
+  static std::vector<Span> make_spans(const Parameters& parameters,
+                                      const std::vector<double>& lr_scales);
 
   Parameters& parameters_;
   OptimizerConfig config_;

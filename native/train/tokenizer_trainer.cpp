@@ -94,7 +94,8 @@ void measure_codes(const Tensor& q_BhwV, TokenizerMetrics& metrics) {
 TokenizerTrainer::TokenizerTrainer(const TokenizerTrainConfig& config)
     : config_(config),
       tokenizer_(config.tokenizer, config.seed, /*with_decoder=*/true),
-      optimizer_(tokenizer_.parameters(), config.optimizer) {
+      optimizer_(tokenizer_.parameters(), config.optimizer,
+                 std::vector<double>(tokenizer_.parameters().all().size(), 1.0)) {
   const bool openai = config.tokenizer.arch == TokenizerArch::kOpenAi;
   TORCH_CHECK(openai == (config.reconstruction == Reconstruction::kLogitLaplace),
               "Expected reconstruction logit_laplace with the openai tokenizer, whose decoder "

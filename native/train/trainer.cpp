@@ -13,6 +13,7 @@
 #include "loss/adaptive_filter.h"
 #include "ops/cancel.h"
 #include "train/key_pass.h"
+#include "train/layer_decay.h"
 #include "train/masks.h"
 #include "train/online_pass.h"
 #include "train/schedule.h"
@@ -101,7 +102,8 @@ Trainer::Trainer(const TrainConfig& config, std::shared_ptr<const ImageTokenizer
       model_(config.model, config.token, config.loss.tau, config.seed, config.weight_init),
       momentum_(model_, config.model),
       queue_(config.queue.size, embedding_width(config.model)),
-      optimizer_(model_.parameters(), config.optimizer) {
+      optimizer_(model_.parameters(), config.optimizer,
+                 layer_scales(model_.parameters(), config.layer_decay)) {
   if (config.queue.random_init) queue_.fill_random(config.seed);
 }
 
@@ -276,7 +278,7 @@ void Trainer::refuse_stopped() const {
                       "). Go back to an earlier checkpoint, or lower optim.lr or raise loss.tau.");
   if (stop_ == Stop::kCollapsed)
     throw Failure(
-        "ERR_COTS_NON_FINITE",
+        "ERR_COTS_COLLAPSED",
         "Expected the scores of the queue to spread, got a standard deviation below 1e-6 for " +
             std::to_string(collapsed_steps_) +
             " steps: the towers have collapsed. Lower optim.lr, or check that the images and "

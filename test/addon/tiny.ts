@@ -81,6 +81,7 @@ export const config: NativeTrainConfig = {
   },
   filter: { enabled: true, k: 1, applyTo: 'all', minValid: 20, minKeepFraction: 0 },
   optimizer,
+  layerDecay: 1,
   emaM: 0.9,
   seed: 1,
   accumulate: 1,

@@ -72,6 +72,7 @@ test('an empty config has the defaults of SPEC 2', (t) => {
     eps: 1e-8,
     weightDecay: 0.02,
     clipGrad: 3,
+    layerDecay: 1,
   });
   t.deepEqual(config.sched, { warmupSteps: 2000, warmupFrom: 1e-5, minLr: 1e-5 });
   t.deepEqual(config.data.aug, {
@@ -421,4 +422,16 @@ test('files: none, a directory, not YAML, not a map, a cycle', async (t) => {
 
 test('the schema accepts what it resolves', (t) => {
   t.notThrows(() => configSchema.parse(resolveConfig(trained)));
+});
+
+test('configs/finetune.yaml has the fine-tune column of SPEC 2.5', async (t) => {
+  const file = path.join(packageRoot(), 'configs/finetune.yaml');
+  const config = await loadConfig(file, ['data.train=dataset_coco.json', 'train.init=runs/base/best']);
+  t.like(config.optim, { lr: 1e-5, weightDecay: 0.02, clipGrad: 3, beta1: 0.9, beta2: 0.999, eps: 1e-8 });
+  t.deepEqual(config.sched, { warmupSteps: 0, warmupFrom: 1e-5, minLr: 1e-6 });
+  t.like(config.train, { batchSize: 256, epochs: 5, init: 'runs/base/best' });
+  t.is(config.queue.dupPolicy, 'mask_same_image');
+  t.deepEqual(config.data.aug.crop.scale, [0.5, 1]);
+  t.like(config.model.image, { arch: 'vit_b16', size: 384 });
+  t.is(config.data.textMaxLen, 40);
 });

@@ -94,6 +94,7 @@ const config: NativeTrainConfig = {
     minLr: 1e-4,
     totalSteps: 10,
   },
+  layerDecay: 1,
   emaM: 0.9,
   seed: 0,
   accumulate: 1,
@@ -119,13 +120,23 @@ const batchOf = (tensors: Map<string, Tensor>, step: number, size: number) => ({
   },
 });
 
-const fixtures = { images: 'training-steps', clips: 'clip-steps' } as const;
+/** Batches and settings of each kind; those of the layer-wise rates are of the same batches. */
+const fixtures = {
+  images: { batches: 'training-steps', settings: 'training-steps' },
+  clips: { batches: 'clip-steps', settings: 'clip-steps' },
+  'images, a rate a layer': { batches: 'training-steps', settings: 'layer-decay-steps' },
+} as const;
 
 const trainSteps = async (kind: keyof typeof fixtures, accumulate: number) => {
-  const tensors = readTensors(fixtures[kind]);
-  const { batch, steps } = readSettings<{ batch: number; steps: Step[] }>(fixtures[kind]);
+  const { batches, settings } = fixtures[kind];
+  const tensors = readTensors(batches);
+  const {
+    batch,
+    steps,
+    layer_decay: layerDecay = 1,
+  } = readSettings<{ batch: number; steps: Step[]; layer_decay?: number }>(settings);
   const trainer = await binding().createTrainer({
-    config: { ...config, accumulate },
+    config: { ...config, accumulate, layerDecay },
     tokenizer: {
       config: { arch: 'small', vocab: 48, hidden: 16, codebookDim: 8, blocks: 1, pixels: 'mean_std_half' },
       file: fixturePath('training-steps-dvae.safetensors'),
@@ -138,7 +149,7 @@ const trainSteps = async (kind: keyof typeof fixtures, accumulate: number) => {
     measured.push(await trainer.step({ batch: batchOf(tensors, step, batch), cancel: null }));
   }
 
-  return { tensors, steps, measured, trainer };
+  return { scores: readTensors(settings), steps, measured, trainer };
 };
 
 for (const [kind, accumulate] of [
@@ -146,9 +157,10 @@ for (const [kind, accumulate] of [
   ['images', 4],
   ['clips', 1],
   ['clips', 2],
+  ['images, a rate a layer', 1],
 ] as const) {
   test(`training steps on ${kind} follow the PyTorch implementation, accumulate ${accumulate}`, async (t) => {
-    const { tensors, steps, measured, trainer } = await trainSteps(kind, accumulate);
+    const { scores, steps, measured, trainer } = await trainSteps(kind, accumulate);
     const folder = await mkdtemp(path.join(os.tmpdir(), 'cots-golden-'));
     t.teardown(async () => rm(folder, { recursive: true, force: true }));
     for (const [index, expected] of steps.entries()) {
@@ -177,7 +189,7 @@ for (const [kind, accumulate] of [
       );
       t.is(found.filterKept, expected.kept);
       t.is(found.queueValid, expected.queue_valid);
-      t.true(maxDifference(found.scores, pick(tensors, `scores.${index}`, Float32Array)) < 1e-4);
+      t.true(maxDifference(found.scores, pick(scores, `scores.${index}`, Float32Array)) < 1e-4);
       if (expected.filter_mean !== undefined) {
         t.true(
           maxDifference(
@@ -192,3 +204,20 @@ for (const [kind, accumulate] of [
     trainer.dispose();
   });
 }
+
+test('each layer moves by its own rate, as in PyTorch with a parameter group a layer', async (t) => {
+  const { trainer } = await trainSteps('images, a rate a layer', 1);
+  const folder = await mkdtemp(path.join(os.tmpdir(), 'cots-golden-'));
+  t.teardown(async () => rm(folder, { recursive: true, force: true }));
+  await trainer.save({ directory: folder });
+  trainer.dispose();
+  const saved = readTensors(path.join(folder, 'model'));
+  const plain = readTensors('training-steps');
+  const wanted = [...readTensors('layer-decay-steps')].filter(([name]) => name.startsWith('final.'));
+  t.is(wanted.length, 11);
+  for (const [name, { data }] of wanted) {
+    const found = pick(saved, name.slice('final.'.length), Float32Array);
+    t.true(maxDifference(found, data) < 1e-4, `${name}: ${maxDifference(found, data)}`);
+    t.true(maxDifference(data, pick(plain, name, Float32Array)) > 3e-4, `${name} tells the two apart`);
+  }
+});

@@ -9,6 +9,7 @@
 #include "io/failure.h"
 #include "ops/adamw.h"
 #include "tiny-trainer.h"
+#include "train/layer_decay.h"
 #include "train/schedule.h"
 #include "train/tokenizer_trainer.h"
 
@@ -37,7 +38,7 @@ TEST_CASE("optimizer: norm and clipping") {
   cots::Parameters parameters(1);
   parameters.add("w.weight", {300, 500}, cots::Init::normal(1), true);
   parameters.flatten(true);
-  cots::Optimizer optimizer(parameters, {.clip_grad = 1});
+  cots::Optimizer optimizer(parameters, {.clip_grad = 1}, {1});
   const_cast<Tensor&>(parameters.flat_grad()).normal_();
   const double norm = parameters.flat_grad().to(at::kDouble).norm().item<double>();
   CHECK(optimizer.grad_norm() == doctest::Approx(norm).epsilon(1e-12));
@@ -47,7 +48,7 @@ TEST_CASE("optimizer: norm and clipping") {
   CHECK(difference(optimizer.state()[0].second, grad / norm * 0.1) < 1e-7);
 }
 
-TEST_CASE("optimizer: decays what should decay, across any cut of the flat buffer") {
+TEST_CASE("optimizer: decay and rate of each parameter, across any cut of the flat buffer") {
   cots::Parameters parameters(1);
   const std::pair<const char*, std::vector<int64_t>> shapes[] = {
       {"a.weight", {1500, 1000}}, {"a.bias", {3}}, {"b.bias", {5}}, {"c.weight", {7, 2}}};
@@ -58,17 +59,23 @@ TEST_CASE("optimizer: decays what should decay, across any cut of the flat buffe
   Tensor wanted = parameters.flat().clone(), first = at::zeros_like(wanted),
          second = at::zeros_like(wanted);
   const Tensor decayed = at::cat({at::ones({1500 * 1000}), at::zeros({3 + 5}), at::ones({7 * 2})});
-  cots::Optimizer optimizer(parameters, {.weight_decay = 0.5, .clip_grad = 0});
+  const int64_t slow = 1500 * 1000 + 3;  // scalars of the first two parameters
+  cots::Optimizer optimizer(parameters, {.weight_decay = 0.5, .clip_grad = 0}, {0.5, 0.5, 1, 1});
   for (int64_t step = 1; step <= 2; ++step) {
     optimizer.step(1e-2, 1);
-    cots::ops::adamw_composite_(wanted, parameters.flat_grad(), first, second, decayed,
-                                {.lr = 1e-2,
-                                 .beta1 = 0.9,
-                                 .beta2 = 0.999,
-                                 .eps = 1e-8,
-                                 .weight_decay = 0.5,
-                                 .step = step,
-                                 .grad_scale = 1});
+    for (const auto& [begin, count, lr] :
+         {std::tuple{int64_t{0}, slow, 5e-3}, {slow, wanted.numel() - slow, 1e-2}}) {
+      const auto part = [&](const Tensor& t) { return t.narrow(0, begin, count); };
+      cots::ops::adamw_composite_(part(wanted), part(parameters.flat_grad()), part(first),
+                                  part(second), part(decayed),
+                                  {.lr = lr,
+                                   .beta1 = 0.9,
+                                   .beta2 = 0.999,
+                                   .eps = 1e-8,
+                                   .weight_decay = 0.5,
+                                   .step = step,
+                                   .grad_scale = 1});
+    }
   }
   CHECK(difference(parameters.flat(), wanted) < 1e-6);
   CHECK(optimizer.updates() == 2);
@@ -211,4 +218,28 @@ TEST_CASE("embedder: order kept, rows independent of their batch, weights throug
   CHECK(says(message, "'visual.proj.weight'"));
   CHECK(says(message, "[16, 16]"));
   CHECK(says(message, "[8, 16]"));
+}
+
+TEST_CASE("layer-wise rates: embeddings lowest, projections, heads and temperature whole") {
+  cots::Parameters parameters(std::nullopt);
+  const std::pair<const char*, double> wanted[] = {{"visual.pos_embed", 1. / 8},
+                                                   {"visual.patch.weight", 1. / 8},
+                                                   {"visual.blocks.0.qkv.weight", 1. / 4},
+                                                   {"visual.blocks.1.fc2.bias", 1. / 2},
+                                                   {"visual.norm.weight", 1},
+                                                   {"visual.proj.weight", 1},
+                                                   {"text.embed.word.weight", 1. / 4},
+                                                   {"text.embed.ln.bias", 1. / 4},
+                                                   {"text.blocks.0.ln2.weight", 1. / 2},
+                                                   {"text.proj.bias", 1},
+                                                   {"cmvm.dense.weight", 1},
+                                                   {"cmlm.bias", 1},
+                                                   {"loss.logit_scale", 1}};
+  for (const auto& [name, scale] : wanted) parameters.add(name, {2}, cots::Init::zeros(), true);
+  const std::vector<double> scales = cots::layer_scales(parameters, 0.5);
+  for (size_t i = 0; i < scales.size(); ++i) {
+    CAPTURE(wanted[i].first);
+    CHECK(scales[i] == wanted[i].second);
+  }
+  for (const double scale : cots::layer_scales(parameters, 1)) CHECK(scale == 1);
 }

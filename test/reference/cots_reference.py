@@ -61,6 +61,7 @@ class Config:
     betas: tuple = (0.9, 0.999)
     adam_eps: float = 1e-8
     clip_grad: float = 3.0
+    layer_decay: float = 1.0
 
     @property
     def grid(self):
@@ -323,12 +324,28 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(self.parameter_groups(), lr=cfg.lr, betas=cfg.betas, eps=cfg.adam_eps)
 
     def parameter_groups(self):
-        """No decay: tensors of one dimension or none, biases, norms, visual positions, CLS and mask tokens."""
-        trained = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
+        """No decay: tensors of one dimension or none, biases, norms, visual positions, CLS and mask tokens. `lr_scale` by layer as in
+        BEiT's optim_factory.py: embeddings are layer 0, block n is layer n + 1, what comes after the blocks has the whole rate."""
         tokens = ("visual.pos_embed", "visual.cls_token", "visual.mask_token")
-        plain = [p for n, p in trained if p.ndim <= 1 or n in tokens]
-        decayed = [p for n, p in trained if p.ndim > 1 and n not in tokens]
-        return [{"params": decayed, "weight_decay": self.cfg.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        groups = {}
+        for name, p in self.model.named_parameters():
+            if not p.requires_grad:
+                continue
+            decay = 0.0 if p.ndim <= 1 or name in tokens else self.cfg.weight_decay
+            key = (decay, self.lr_scale(name))
+            groups.setdefault(key, {"params": [], "weight_decay": key[0], "lr_scale": key[1]})["params"].append(p)
+        return list(groups.values())
+
+    def lr_scale(self, name: str):
+        tower, _, rest = name.partition(".")
+        if tower not in ("visual", "text"):
+            return 1.0
+        last = (self.cfg.image if tower == "visual" else self.cfg.text).layers + 1
+        if rest.startswith("blocks."):
+            layer = int(rest.split(".")[1]) + 1
+        else:
+            layer = 0 if rest.split(".")[0] in ("cls_token", "mask_token", "pos_embed", "patch", "embed") else last
+        return self.cfg.layer_decay ** (last - layer)
 
     def learning_rate(self, t: int):
         """Of step t, counted from 0: a line from `lr_start` to `lr`, then a cosine to `lr_end`."""
@@ -424,7 +441,7 @@ class Trainer:
             total = self.total(loss)
             lr = self.learning_rate(self.step_index)
             for group in self.optimizer.param_groups:
-                group["lr"] = lr
+                group["lr"] = lr * group["lr_scale"]
             self.optimizer.zero_grad()
             total.backward()
             trained = [p for p in self.model.parameters() if p.requires_grad]

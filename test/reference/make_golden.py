@@ -5,6 +5,7 @@
 
 Every fixture is a safetensors file (arrays) with a JSON beside it (settings), read by test/golden/*.test.ts.
 """
+import dataclasses
 import json
 from pathlib import Path
 
@@ -137,6 +138,22 @@ def training_steps():
     save_file({k: v.contiguous() for k, v in dvae.state_dict().items()}, HERE / "training-steps-dvae.safetensors")
 
 
+def layer_decay_steps():
+    """The steps of training_steps() with a rate a layer: the same batches, other weights in the end."""
+    cfg = dataclasses.replace(TINY, layer_decay=0.6)
+    model, dvae = Model(cfg), SmallDvae(vocab=48, hidden=16, codebook=8, blocks=1)
+    model.load_state_dict(load_file(HERE / "training-steps-initial.safetensors"))
+    dvae.load_state_dict(load_file(HERE / "training-steps-dvae.safetensors"))
+    tensors, figures = run_steps(Trainer(model, cfg), dvae, np.random.default_rng(5), [[1] * 8] * 10)
+    kept = ("visual.pos_embed", "visual.patch.bias", "visual.blocks.0.fc1.bias", "visual.blocks.1.qkv.bias", "visual.norm.weight",
+            "visual.proj.bias", "text.embed.pos", "text.embed.ln.weight", "text.blocks.0.fc2.bias", "text.blocks.1.ln2.weight",
+            "text.proj.bias")
+    state = model.state_dict()
+    final = {f"final.{name}": state[name] for name in state if name in kept or name.removesuffix(".weight") in kept}
+    scores = {name: value for name, value in tensors.items() if name.startswith("scores.")}
+    write("layer-decay-steps", scores | final, {"batch": 8, "layer_decay": cfg.layer_decay, "steps": figures})
+
+
 def clip_steps():
     """Steps on clips of one to three frames, from the weights and the tokenizer of training_steps()."""
     model, dvae = Model(TINY), SmallDvae(vocab=48, hidden=16, codebook=8, blocks=1)
@@ -222,6 +239,7 @@ def resizes():
 if __name__ == "__main__":
     hugging_face()
     training_steps()
+    layer_decay_steps()
     clip_steps()
     discrete_vaes()
     ranks()

@@ -7,7 +7,8 @@ export type Tensor = { shape: number[]; data: Float32Array | Int32Array | Uint8A
 
 export const fixtureFolder = path.join(packageRoot(), 'test', 'reference', 'fixtures');
 
-export const fixturePath = (name: string): string => path.join(fixtureFolder, name);
+/** A file of the fixtures; an absolute path stays. */
+export const fixturePath = (name: string): string => path.resolve(fixtureFolder, name);
 
 const arrays = { F32: Float32Array, I32: Int32Array, U8: Uint8Array } as const;
 
@@ -20,18 +21,11 @@ export const readTensors = (name: string): Map<string, Tensor> => {
     { dtype: keyof typeof arrays; shape: number[]; data_offsets: [number, number] }
   >;
   const tensors = new Map<string, Tensor>();
-  for (const [
-    key,
-    {
-      dtype,
-      shape,
-      data_offsets: [begin, end],
-    },
-  ] of Object.entries(header)) {
-    if (key !== '__metadata__') {
-      const copy = new Uint8Array(bytes.subarray(8 + headerSize + begin, 8 + headerSize + end)).buffer;
-      tensors.set(key, { shape, data: new arrays[dtype](copy) });
-    }
+  for (const [key, entry] of Object.entries(header)) {
+    if (key === '__metadata__') continue;
+    const [begin, end] = entry.data_offsets;
+    const copy = new Uint8Array(bytes.subarray(8 + headerSize + begin, 8 + headerSize + end)).buffer;
+    tensors.set(key, { shape: entry.shape, data: new arrays[entry.dtype](copy) });
   }
 
   return tensors;
