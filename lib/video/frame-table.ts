@@ -75,11 +75,8 @@ function tableOf(list: PacketList, name: string): FrameTable | undefined {
   const firstKey = packets.findIndex(({ isKey }) => isKey);
   const shown = packets.flatMap(({ pts, isShown }, index) => (isShown && index >= firstKey ? [pts] : []));
   const pts = Float64Array.from(shown).sort();
-  if (
-    hidesPackets.includes(list.codec) ||
-    pts.length === 0 ||
-    pts.some((time, index) => Number.isNaN(time) || time === pts[index - 1])
-  )
+  // VP8's hidden packets have the time of the one that follows.
+  if (pts.length === 0 || pts.some((time, index) => Number.isNaN(time) || time === pts[index - 1]))
     return undefined;
   const frameOf = new Map(Array.from(pts, (time, index) => [time, index]));
   const timestamps = pts.map((time) => time * secondsPerTick);
@@ -99,9 +96,6 @@ function tableOf(list: PacketList, name: string): FrameTable | undefined {
     transfer: list.transfer,
   };
 }
-
-/** Codecs with packets that show nothing and do not say so (VP8's alternate reference frames). */
-const hidesPackets = ['vp8'];
 
 /** From the first time to the end of what begins at the last one. */
 function lengthOf(times: ArrayLike<number>, lastDuration: number): number {

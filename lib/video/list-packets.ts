@@ -11,7 +11,6 @@ import { inputArguments, type VideoSource } from './video-source.js';
 export interface PacketList {
   readonly width: number;
   readonly height: number;
-  readonly codec: string;
   readonly secondsPerTick: number;
   readonly transfer: string;
   readonly packets: readonly ListedPacket[];
@@ -116,7 +115,7 @@ function field(rows: readonly string[], key: string): string {
   return rows.find((row) => row.startsWith(`#${key}: `))?.slice(key.length + 3) ?? '';
 }
 
-function packetList({ tables, transfer, codec }: Listing, name: string): PacketList {
+function packetList({ tables, transfer }: Listing, name: string): PacketList {
   const [all = [], needed, entries] = tables;
   const [width = Number.NaN, height = Number.NaN] = field(all, 'dimensions 0').split('x').map(Number);
   const [numerator = Number.NaN, denominator = Number.NaN] = field(all, 'tb 0').split('/').map(Number);
@@ -138,7 +137,7 @@ function packetList({ tables, transfer, codec }: Listing, name: string): PacketL
       isEntry: entryTimes?.has(time) ?? isKey,
     };
   });
-  return { width, height, codec, secondsPerTick: numerator / denominator, transfer, packets };
+  return { width, height, secondsPerTick: numerator / denominator, transfer, packets };
 }
 
 /** The times in a list: the third column of `stream, dts, pts, duration, size, hash, F=flags`, where flags other than `key` are told. */
