@@ -33,6 +33,7 @@ set(COTS_CORE_SOURCES
   native/io/file.cpp
   native/io/huggingface.cpp
   native/io/memory.cpp
+  native/io/jitter.cpp
   native/io/pixels.cpp
   native/io/safetensors.cpp
   native/search/gallery.cpp

@@ -7,14 +7,11 @@
 #include <string>
 #include <vector>
 
+#include "io/jitter.h"
+
 namespace cots::io {
 
 using at::Tensor;
-
-struct Jitter {
-  double brightness = 1, contrast = 1, saturation = 1;
-  int order = 0;  // 0 to 5: permutation of the three
-};
 
 /// What augmentation does to one image; the same for all its views, so that patches and tokens stay
 /// aligned.

@@ -63,6 +63,28 @@ TEST_CASE("make_views jitters colors as Pillow's ImageEnhance does, byte for byt
   }
 }
 
+TEST_CASE("color jitter of any number of pixels is one pixel's, again and again") {
+  // Brightness and saturation look at each pixel alone, contrast at the mean too: the images below
+  // repeat one row, whose mean is theirs.
+  const Tensor row = random_image(1, 8, 3);
+  for (const double factor : {0.6, 1.0, 1.37})
+    for (int order = 0; order < 6; ++order) {
+      const io::Jitter jitter{1.4, factor, 1.9 - factor, order};
+      Tensor once = row.clone();
+      io::color_jitter(once.mutable_data_ptr<uint8_t>(), 8, jitter);
+      for (const int64_t repeats : {2, 3, 131}) {
+        Tensor many = row.repeat({repeats, 1, 1});
+        io::color_jitter(many.mutable_data_ptr<uint8_t>(), 8 * repeats, jitter);
+        CHECK(many.equal(once.repeat({repeats, 1, 1})));
+      }
+      for (const int64_t pixels : {1, 7, 9, 15}) {  // gray pixels: saturation leaves them
+        Tensor gray = at::full({pixels, 3}, 100, at::kByte);
+        io::color_jitter(gray.mutable_data_ptr<uint8_t>(), pixels, jitter);
+        CHECK(gray.eq(140).all().item<bool>());
+      }
+    }
+}
+
 TEST_CASE("make_views refuses a crop outside the image") {
   const Tensor image = random_image(4, 5, 1);
   io::Transform t = whole(image);

@@ -32,6 +32,10 @@ constexpr int64_t kPrefetchBytes = 1024;
 }  // namespace cots::ops
 
 #define COTS_INLINE inline __attribute__((always_inline))
+/// For functions written with AVX2 instructions by name. Without FMA: a product and a sum round
+/// twice.
+#define COTS_AVX2 __attribute__((target("avx2")))
+#define COTS_AVX2_INLINE inline __attribute__((always_inline, target("avx2")))
 
 /// After `COTS_INLINE R NAME_body PARAMETERS`: defines `R NAME PARAMETERS`, which runs the version
 /// for this machine. A macro, because a target attribute cannot be a template argument; ifunc
