@@ -17,6 +17,8 @@ export interface NativeInfo {
   /** libtorch version, e.g. `2.13.0`. */
   readonly libtorch: string;
   readonly cuda: boolean;
+  /** The build found the system's libjpeg-turbo. */
+  readonly jpeg: boolean;
   /** What the processor reports, e.g. `AVX512`, and the features found: `avx2`, `avx512`, `avx512_vnni`, `avx512_bf16`, `amx_bf16`. */
   readonly cpu: { capability: string; features: string[] };
   /** Threads one native job uses by default. */
@@ -307,6 +309,12 @@ export interface NativeTransform {
   jitter: { brightness: number; contrast: number; saturation: number; order: number } | null;
 }
 
+export interface NativeView {
+  size: number;
+  filter: 'bicubic' | 'bilinear' | 'lanczos';
+  jitter: boolean;
+}
+
 export interface NativeDirectionRanks {
   pessimistic: Int32Array;
   optimistic: Int32Array;
@@ -368,11 +376,21 @@ export interface NativeBinding {
     imageOfText: Int32Array;
     cancel?: NativeCancel | null;
   }): Promise<{ imageToText: NativeDirectionRanks; textToImage: NativeDirectionRanks }>;
-  /** One packed uint8 [n, size, size, 3] a view. Runs on the addon's transform thread, beside a training step. */
+  /** One packed uint8 [n, size, size, 3] a view. Runs on a transform thread of the addon, beside a training step. */
   makeViews(o: {
     images: { data: Uint8Array; width: number; height: number; transform: NativeTransform }[];
-    views: { size: number; filter: 'bicubic' | 'bilinear' | 'lanczos'; jitter: boolean }[];
+    views: NativeView[];
   }): Promise<Uint8Array[]>;
+  /** The same of one JPEG, of which only the transform's crop becomes pixels; null: it is not as plain as `jpegHeader` took it for. */
+  makeJpegViews(o: {
+    jpeg: Uint8Array;
+    width: number;
+    height: number;
+    transform: NativeTransform;
+    views: NativeView[];
+  }): Promise<Uint8Array[] | null>;
+  /** Size and EXIF orientation (1 to 8) of a JPEG of 8-bit gray or YCbCr; null for anything else, and where the build has no libjpeg-turbo. */
+  jpegHeader(bytes: Uint8Array): { width: number; height: number; orientation: number } | null;
   createModel(o: { config: NativeModelConfig; seed: number; threads: number }): Promise<NativeModel>;
   loadModel(o: { config: NativeModelConfig; file: string; threads: number }): Promise<NativeModel>;
   /** Converts Hugging Face ViT and BERT safetensors to model.safetensors (SPEC 6.1 to 6.3). */

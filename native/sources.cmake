@@ -34,6 +34,7 @@ set(COTS_CORE_SOURCES
   native/io/huggingface.cpp
   native/io/memory.cpp
   native/io/jitter.cpp
+  native/io/jpeg.cpp
   native/io/pixels.cpp
   native/io/safetensors.cpp
   native/search/gallery.cpp
@@ -83,6 +84,7 @@ set(COTS_NATIVE_TEST_SOURCES
   test/native/gallery.cpp
   test/native/gradients.cpp
   test/native/huggingface.cpp
+  test/native/jpeg.cpp
   test/native/image-tokenizer.cpp
   test/native/main.cpp
   test/native/masked-modelling.cpp

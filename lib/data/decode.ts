@@ -122,7 +122,8 @@ function checkedPixels({ data, width, height }: DecodedImage): DecodedImage {
   return { data, width, height };
 }
 
-function refuseTooLarge({ width, height }: Metadata, name: string): void {
+/** Throws `ERR_COTS_IMAGE` for more pixels than `maxSide` and `maxPixels`. */
+export function refuseTooLarge({ width, height }: { width: number; height: number }, name: string): void {
   if (width <= maxSide && height <= maxSide && width * height <= maxPixels) return;
   throw new ImageError(
     `Expected ${name} to be at most ${maxSide} pixels a side and ${maxPixels / 1e6} megapixels, got ${width} x ${height}. Make it smaller first.`,

@@ -1,6 +1,7 @@
 /** Decoded images by item: a bounded number decoded at a time, small ones kept for later epochs. */
-import { type DecodedImage, decodeBytes } from './decode.js';
-import { DecodeQueue, type DecodeQueueOptions } from './decode-queue.js';
+import { type DecodedImage, decodeBytes, refuseTooLarge } from './decode.js';
+import { type Admit, DecodeQueue, type DecodeQueueOptions } from './decode-queue.js';
+import { type PlainJpeg, plainJpeg } from './jpeg.js';
 import { readMedia } from './media.js';
 
 export interface ImageSourceOptions extends DecodeQueueOptions {
@@ -11,6 +12,14 @@ export interface ImageSourceOptions extends DecodeQueueOptions {
   readonly cacheBytes: number;
   /** Images of more decoded bytes are not kept. */
   readonly cacheImageBytes: number;
+}
+
+/** What becomes of an image. */
+export interface ImageUse<T> {
+  /** Takes a large JPEG before it is decoded; null where that cannot be: its pixels come after all. */
+  readonly jpeg: (image: PlainJpeg) => Promise<T | null>;
+  /** Takes the whole image. */
+  readonly pixels: (image: DecodedImage) => Promise<T>;
 }
 
 /** Reads and decodes images. A failure is remembered and told again without another try. */
@@ -36,25 +45,40 @@ export class ImageSource {
   }
 
   /** True for an image that is not worth a native call of its own. */
-  isSmall({ data }: DecodedImage): boolean {
-    return data.length <= this.#options.cacheImageBytes;
+  isSmall({ width, height }: { width: number; height: number }): boolean {
+    return 3 * width * height <= this.#options.cacheImageBytes;
   }
 
   /**
-   * Decodes the image of an item and hands it to `use`; its bytes count as in work until `use` has settled. Throws
-   * `ERR_COTS_IMAGE` or `ERR_COTS_FILE`.
+   * Hands the image of an item to `use`; its decoded bytes count as in work until that has settled. Throws `ERR_COTS_IMAGE`,
+   * `ERR_COTS_FILE`.
    */
-  async load<T>(item: number, use: (image: DecodedImage) => Promise<T>): Promise<T> {
-    const { exifRotate } = this.#options;
-    const path = this.#options.path(item);
+  async load<T>(item: number, use: ImageUse<T>): Promise<T> {
     return this.#queue.run(
       item,
-      async (admit) => decodeBytes(await readMedia(path, 'an image'), path, exifRotate, admit),
-      (image) => {
-        this.#keep(item, image);
-        return use(image);
+      (admit) => this.#decode(item, use.jpeg, admit),
+      async (decoded) => {
+        if ('used' in decoded) return decoded.used;
+        this.#keep(item, decoded);
+        return use.pixels(decoded);
       },
     );
+  }
+
+  async #decode<T>(
+    item: number,
+    useJpeg: ImageUse<T>['jpeg'],
+    admit: Admit,
+  ): Promise<DecodedImage | { used: T }> {
+    const { exifRotate } = this.#options;
+    const path = this.#options.path(item);
+    const bytes = await readMedia(path, 'an image');
+    const jpeg = plainJpeg(bytes, exifRotate);
+    if (jpeg === null || this.isSmall(jpeg)) return decodeBytes(bytes, path, exifRotate, admit);
+    refuseTooLarge(jpeg, path);
+    await admit(3 * jpeg.width * jpeg.height);
+    const used = await useJpeg(jpeg);
+    return used === null ? decodeBytes(bytes, path, exifRotate, async () => {}) : { used };
   }
 
   #keep(item: number, image: DecodedImage): void {

@@ -1,9 +1,9 @@
 /**
- * Batches for training, made ahead of the step in progress: sharp decodes on its own threads, the addon makes the views on
- * its transform thread, the event loop only hands over; clips come from ffmpeg. What a batch holds follows from seed and cursor,
- * whatever the number of workers. Legend: B pairs, N frames of all of them, S and V sides of the views, L tokens.
+ * Batches for training, made ahead of the step in progress: the addon decodes large JPEGs and makes the views on its transform
+ * threads, sharp decodes the rest on its own, clips come from ffmpeg; the event loop only hands over. What a batch holds follows
+ * from seed and cursor, whatever the number of workers. Legend: B pairs, N frames of all of them, S and V sides of the views, L tokens.
  */
-import { binding, type NativeTransform } from '../binding.js';
+import type { NativeTransform } from '../binding.js';
 import { CotsError } from '../errors.js';
 import type { BadImages } from './bad-images.js';
 import { BatchQueue } from './batch-queue.js';
@@ -14,15 +14,7 @@ import type { ManifestEntry } from './manifest.js';
 import type { Cursor, Draw, Sampler } from './sampler.js';
 import type { CaptionEncoder } from './text/captions.js';
 import type { EncodedTexts } from './text/tokenizer.js';
-
-/** One view that the addon makes of each image. */
-export interface View {
-  /** Side in pixels. */
-  readonly size: number;
-  readonly filter: 'bicubic' | 'bilinear' | 'lanczos';
-  /** Apply the color jitter of the transform. */
-  readonly jitter: boolean;
-}
+import { makeJpegViews, makeViews, type View } from './views.js';
 
 /** A batch as the loader makes it. */
 export interface LoadedBatch {
@@ -56,7 +48,7 @@ export interface LoaderParts {
   readonly captions: CaptionEncoder | null;
   readonly views: readonly View[];
   /** The transform of one sample, drawn from its global index alone; of a clip, the same for all frames. */
-  readonly transform: (image: DecodedImage, sample: number) => NativeTransform;
+  readonly transform: (size: { width: number; height: number }, sample: number) => NativeTransform;
   /** B. */
   readonly batchSize: number;
   /** Batches made ahead. */
@@ -92,6 +84,16 @@ export class Loader {
     this.#parts = parts;
     this.#cursor = parts.sampler.cursor;
     this.#queue = new BatchQueue(parts.prefetch, () => this.#collect());
+  }
+
+  /** Batches made ahead. */
+  get ahead(): number {
+    return this.#parts.prefetch;
+  }
+
+  /** Different images found bad so far. */
+  get badImages(): number {
+    return this.#parts.bad.count;
   }
 
   /**
@@ -164,9 +166,15 @@ export class Loader {
 
   #prepareImage({ item, sample }: Draw): Promise<Prepared> {
     const { images, transform, views } = this.#parts;
-    return images.load(item, async (image) => {
-      const drawn = { image, transform: transform(image, sample) };
-      return images.isSmall(image) ? drawn : { views: await makeViews([drawn], views), frames: 1 };
+    return images.load<Prepared>(item, {
+      jpeg: async (image) => {
+        const made = await makeJpegViews({ image, transform: transform(image, sample) }, views);
+        return made === null ? null : { views: made, frames: 1 };
+      },
+      pixels: async (image) => {
+        const drawn = { image, transform: transform(image, sample) };
+        return images.isSmall(image) ? drawn : { views: await makeViews([drawn], views), frames: 1 };
+      },
     });
   }
 
@@ -225,20 +233,4 @@ function isBadItem(error: unknown): boolean {
   return (
     error instanceof CotsError && ['ERR_COTS_IMAGE', 'ERR_COTS_VIDEO', 'ERR_COTS_FILE'].includes(error.code)
   );
-}
-
-async function makeViews(
-  images: readonly { image: DecodedImage; transform: NativeTransform }[],
-  views: readonly View[],
-): Promise<Uint8Array[]> {
-  if (views.length === 0) return [];
-  return binding().makeViews({
-    images: images.map(({ image: { data, width, height }, transform }) => ({
-      data,
-      width,
-      height,
-      transform,
-    })),
-    views: [...views],
-  });
 }

@@ -7,11 +7,12 @@ import { drawTransform } from './augment.js';
 import { BadImages } from './bad-images.js';
 import { ClipSource } from './clip-source.js';
 import { ImageSource } from './image-source.js';
-import { type LoadedBatch, Loader, type LoaderParts, type View } from './loader.js';
+import { type LoadedBatch, Loader, type LoaderParts } from './loader.js';
 import type { ManifestEntry } from './manifest.js';
 import { type Cursor, Sampler } from './sampler.js';
 import type { CaptionEncoder } from './text/captions.js';
 import type { TrainingSet } from './training-set.js';
+import type { View } from './views.js';
 
 export interface LoaderOptions {
   /** Where to go on; absent: at the start. */
@@ -29,13 +30,18 @@ export function pairLoader(
   captions: CaptionEncoder,
   options: LoaderOptions = {},
 ): Loader {
-  const { model, data, loss, train } = config;
+  const { batchSize, frames } = config.train;
+  const { aug } = config.data;
+  return loader(config, set, { captions, views: pairViews(config), batchSize, frames, aug }, options);
+}
+
+/** The vision tower's view and, while CMVM is on, the image tokenizer's. */
+export function pairViews({ model, data, loss }: TrainConfig): View[] {
   const { size, view } = geometry(model);
+  const { filter, jitter } = data.secondView;
   const views: View[] = [{ size, filter: data.filter, jitter: true }];
-  if (loss.weights.cmvm > 0)
-    views.push({ size: view, filter: data.secondView.filter, jitter: data.secondView.jitter });
-  const { batchSize, frames } = train;
-  return loader(config, set, { captions, views, batchSize, frames, aug: data.aug }, options);
+  if (loss.weights.cmvm > 0) views.push({ size: view, filter, jitter });
+  return views;
 }
 
 /** Images for training the discrete VAE, of a clip one frame: a random crop and flip, no color jitter. */

@@ -96,10 +96,13 @@ function libtorchFinding({ libtorch }: SetupState): Finding {
 
 function addonFindings(): Finding[] {
   try {
-    const { libtorch, cuda, cpu } = binding().info();
+    const { libtorch, cuda, cpu, jpeg } = binding().info();
     const features = cpu.features.join(', ');
     return [
-      good('addon', `loads, linked to libtorch ${libtorch}${cuda ? ' with CUDA' : ''}`),
+      good(
+        'addon',
+        `loads, linked to libtorch ${libtorch}${cuda ? ' with CUDA' : ''}; large JPEGs by ${jpeg ? 'libjpeg-turbo' : 'sharp (slower: the build found no libjpeg-turbo)'}`,
+      ),
       cpu.features.includes('avx2')
         ? good('cpu', `${cpu.capability}: ${features}`)
         : {

@@ -3,6 +3,9 @@
 
 #include <ATen/Parallel.h>
 
+#include <algorithm>
+#include <thread>
+
 #include "addon/cancel_wrap.h"
 #include "addon/convert.h"
 #include "addon/files_wrap.h"
@@ -43,6 +46,8 @@ Addon::Addon(Napi::Env env, Napi::Object exports) {
   entry("retrievalRanks", retrieval_ranks);
   entry("openGallery", open_gallery);
   entry("makeViews", make_views);
+  entry("makeJpegViews", make_jpeg_views);
+  entry("jpegHeader", jpeg_header);
   entry("createModel", create_model);
   entry("loadModel", load_model);
   entry("importHuggingFace", import_hugging_face);
@@ -73,8 +78,13 @@ const std::shared_ptr<Worker>& Addon::device_worker(Napi::Env env) {
 }
 
 const std::shared_ptr<Worker>& Addon::transform_worker(Napi::Env env) {
-  if (!transform_worker_) transform_worker_ = create_worker(env, "cots-views");
-  return transform_worker_;
+  const auto idlest = std::min_element(
+      transform_workers_.begin(), transform_workers_.end(),
+      [](const auto& one, const auto& other) { return one->pending() < other->pending(); });
+  const bool all_busy = idlest == transform_workers_.end() || (*idlest)->pending() > 0;
+  const size_t most = std::max(1u, std::thread::hardware_concurrency());
+  if (!all_busy || transform_workers_.size() >= most) return *idlest;
+  return transform_workers_.emplace_back(create_worker(env, "cots-views"));
 }
 
 void Addon::stop_threads_at_exit(Napi::Env env) {

@@ -21,7 +21,8 @@ class Addon : public Napi::Addon<Addon> {
 
   /// The worker that models, tokenizers and ops of this environment share.
   const std::shared_ptr<Worker>& device_worker(Napi::Env env);
-  /// The worker of makeViews: it runs beside a training step.
+  /// A worker of makeViews, the one with the least to do; as many as there is work for, one a core.
+  /// They run beside a training step: what the loader has in work bounds them.
   const std::shared_ptr<Worker>& transform_worker(Napi::Env env);
   /// A worker of its own, for a trainer.
   std::shared_ptr<Worker> create_worker(Napi::Env env, const char* name);
@@ -38,7 +39,8 @@ class Addon : public Napi::Addon<Addon> {
 
   int default_threads_;
   std::vector<std::weak_ptr<Worker>> workers_;
-  std::shared_ptr<Worker> device_worker_, transform_worker_;
+  std::shared_ptr<Worker> device_worker_;
+  std::vector<std::shared_ptr<Worker>> transform_workers_;
 };
 
 }  // namespace cots::addon

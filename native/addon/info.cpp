@@ -8,6 +8,7 @@
 #include "addon/config.h"
 #include "addon/convert.h"
 #include "infer/peak.h"
+#include "io/jpeg.h"
 
 namespace cots::addon {
 namespace {
@@ -40,6 +41,7 @@ Napi::Value info(const Napi::CallbackInfo& call) {
   Napi::Object result = Napi::Object::New(env);
   result.Set("libtorch", TORCH_VERSION);
   result.Set("cuda", at::globalContext().hasCUDA());
+  result.Set("jpeg", io::has_jpeg());
   result.Set("cpu", cpu);
   result.Set("threads", env.GetInstanceData<Addon>()->default_threads());
   result.Set("defaults", defaults);

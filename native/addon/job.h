@@ -57,6 +57,8 @@ class Worker : public std::enable_shared_from_this<Worker> {
 
   /// Queues a job. The promise rejects with a CotsError that carries the caller's stack.
   Napi::Promise post(Napi::Env env, Work work, const JobOptions& options);
+  /// Jobs that have not settled. JavaScript thread only.
+  size_t pending() const { return pending_; }
   /// Takes no more jobs; the thread ends when those queued have settled. Does not wait.
   void retire();
   /// Sets every flag, waits for the thread and drops what has not settled. No callback runs after

@@ -7,5 +7,7 @@
 namespace cots::addon {
 
 Napi::Value make_views(const Napi::CallbackInfo& info);
+Napi::Value make_jpeg_views(const Napi::CallbackInfo& info);
+Napi::Value jpeg_header(const Napi::CallbackInfo& info);
 
 }  // namespace cots::addon

@@ -14,26 +14,22 @@
 namespace cots::io {
 namespace {
 
-/// The box of a transform, flipped where it says so: color jitter looks at each pixel alone.
 Tensor crop(const Tensor& image_HWC, const Transform& t) {
   TORCH_CHECK(t.left >= 0 && t.top >= 0 && t.width >= 1 && t.height >= 1 &&
                   t.left + t.width <= image_HWC.size(1) && t.top + t.height <= image_HWC.size(0),
               "make_views: expected a crop inside ", image_HWC.size(1), " x ", image_HWC.size(0),
               " pixels, got ", t.width, " x ", t.height, " at (", t.left, ", ", t.top, ")");
-  const Tensor image = image_HWC.contiguous();
-  Tensor out_HWC = at::empty({t.height, t.width, 3}, image.options());
-  const int64_t bytes = 3 * t.width;
-  for (int64_t y = 0; y < t.height; ++y) {
-    const uint8_t* in =
-        image.const_data_ptr<uint8_t>() + 3 * ((t.top + y) * image.size(1) + t.left);
-    uint8_t* out = out_HWC.mutable_data_ptr<uint8_t>() + y * bytes;
-    if (t.flip) {
-      for (int64_t x = 0; x < t.width; ++x) std::memcpy(out + bytes - 3 * (x + 1), in + 3 * x, 3);
-    } else {
-      std::memcpy(out, in, static_cast<size_t>(bytes));
-    }
-  }
-  return out_HWC;
+  return image_HWC.narrow(0, t.top, t.height)
+      .narrow(1, t.left, t.width)
+      .clone(at::MemoryFormat::Contiguous);
+}
+
+void flip_in_place(Tensor& box_HWC) {
+  const int64_t H = box_HWC.size(0), W = box_HWC.size(1);
+  uint8_t* row = box_HWC.mutable_data_ptr<uint8_t>();
+  for (int64_t y = 0; y < H; ++y, row += 3 * W)
+    for (int64_t x = 0; x < W / 2; ++x)
+      std::swap_ranges(row + 3 * x, row + 3 * (x + 1), row + 3 * (W - 1 - x));
 }
 
 /// out[b, c, s] = table[c][in[b, s, c]] for S = pixels of an image.
@@ -71,8 +67,14 @@ std::vector<Tensor> make_views(const Tensor& image_HWC, const Transform& transfo
       image_HWC.dim() == 3 && image_HWC.size(2) == 3 && image_HWC.scalar_type() == at::kByte,
       "make_views: expected uint8 [H, W, 3], got ", image_HWC.scalar_type(), " ",
       image_HWC.sizes());
+  return make_box_views(crop(image_HWC, transform), transform, views);
+}
+
+std::vector<Tensor> make_box_views(const Tensor& box_HWC, const Transform& transform,
+                                   const std::vector<View>& views) {
+  Tensor plain = box_HWC;
+  if (transform.flip) flip_in_place(plain);  // color jitter looks at each pixel alone
   const auto wants_jitter = [&](const View& view) { return transform.jitter && view.jitter; };
-  const Tensor plain = crop(image_HWC, transform);
   Tensor jittered;
   if (std::any_of(views.begin(), views.end(), wants_jitter)) {
     jittered = std::all_of(views.begin(), views.end(), wants_jitter) ? plain : plain.clone();

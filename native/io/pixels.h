@@ -32,6 +32,9 @@ struct View {
 /// Pillow's uint8 formulas), flip, resize.
 std::vector<Tensor> make_views(const Tensor& image_HWC, const Transform& transform,
                                const std::vector<View>& views);
+/// The same of the transform's crop alone, whose memory is used up.
+std::vector<Tensor> make_box_views(const Tensor& box_HWC, const Transform& transform,
+                                   const std::vector<View>& views);
 
 /// uint8 [B, S, S, 3] -> f32 [B, 3, S, S]: (x / 255 - mean) / std.
 Tensor normalize(const Tensor& images_BSS3, const double (&mean)[3], const double (&std)[3]);

@@ -219,6 +219,16 @@ test('bench train: made data, a full random queue, a random tokenizer', async (t
   t.true(share(result['utilisation']));
 });
 
+test('bench load: the rate of the loader on made photographs, and where an image spends its time', async (t) => {
+  const { config } = await prepared(t);
+  const result = await json(t, 'bench', 'load', '--config', config, '--batches', '2', 'data.train=null');
+  t.like(result, { data: 'made', batches: 2, batchSize: 8, badImages: 0 });
+  t.true(finite(result['itemsPerSecond']) && finite((result['latencyMs'] as { p50: number }).p50));
+  const stages = result['stages'] as Record<string, number | null>;
+  t.deepEqual(Object.keys(stages), ['read', 'decode', 'views', 'jpegViews']);
+  t.true([stages['read'], stages['decode'], stages['views']].every(finite));
+});
+
 test('bench ops: a row an op', async (t) => {
   const { rows } = (await json(t, 'bench', 'ops', '--op', 'momentumFilter', '--seconds', '0.1')) as {
     rows?: { op: string; calls: number }[];

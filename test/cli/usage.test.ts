@@ -24,6 +24,7 @@ const commands = [
   'bench',
   'bench encode',
   'bench train',
+  'bench load',
   'bench ops',
 ];
 
@@ -91,7 +92,7 @@ test(fails, ['eval', '--model', 'nowhere', '--data', 'nowhere.jsonl'], 1, /nowhe
 test(fails, ['search', '/', 'a'], 1, /manifest\.json.*ERR_COTS_DATA/);
 test(fails, ['export', 'hf', 'a', '--out', 'b'], 1, /cots export.*ERR_COTS_NOT_IMPLEMENTED/);
 test(fails, ['inspect', 'attention', 'a.jpg', 'dog'], 1, /ERR_COTS_NOT_IMPLEMENTED/);
-test(fails, ['bench', 'load'], 1, /ERR_COTS_NOT_IMPLEMENTED/);
+test(fails, ['bench', 'load'], 2, /--config/);
 test(fails, ['data', 'check', 'x'], 1, /ERR_COTS_NOT_IMPLEMENTED/);
 test(fails, ['import', 'clip', 'x', '--out', 'y'], 1, /ERR_COTS_NOT_IMPLEMENTED/);
 test(fails, ['doctor', '--parity', 'x'], 1, /ERR_COTS_NOT_IMPLEMENTED/);

@@ -23,7 +23,7 @@ async function sourceOf(t: ExecutionContext, options: Partial<ImageSourceOptions
 }
 
 const first = async (source: ImageSource, item: number) =>
-  source.load(item, async ({ data }) => data[0] as number);
+  source.load(item, { pixels: async ({ data }) => data[0] as number, jpeg: async () => null });
 
 test('pixels are kept up to cacheBytes, small images only', async (t) => {
   const { source } = await sourceOf(t, { cacheBytes: 2 * bytes + 1 });
@@ -52,7 +52,7 @@ test('no more than `workers` images and `workBytes` bytes are in work', async (t
       await new Promise((resolve) => setTimeout(resolve, 30));
       now--;
     };
-    await Promise.all([0, 1, 2, 3, 4].map((item) => source.load(item, held)));
+    await Promise.all([0, 1, 2, 3, 4].map((item) => source.load(item, { pixels: held, jpeg: held })));
     t.is(peak, most);
   }
 });

@@ -261,3 +261,32 @@ test('large images get their views alone, in bounded memory, the same as in comp
   const mixed = await take(await loaderOf(folder, ['data.cacheImageBytes=959']), 4);
   t.deepEqual(mixed, small);
 });
+
+test('JPEGs that the addon decodes by the crop give the bytes that sharp gives', async (t) => {
+  const folder = await dataset(t, 8);
+  const noise = (channels: 1 | 3) =>
+    sharp(
+      Uint8Array.from({ length: 90 * 70 * channels }, (_, at) => (at * at * 31 + at * 7) % 251),
+      {
+        raw: { width: 90, height: 70, channels },
+      },
+    ).blur(0.6);
+  const kinds = [
+    noise(3).jpeg({ chromaSubsampling: '4:4:4' }),
+    noise(3).jpeg({ chromaSubsampling: '4:2:0', quality: 95 }),
+    noise(3).jpeg({ progressive: true }),
+    noise(3)
+      .jpeg()
+      .withExif({ IFD0: { Orientation: '6' } }),
+    noise(3).jpeg().withMetadata({ orientation: 8 }),
+    noise(1).toColourspace('b-w').jpeg(),
+    noise(3).toColourspace('cmyk').jpeg(),
+    noise(3).png(),
+  ];
+  for (const [index, kind] of kinds.entries()) await kind.toFile(path.join(folder, `${index}.png`));
+  const bytes = await readFile(path.join(folder, '1.png'));
+  await writeFile(path.join(folder, '1.png'), bytes.subarray(0, bytes.length - 40));
+  const whole = await take(await loaderOf(folder), 6);
+  t.is(whole[5]?.badImages, 1);
+  t.deepEqual(await take(await loaderOf(folder, ['data.cacheImageBytes=0']), 6), whole);
+});
