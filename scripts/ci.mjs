@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// What continuous integration runs: npm test, the native tests under sanitizers, and the ava suite on the other Node
-// versions. Its last line adds them all up.
+// What continuous integration runs: npm test, public tools reading our files, the native tests under sanitizers, and the
+// ava suite on the other Node versions. Its last line adds them all up.
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -36,6 +36,7 @@ function readCounts(file) {
 finish(
   await runStages([
     script('npm test', 'npm', ['test']),
+    script('public tools', 'npm', ['run', 'test:interop']),
     script('sanitizers', 'npm', ['run', 'test:sanitize']),
     script('other Node versions', 'npm', ['run', 'test:nodes']),
   ]),

@@ -116,9 +116,9 @@ async function through(t: ExecutionContext, folder: string, format: Format): Pro
 }
 
 const bytesOf = async (folder: string, format: Format): Promise<string[]> => {
-  const { entries } = await openDataset(path.join(fixturePath(`formats/${folder}`), format.file), {
+  const { entries } = await openDataset(path.join(folder, format.file), {
     columns: format.columns ?? null,
-    images: format.images === undefined ? null : path.join(fixturePath(`formats/${folder}`), format.images),
+    images: format.images === undefined ? null : path.join(folder, format.images),
   });
   const media = entries.map(({ image, video }) => readMedia((image ?? video) as string, 'a picture'));
   return (await Promise.all(media)).map((bytes) => bytes.toString('base64'));
@@ -142,11 +142,13 @@ table(formats, 'manifest', (name) => name);
 table(clips, 'MSR-VTT', () => 'clips');
 
 test('img2dataset: files and shards hold the same pictures; a picture that is gone is left out', async (t) => {
-  const want = await bytesOf('manifest', formats['manifest'] as Format);
+  const root = await temporaryFolder(t);
+  await cp(fixturePath('formats'), root, { recursive: true });
+  const want = await bytesOf(path.join(root, 'manifest'), formats['manifest'] as Format);
   for (const name of ['cc3m-files', 'cc3m-shards', 'cc12m-folder'])
-    t.deepEqual(await bytesOf(name, formats[name] as Format), want, name);
+    t.deepEqual(await bytesOf(path.join(root, name), formats[name] as Format), want, name);
   for (const file of ['cc3m-files/00000.parquet', 'cc3m-shards/00000.parquet']) {
-    const { kind, entries } = await openDataset(fixturePath(`formats/${file}`));
+    const { kind, entries } = await openDataset(path.join(root, file));
     t.is(kind, 'img2dataset');
     t.deepEqual(
       entries.map(({ id, captions }) => [id, captions[0]?.split(' ')[1]]),
@@ -159,8 +161,8 @@ test('img2dataset: files and shards hold the same pictures; a picture that is go
     );
   }
 
-  t.is((await openDataset(fixturePath('formats/cc3m-files'))).entries.length, 4);
-  t.is((await openDataset(fixturePath('formats/cc3m-shards'))).entries.length, 4);
+  t.is((await openDataset(path.join(root, 'cc3m-files'))).entries.length, 4);
+  t.is((await openDataset(path.join(root, 'cc3m-shards'))).entries.length, 4);
 });
 
 test('the one caption of a clip of 1k-A is the one that the index names', async (t) => {

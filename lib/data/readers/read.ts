@@ -141,7 +141,10 @@ const manifestOrTable: Reader = async (file, { images, columns }) => {
   const rows = await readJsonRows(file, columns);
   if (rows !== undefined) return { kind: 'table', entries: tableEntries(rows, file, images, columns) };
   const root = images ?? path.dirname(file);
-  return { kind: 'manifest', entries: await readManifest(file, { captions: false, root }) };
+  return {
+    kind: 'manifest',
+    entries: await readManifest(file, { captions: false, duplicateIds: true, root }),
+  };
 };
 
 const csv: Reader = async (file, options) => {
