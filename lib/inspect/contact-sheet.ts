@@ -21,7 +21,7 @@ const columns = 8;
 const tileWidth = side + gap;
 const tileHeight = side + (captionLines + 1) * lineHeight + gap + 8;
 /** Letters that fit a line at the size of its font. */
-const lineLetters = 24;
+const lineLetters = 22;
 /** Pictures read at the same time. */
 const atOnce = 8;
 

@@ -93,7 +93,6 @@ test(fails, ['search', '/', 'a'], 1, /manifest\.json.*ERR_COTS_DATA/);
 test(fails, ['export', 'hf', 'a', '--out', 'b'], 1, /cots export.*ERR_COTS_NOT_IMPLEMENTED/);
 test(fails, ['inspect', 'attention', 'a.jpg', 'dog'], 1, /ERR_COTS_NOT_IMPLEMENTED/);
 test(fails, ['bench', 'load'], 2, /--config/);
-test(fails, ['bench', 'load'], 1, /ERR_COTS_NOT_IMPLEMENTED/);
 test(fails, ['data', 'check', 'x'], 1, /a data set at x, got no such file.*ERR_COTS_FILE/);
 test(fails, ['import', 'clip', 'x', '--out', 'y'], 1, /ERR_COTS_NOT_IMPLEMENTED/);
 test(fails, ['doctor', '--parity', 'x'], 1, /ERR_COTS_NOT_IMPLEMENTED/);
