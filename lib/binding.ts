@@ -389,6 +389,8 @@ export interface NativeBinding {
     transform: NativeTransform;
     views: NativeView[];
   }): Promise<Uint8Array[] | null>;
+  /** RGB of a whole JPEG, uint8 [height, width, 3]; null as above. */
+  decodeJpeg(o: { jpeg: Uint8Array; width: number; height: number }): Promise<Uint8Array | null>;
   /** Size and EXIF orientation (1 to 8) of a JPEG of 8-bit gray or YCbCr; null for anything else, and where the build has no libjpeg-turbo. */
   jpegHeader(bytes: Uint8Array): { width: number; height: number; orientation: number } | null;
   createModel(o: { config: NativeModelConfig; seed: number; threads: number }): Promise<NativeModel>;

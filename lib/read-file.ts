@@ -1,7 +1,7 @@
 /** Reading what a user named, and failures of the file system as `CotsError`: what was tried, on which path, why it failed, what to do. */
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
+import { constants, createReadStream } from 'node:fs';
+import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { CotsError } from './errors.js';
 
@@ -39,6 +39,35 @@ export async function readBytes(file: string, what = 'a file'): Promise<Buffer> 
   } catch (error) {
     throw fileError(error, `read ${what} at`, file);
   }
+}
+
+/**
+ * The bytes of a regular file as long as it is when it is opened, so that one that grows has an end, and a pipe or device is told from
+ * a file. Throws `ERR_COTS_FILE`, also for more than `most` bytes.
+ */
+export async function readRegularFile(file: string, what: string, most: number): Promise<Buffer> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK); // a pipe nobody writes to would wait here
+    const found = await handle.stat();
+    if (found.isDirectory()) throw Object.assign(new Error('a directory'), { code: 'EISDIR' });
+    const wrong = found.isFile() ? tooLarge(found.size, most) : 'a pipe or device. Name a file.';
+    if (wrong !== undefined)
+      throw new CotsError('ERR_COTS_FILE', `Expected to read ${what} at ${file}, got ${wrong}`);
+    const bytes = Buffer.allocUnsafe(found.size);
+    let filled = 0;
+    for (let read = -1; filled < bytes.length && read !== 0; filled += read)
+      read = (await handle.read(bytes, filled, bytes.length - filled, filled)).bytesRead;
+    return bytes.subarray(0, filled);
+  } catch (error) {
+    throw fileError(error, `read ${what} at`, file);
+  } finally {
+    await handle?.close();
+  }
+}
+
+function tooLarge(size: number, most: number): string | undefined {
+  return size > most ? `${size} bytes, more than ${most}. Make it smaller first.` : undefined;
 }
 
 /** The text of a file as UTF-8, without a byte order mark. Throws `ERR_COTS_FILE`. */

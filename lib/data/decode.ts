@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import sharp, { type Metadata } from 'sharp';
 import { show } from '../checks.js';
 import { ImageError, OptionError } from '../errors.js';
-import { readBytes } from '../read-file.js';
+import { decodePlainJpeg, plainJpeg } from './jpeg.js';
 import { readMedia } from './media.js';
 
 /** A path, a `file:` URL, encoded bytes, or RGB pixels. */
@@ -58,7 +58,25 @@ export async function decodeBytes(
     throw new ImageError(
       `Expected ${name} to be an image, got an empty file. Remove it or restore it from its source.`,
     );
-  const metadata = await attempt(name, () => sharp(bytes).metadata());
+  const jpeg = plainJpeg(bytes, exifRotate);
+  if (jpeg === null) return decodeWithSharp(bytes, name, exifRotate, admit);
+  const { width, height } = jpeg;
+  refuseTooLarge(jpeg, name);
+  await admit(3 * width * height);
+  const data = await decodePlainJpeg(jpeg);
+  if (data === null) return decodeWithSharp(bytes, name, exifRotate, admitAll);
+  return { data, width, height };
+}
+
+/** As `decodeBytes`, by sharp alone. */
+export async function decodeWithSharp(
+  bytes: Buffer,
+  name: string,
+  exifRotate: boolean,
+  admit: (decodedBytes: number) => Promise<void>,
+): Promise<DecodedImage> {
+  const header = sharp(bytes, { limitInputPixels: false }); // the size is judged below
+  const metadata = await attempt(name, () => header.metadata());
   refuseTooLarge(metadata, name);
   await admit(3 * metadata.width * metadata.height);
   return attempt(name, () => decodePixels(bytes, metadata, exifRotate));
@@ -82,7 +100,7 @@ async function encodedBytes(input: string | URL | Buffer): Promise<{ bytes: Buff
       );
     }
 
-    return { bytes: await readBytes(pathOf(input), 'an image'), name };
+    return { bytes: await readMedia(pathOf(input), 'an image'), name };
   }
 
   throw new OptionError(

@@ -1,5 +1,5 @@
 /** Decoded images by item: a bounded number decoded at a time, small ones kept for later epochs. */
-import { type DecodedImage, decodeBytes, refuseTooLarge } from './decode.js';
+import { type DecodedImage, decodeBytes, decodeWithSharp, refuseTooLarge } from './decode.js';
 import { type Admit, DecodeQueue, type DecodeQueueOptions } from './decode-queue.js';
 import { type PlainJpeg, plainJpeg } from './jpeg.js';
 import { readMedia } from './media.js';
@@ -78,7 +78,7 @@ export class ImageSource {
     refuseTooLarge(jpeg, path);
     await admit(3 * jpeg.width * jpeg.height);
     const used = await useJpeg(jpeg);
-    return used === null ? decodeBytes(bytes, path, exifRotate, async () => {}) : { used };
+    return used === null ? decodeWithSharp(bytes, path, exifRotate, async () => {}) : { used };
   }
 
   #keep(item: number, image: DecodedImage): void {

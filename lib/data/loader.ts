@@ -4,7 +4,7 @@
  * from seed and cursor, whatever the number of workers. Legend: B pairs, N frames of all of them, S and V sides of the views, L tokens.
  */
 import type { NativeTransform } from '../binding.js';
-import { CotsError } from '../errors.js';
+import { CotsError, DataError } from '../errors.js';
 import type { BadImages } from './bad-images.js';
 import { BatchQueue } from './batch-queue.js';
 import type { ClipSource } from './clip-source.js';
@@ -66,10 +66,14 @@ interface Taken extends Draw {
   readonly prepared: Prepared;
 }
 
+interface Failed {
+  readonly failure: unknown;
+}
+
 type Pending = {
   readonly draw: Draw;
   readonly after: Cursor;
-  readonly result: Prepared | Promise<Prepared | { failure: unknown }>;
+  readonly result: Prepared | Failed | Promise<Prepared | Failed>;
 };
 
 /** Endless batches, in the order that seed and cursor decide. */
@@ -155,7 +159,12 @@ export class Loader {
     const { images, transform, entries } = this.#parts;
     const kept = images.kept(draw.item);
     if (kept !== undefined) return { image: kept, transform: transform(kept, draw.sample) };
-    const isClip = entries[draw.item]?.image === undefined;
+    const { id, image, captions } = entries[draw.item] as ManifestEntry;
+    if (this.#parts.captions !== null && captions.length === 0)
+      return {
+        failure: new DataError(`Expected a caption of ${id}, got none. Add one, or leave the sample out.`),
+      };
+    const isClip = image === undefined;
     const result = (isClip ? this.#prepareClip(draw) : this.#prepareImage(draw)).catch((failure: unknown) => {
       if (isBadItem(failure)) return { failure };
       throw failure;

@@ -1,10 +1,13 @@
 /** The bytes of an image or clip by its location: a path or URL, or `SHARD.tar!MEMBER` for one inside a WebDataset shard. */
 import path from 'node:path';
-import { readBytes } from '../read-file.js';
+import { readRegularFile } from '../read-file.js';
 import { isRemote, nameOf } from '../remote/location.js';
 import { cachedFile, localCopy, readRemote } from '../remote/remote-file.js';
 import { findShardMember, readShardMember } from './shards/read-member.js';
 import type { TarMember } from './shards/tar-members.js';
+
+/** Of one picture or clip: more than any picture of `maxPixels` takes, less than a Buffer may. */
+const mostBytes = 2 ** 30;
 
 /** A URL may end in a query. */
 const mark = /\.tar(?:\?[^!]*)?!/;
@@ -18,7 +21,7 @@ export function memberLocation(shard: string, member: string): string {
 export async function readMedia(location: string, what: string): Promise<Buffer> {
   const at = partsOf(location);
   if (at !== undefined) return readShardMember(at.shard, at.member);
-  return isRemote(location) ? readRemote(location) : readBytes(location, what);
+  return isRemote(location) ? readRemote(location) : readRegularFile(location, what, mostBytes);
 }
 
 /** Where the bytes of a shard's member are; undefined for a plain path. Throws `ERR_COTS_FILE`, `ERR_COTS_DATA`. */

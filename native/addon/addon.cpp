@@ -48,6 +48,7 @@ Addon::Addon(Napi::Env env, Napi::Object exports) {
   entry("makeViews", make_views);
   entry("makeJpegViews", make_jpeg_views);
   entry("jpegHeader", jpeg_header);
+  entry("decodeJpeg", decode_jpeg);
   entry("createModel", create_model);
   entry("loadModel", load_model);
   entry("importHuggingFace", import_hugging_face);

@@ -143,6 +143,22 @@ Napi::Value make_jpeg_views(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value decode_jpeg(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guard_promise(env, [&]() -> Napi::Value {
+    const Napi::Object o = options_of(info);
+    const io::Box whole{0, 0, count(o, "width", 1), count(o, "height", 1)};
+    Work work = [jpeg = bytes(o, "jpeg", {length(o, "jpeg")}), whole]() -> Settle {
+      const std::optional<Tensor> image_HWC =
+          io::decode_jpeg(jpeg.const_data_ptr<uint8_t>(), jpeg.numel(), whole);
+      return [image_HWC](Napi::Env env) -> Napi::Value {
+        return image_HWC ? to_uint8_array(env, *image_HWC) : env.Null();
+      };
+    };
+    return post_transform(env, std::move(work));
+  });
+}
+
 Napi::Value jpeg_header(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guard(env, [&]() -> Napi::Value {

@@ -1,5 +1,4 @@
-// makeViews: decoded images to the views that the networks take, on a thread beside the training
-// step.
+// Images to pixels and to the views that the networks take, on threads beside the training step.
 #pragma once
 
 #include <napi.h>
@@ -8,6 +7,7 @@ namespace cots::addon {
 
 Napi::Value make_views(const Napi::CallbackInfo& info);
 Napi::Value make_jpeg_views(const Napi::CallbackInfo& info);
+Napi::Value decode_jpeg(const Napi::CallbackInfo& info);
 Napi::Value jpeg_header(const Napi::CallbackInfo& info);
 
 }  // namespace cots::addon

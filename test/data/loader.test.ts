@@ -1,7 +1,9 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { buffer } from 'node:stream/consumers';
 import test, { type ExecutionContext } from 'ava';
 import sharp from 'sharp';
+import { pack } from 'tar-stream';
 import { resolveConfig } from '../../lib/config/load.js';
 import type { TrainConfigInput } from '../../lib/config/schema.js';
 import { drawTransform } from '../../lib/data/augment.js';
@@ -289,4 +291,26 @@ test('JPEGs that the addon decodes by the crop give the bytes that sharp gives',
   const whole = await take(await loaderOf(folder), 6);
   t.is(whole[5]?.badImages, 1);
   t.deepEqual(await take(await loaderOf(folder, ['data.cacheImageBytes=0']), 6), whole);
+});
+
+test('a sample of a shard without text is left out, counted and listed', async (t) => {
+  const folder = await temporaryFolder(t);
+  const shard = path.join(folder, '00.tar');
+  const tar = pack();
+  const image = await sharp({ create: { width: 20, height: 16, channels: 3, background: 'red' } })
+    .jpeg()
+    .toBuffer();
+  for (let index = 0; index < 8; index++) {
+    tar.entry({ name: `${index}.jpg` }, image);
+    if (index !== 5) tar.entry({ name: `${index}.txt` }, `picture ${index}`);
+  }
+
+  tar.finalize();
+  await writeFile(shard, await buffer(tar as AsyncIterable<Buffer>));
+  const badFile = path.join(folder, 'bad.jsonl');
+  const loader = await loaderOf(folder, [`data.train=${shard}`], { badFile });
+  const batches = await take(loader, 4);
+  t.is(batches[3]?.badImages, 1);
+  t.false(batches.some(({ items }) => items.includes(5)));
+  t.like(JSON.parse(await readFile(badFile, 'utf8')), { id: '00/5', code: 'ERR_COTS_DATA' });
 });
