@@ -15,6 +15,7 @@ import {
   ops,
   type Protocol,
   type RetrievalResult,
+  type TrainConfigInput,
   type TrainEvent,
   Trainer,
   type VideoEmbeddings,
@@ -120,3 +121,13 @@ expectError(ops.resize({ data: new Uint8Array(3), width: 1, height: 1, to: [2, 2
 expectAssignable<Error>(new CotsError('ERR_COTS_OPTION', 'x'));
 expectType<CotsErrorCode>(new CotsError('ERR_COTS_OPTION', 'x').code);
 expectError(new CotsError('ERR_OTHER', 'x'));
+
+expectAssignable<TrainConfigInput>({
+  data: {
+    train: [
+      'shards/{00000..00123}.tar',
+      { path: 'pairs.csv', weight: 2, split: null, columns: { image: 'path', caption: 'text' } },
+    ],
+  },
+});
+expectError<TrainConfigInput>({ data: { train: [{ path: 'a.csv', columns: { picture: 'path' } }] } });
