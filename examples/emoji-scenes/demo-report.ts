@@ -57,7 +57,7 @@ export function printReport({ test, unseen, filter, seconds }: DemoReport, out: 
     console.log(name.padEnd(14) + cells.map((cell) => cell.padStart(cell.includes(' ') ? 15 : 7)).join(' '));
   const { mismatched, dropped, precision, recall, auc } = filter;
   console.log(
-    `\nfilter, last epoch: dropped ${dropped} pairs, ${percent(precision)} of them mismatched; found ${percent(recall)} of the ${mismatched} mismatched; AUC of the score ${auc.toFixed(3)}`,
+    `\nfilter, last epoch: dropped ${dropped} pairs, ${percent(precision)} of them mismatched; found ${percent(recall)} of the ${mismatched} mismatched; AUC of the score ${auc?.toFixed(3) ?? 'unknown'}`,
   );
   const { total, ...each } = seconds;
   console.log(

@@ -19,32 +19,15 @@ import { search } from '../../lib/search/search.js';
 import { trainImageTokenizer } from '../../lib/train/tokenizer-trainer.js';
 import { Trainer } from '../../lib/train/trainer.js';
 import { type DemoReport, printReport, stageClock } from './demo-report.js';
+import { demoMakeUp } from './demo-scenes.js';
 import { judgeFilter, readLastDecisions } from './filter-truth.js';
 import { generateScenes } from './generate.js';
 import { writeSearchGrid } from './grid.js';
-import type { SceneOptions } from './options.js';
 
 /** Minutes on two quiet cores, measured; printed before anything starts. */
 const expectedMinutes = { scenes: 0.5, tokenizer: 1.5, train: 6.5, rest: 0.5 };
 const mismatchedShare = 0.2;
 const exampleQueries = 3;
-/** Scenes that a run of minutes can learn: every emoji at one size, at places that suit the patches, and captions that say all. */
-const makeUp: Partial<SceneOptions> = {
-  mismatched: mismatchedShare,
-  shares: [1, 2, 2],
-  emojiSize: [
-    [0.47, 0.47],
-    [0.47, 0.47],
-    [0.47, 0.47],
-  ],
-  centered: 0.2,
-  trainCaptions: 5,
-  position: 1,
-  color: 1,
-  testPosition: 1,
-  testColor: 1,
-  tagged: 0,
-};
 const shownResults = 5;
 
 interface Folders {
@@ -146,7 +129,8 @@ async function makeScenes(config: TrainConfig, { manifest }: Folders): Promise<v
     out: path.dirname(manifest),
     seed: config.train.seed,
     size: config.model.image.size,
-    ...makeUp,
+    ...demoMakeUp,
+    mismatched: mismatchedShare,
     onProgress,
   });
   progress?.stop();

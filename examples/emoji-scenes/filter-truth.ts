@@ -13,8 +13,8 @@ export interface FilterReport {
   readonly precision: number;
   /** Share of the mismatched pairs that were dropped. */
   readonly recall: number;
-  /** Probability that a matched pair scores above a mismatched one; 0.5 = no better than chance. */
-  readonly auc: number;
+  /** Probability that a matched pair scores above a mismatched one; 0.5 = no better than chance, null = pairs of one kind only. */
+  readonly auc: number | null;
 }
 
 /** The last decision on each pair: the last epoch, whatever its first step was. */
@@ -45,7 +45,7 @@ export function judgeFilter(decisions: Iterable<ScoredPair>, mismatched: Readonl
 }
 
 /** Mann-Whitney's statistic: mean rank of the matched pairs among all, ties at their middle rank. */
-function areaUnderCurve(pairs: readonly ScoredPair[], mismatched: ReadonlySet<string>): number {
+function areaUnderCurve(pairs: readonly ScoredPair[], mismatched: ReadonlySet<string>): number | null {
   const sorted = [...pairs].sort((a, b) => a.score - b.score);
   let rankSum = 0;
   let matched = 0;
@@ -61,5 +61,6 @@ function areaUnderCurve(pairs: readonly ScoredPair[], mismatched: ReadonlySet<st
     begin = end;
   }
   const others = sorted.length - matched;
+  if (matched === 0 || others === 0) return null;
   return (rankSum - (matched * (matched + 1)) / 2) / (matched * others);
 }

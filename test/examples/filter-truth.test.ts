@@ -24,3 +24,8 @@ test('nothing dropped is no precision, not NaN', (t) => {
     auc: 1,
   });
 });
+
+test('captions that are all right have no AUC', (t) => {
+  const report = judgeFilter([pair('a', 1, true), pair('b', 0, false)], new Set());
+  t.like(report, { mismatched: 0, dropped: 1, precision: 0, recall: 0, auc: null });
+});
