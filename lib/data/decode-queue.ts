@@ -15,7 +15,8 @@ export interface DecodeQueueOptions {
 export class DecodeQueue {
   readonly #slots: ByteBudget;
   readonly #bytes: ByteBudget;
-  readonly #failed = new Map<number, CotsError>();
+  /** Code and message alone: an error holds on to what was decoded (its stack and cause do), 15 KB each. */
+  readonly #failed = new Map<number, Pick<CotsError, 'code' | 'message'>>();
 
   constructor({ workers, workBytes }: DecodeQueueOptions) {
     this.#slots = new ByteBudget(workers);
@@ -24,7 +25,7 @@ export class DecodeQueue {
 
   /**
    * Decodes an item and hands it to `use`; the bytes that were admitted count as in work until `use` has settled. `decode` asks
-   * once. A failure to decode is a `CotsError`, remembered and thrown again without another try.
+   * once. A failure to decode is a `CotsError`, remembered and told again without another try.
    */
   async run<Decoded, Result>(
     item: number,
@@ -32,7 +33,7 @@ export class DecodeQueue {
     use: (decoded: Decoded) => Promise<Result>,
   ): Promise<Result> {
     const failure = this.#failed.get(item);
-    if (failure !== undefined) throw failure;
+    if (failure !== undefined) throw new CotsError(failure.code, failure.message);
     await this.#slots.acquire(1);
     let held = 0;
     try {
@@ -57,7 +58,7 @@ export class DecodeQueue {
         error instanceof CotsError
           ? error
           : new ImageError(`Expected item ${item} to be decoded, got: ${String(error)}.`, { cause: error });
-      this.#failed.set(item, failure);
+      this.#failed.set(item, { code: failure.code, message: failure.message });
       throw failure;
     }
   }

@@ -14,7 +14,7 @@ const mark = /\.tar(?:\?[^!]*)?!/;
 
 /** The location of a shard's member, as a manifest's `image` or `video` has it. */
 export function memberLocation(shard: string, member: string): string {
-  return `${shard}!${member}`;
+  return [shard, member].join('!'); // a string of its own: one of two parts is copied when it is first read, and both are kept
 }
 
 /** Reads a location. `what` names it in messages, such as `an image`. Throws `ERR_COTS_FILE`, `ERR_COTS_DATA`. */

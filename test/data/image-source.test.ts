@@ -1,5 +1,7 @@
 import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import test, { type ExecutionContext } from 'ava';
 import sharp from 'sharp';
 import { ImageSource, type ImageSourceOptions } from '../../lib/data/image-source.js';
@@ -65,6 +67,23 @@ test('a failure frees its place and is told again without another try', async (t
   await sharp({ create: { width: 1, height: 1, channels: 3, background: 'red' } })
     .png()
     .toFile(file(3));
-  t.is(await t.throwsAsync(first(source, 3)), error);
+  const { code, message } = (await t.throwsAsync(first(source, 3))) as Error & { code?: string };
+  t.deepEqual({ code, message }, { code: 'ERR_COTS_FILE', message: error?.message });
+  t.is(await first(source, 4), 4);
+});
+
+test('of a failure the error with its stack and cause is not kept', async (t) => {
+  const { source, file } = await sourceOf(t);
+  await rm(file(3));
+  const failure = async () => new WeakRef((await first(source, 3).catch((error: unknown) => error)) as Error);
+  const kept = await failure();
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  for (let turn = 0; turn < 5 && kept.deref() !== undefined; turn++) {
+    await new Promise((resolve) => setImmediate(resolve)); // a WeakRef holds on until the end of its turn
+    collect();
+  }
+
+  t.is(kept.deref(), undefined);
   t.is(await first(source, 4), 4);
 });

@@ -19,19 +19,22 @@ export function captionRules({ data }: Pick<TrainConfig, 'data'>): CaptionRules 
   return { clean: data.textClean, maxWords: data.textMaxWords, maxLength: data.textMaxLen };
 }
 
+/** What a kept array takes beside its numbers, measured: its objects and its place in the map outweigh the ids of a caption. */
+const bytesOfEntry = 400;
+
 /** Ids of captions, each encoded once while the store has room. */
 export class CaptionEncoder {
   readonly tokenizer: TextTokenizer;
   readonly rules: CaptionRules;
   readonly #known = new Map<string, Int32Array>();
-  readonly #maxLetters: number;
-  #letters = 0;
+  readonly #maxBytes: number;
+  #bytes = 0;
 
-  /** @param maxLetters letters of captions whose ids are kept. */
-  constructor(tokenizer: TextTokenizer, rules: CaptionRules, maxLetters = 32 * 2 ** 20) {
+  /** @param maxBytes memory of the ids that are kept. */
+  constructor(tokenizer: TextTokenizer, rules: CaptionRules, maxBytes = 32 * 2 ** 20) {
     this.tokenizer = tokenizer;
     this.rules = rules;
-    this.#maxLetters = maxLetters;
+    this.#maxBytes = maxBytes;
   }
 
   /** [CLS] ids [SEP] of one caption; do not write to it. */
@@ -40,8 +43,9 @@ export class CaptionEncoder {
     if (known !== undefined) return known;
     const { clean, maxWords, maxLength } = this.rules;
     const ids = this.tokenizer.encode(cleanCaption(caption, clean, maxWords), maxLength);
-    if (this.#letters + caption.length <= this.#maxLetters) {
-      this.#letters += caption.length;
+    const bytes = bytesOfEntry + ids.byteLength;
+    if (this.#bytes + bytes <= this.#maxBytes) {
+      this.#bytes += bytes;
       this.#known.set(caption, ids);
     }
 
