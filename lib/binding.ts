@@ -37,6 +37,12 @@ export interface NativeModelConfig {
     mlpRatio: number;
     dropPath: number;
     layerNormEps: number;
+    pool: 'cls' | 'mean';
+    activation: 'gelu' | 'quick_gelu';
+    inputNorm: boolean;
+    layerScale: boolean;
+    relativeBias: boolean;
+    pooledNorm: boolean;
   };
   text: {
     width: number;
@@ -47,8 +53,12 @@ export interface NativeModelConfig {
     maxPositions: number;
     dropout: number;
     layerNormEps: number;
+    pool: 'cls' | 'mean' | 'last';
+    activation: 'gelu' | 'quick_gelu';
+    norm: 'pre' | 'post';
+    causal: boolean;
   };
-  pool: 'cls' | 'mean';
+  towers: 'both' | 'image' | 'text';
   /** 0: no projection. */
   embedDim: number;
 }
@@ -309,16 +319,22 @@ export interface NativeTransform {
   jitter: { brightness: number; contrast: number; saturation: number; order: number } | null;
 }
 
+/** One view of an image: uint8 [size, size, 3]. */
 export interface NativeView {
   size: number;
   filter: 'bicubic' | 'bilinear' | 'lanczos';
   jitter: boolean;
+  /** What is resized to, at least `size` a side; the view is its centered square. Without it: `size` a side. */
+  frame?: { width: number; height: number };
 }
 
 export interface NativeDirectionRanks {
   pessimistic: Int32Array;
   optimistic: Int32Array;
 }
+
+/** Mirror of io::Family in native/io/dialect.h. */
+export type NativeFamily = 'vit' | 'beit' | 'beit_pooled' | 'bert' | 'clip' | 'dual_encoder';
 
 export interface NativeBinding {
   /** Hands the error class over once; native failures are then instances of it. */
@@ -395,13 +411,19 @@ export interface NativeBinding {
   jpegHeader(bytes: Uint8Array): { width: number; height: number; orientation: number } | null;
   createModel(o: { config: NativeModelConfig; seed: number; threads: number }): Promise<NativeModel>;
   loadModel(o: { config: NativeModelConfig; file: string; threads: number }): Promise<NativeModel>;
-  /** Converts Hugging Face ViT and BERT safetensors to model.safetensors (SPEC 6.1 to 6.3). */
+  /** Converts checkpoints of transformers to model.safetensors (SPEC 6.1 to 6.3); `files` are the shards of one. */
   importHuggingFace(o: {
     config: NativeModelConfig;
-    imageFile: string;
-    textFile: string;
+    sources: { family: NativeFamily; files: string[] }[];
     out: string;
   }): Promise<{ missing: string[]; unused: string[] }>;
+  /** Writes the weights of a model.safetensors under the names of a model of transformers. */
+  exportHuggingFace(o: {
+    config: NativeModelConfig;
+    file: string;
+    family: NativeFamily;
+    out: string;
+  }): Promise<void>;
   createTrainer(o: {
     config: NativeTrainConfig;
     tokenizer: { config: NativeTokenizerConfig; file: string | null } | null;

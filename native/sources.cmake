@@ -26,16 +26,19 @@ set(COTS_CORE_SOURCES
   native/model/momentum.cpp
   native/model/parameters.cpp
   native/model/queue.cpp
+  native/model/relative_bias.cpp
   native/model/text.cpp
   native/model/transformer.cpp
   native/model/vision.cpp
   native/model/weights.cpp
+  native/io/dialect.cpp
   native/io/file.cpp
   native/io/huggingface.cpp
   native/io/memory.cpp
   native/io/jitter.cpp
   native/io/jpeg.cpp
   native/io/pixels.cpp
+  native/io/position_resize.cpp
   native/io/safetensors.cpp
   native/search/gallery.cpp
   native/search/ranks.cpp

@@ -6,7 +6,7 @@ import { resolveModelConfig } from '../config/load.js';
 import { nativeModelConfig } from '../config/native.js';
 import type { TrainConfig } from '../config/schema.js';
 import { wholeImage } from '../data/augment.js';
-import { decodeImage } from '../data/decode.js';
+import { type DecodedImage, decodeImage } from '../data/decode.js';
 import { cleanCaption } from '../data/text/clean.js';
 import { TextTokenizer } from '../data/text/tokenizer.js';
 import { countWords, makeVocabulary } from '../data/text/vocabulary.js';
@@ -17,6 +17,7 @@ import {
   modelFiles,
   readModelDescription,
 } from '../model/config-file.js';
+import { viewOf } from '../model/image-input.js';
 import { checkModelFolder } from '../model/model-folder.js';
 import { type BenchContext, benchContext } from './machine.js';
 import { syntheticCaption, syntheticJpeg, uniform } from './synthetic.js';
@@ -127,7 +128,10 @@ async function openSource(
     return {
       description,
       native,
-      tokenizer: await TextTokenizer.load(path.join(source.model, modelFiles.tokenizer)),
+      tokenizer:
+        description.config.towers === 'image'
+          ? null
+          : await TextTokenizer.load(path.join(source.model, modelFiles.tokenizer)),
     };
   }
 
@@ -159,7 +163,7 @@ async function prepareImages(
     const middle = performance.now();
     const [views] = await binding().makeViews({
       images: decoded.map((one) => ({ ...one, transform: wholeImage(one.width, one.height) })),
-      views: [{ size, filter: image.filter, jitter: false }],
+      views: [viewOf(decoded[0] as DecodedImage, size, image)],
     });
     decodes.push(middle - start);
     preprocesses.push(performance.now() - middle);

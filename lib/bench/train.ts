@@ -8,7 +8,7 @@ import { checkDevice, threadsOf } from '../config/load.js';
 import { nativeTokenizerConfig, nativeTrainConfig } from '../config/native.js';
 import type { TrainConfig } from '../config/schema.js';
 import { pairLoader } from '../data/loaders.js';
-import { CaptionEncoder, captionRules, textTokenizerFor } from '../data/text/captions.js';
+import { CaptionEncoder, captionRules, textTokenizerFor, trainableWords } from '../data/text/captions.js';
 import { captionsOf, openSources } from '../data/training-set.js';
 import { measurePeak } from '../device.js';
 import { BatchSource } from '../train/batch-source.js';
@@ -84,7 +84,7 @@ async function measure(
   const tokenizer = await textTokenizerFor(config, captionsOf(set));
   const imageTokenizer = await imageTokenizerOf(config);
   const network = imageTokenizer?.config ?? nativeTokenizerConfig(config);
-  const facts = { totalSteps: options.steps + 1, words: tokenizer.special, codes: network.vocab };
+  const facts = { totalSteps: options.steps + 1, words: trainableWords(tokenizer), codes: network.vocab };
   const threads = threadsOf(config);
   const native = await binding().createTrainer({
     config: nativeTrainConfig(config, facts),

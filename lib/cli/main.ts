@@ -18,6 +18,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   search: async () => (await import('./search-command.js')).searchCommand(),
   data: async () => (await import('./data-command.js')).dataCommand(),
   import: async () => (await import('./import-command.js')).importCommand(),
+  export: async () => (await import('./export-command.js')).exportCommand(),
   bench: async () => (await import('./bench-command.js')).benchCommand(),
 };
 
@@ -36,7 +37,7 @@ async function program(first: string | undefined): Promise<Command> {
     );
   const called = first !== undefined && Object.hasOwn(commands, first) ? [first] : Object.keys(commands);
   for (const name of called) cots.addCommand(await (commands[name] as () => Promise<Command>)());
-  addMissing(cots, ['export', 'inspect']);
+  addMissing(cots, ['inspect']);
   for (const command of everyCommand(cots)) command.exitOverride();
   return cots;
 }

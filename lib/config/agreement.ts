@@ -36,9 +36,30 @@ function checkText({ model, data }: TrainConfig): void {
     `Expected \`model.text.maxPositions\` to be at least data.textMaxLen (${data.textMaxLen}), got ${model.text.maxPositions}. Raise it, or lower data.textMaxLen.`);
 }
 
+/** Throws `ERR_COTS_CONFIG` for CLIP's parts, which serve embedding and evaluation (SPEC 6.1), and for one tower alone. */
+export function checkTrainable({ image, text, towers }: ModelConfig): void {
+  require(towers === 'both', () =>
+    `Expected \`model.towers\` to be both for training, got '${towers}'. Leave it out.`);
+  const parts: [string, unknown, unknown][] = [
+    ['image.activation', image.activation, 'gelu'],
+    ['text.activation', text.activation, 'gelu'],
+    ['image.inputNorm', image.inputNorm, false],
+    ['text.norm', text.norm, 'post'],
+    ['text.causal', text.causal, false],
+  ];
+  for (const [key, value, trained] of parts) {
+    require(value === trained, () =>
+      `Expected \`model.${key}\` to be ${trained} for training, got ${value}: CLIP's towers embed and are evaluated here, they are not trained. Leave it out.`);
+  }
+
+  require(text.pool !== 'last', () =>
+    "Expected `model.text.pool` to be cls or mean for training, got last: CLIP's towers embed and are evaluated here, they are not trained. Leave it out.");
+}
+
 function checkPreTraining(config: TrainConfig, purpose: Purpose): void {
   const { loss, token, queue, train, amf, model } = config;
   const { instance, cmvm, cmlm, task } = loss.weights;
+  checkTrainable(model);
   require(instance + cmvm + cmlm + task > 0, () =>
     'Expected one of `loss.weights.*` to be above 0, got none: nothing would be trained. Set loss.weights.instance=1.');
   require(purpose !== 'train' || cmvm === 0 || token.tokenizer !== null, () =>

@@ -71,6 +71,18 @@ export function choice<const T extends readonly [string, ...string[]]>(
     .meta({ description, rule: `one of ${names.join(', ')}` });
 }
 
+/** One of a few names or null, null by default. */
+export function optionalChoice<const T extends readonly [string, ...string[]]>(
+  names: T,
+  description: string,
+) {
+  return z
+    .enum(names)
+    .nullable()
+    .default(null)
+    .meta({ description, rule: `null or one of ${names.join(', ')}` });
+}
+
 /** A path. */
 export function filePath(fallback: string, description: string) {
   return z

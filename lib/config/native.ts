@@ -19,14 +19,24 @@ export interface RunFacts {
   readonly codes: number;
 }
 
-/** Sizes of the network. */
-export function nativeModelConfig({ image, text, pool, embedDim }: ModelConfig): NativeModelConfig {
-  const { size, patch, dropPath } = image;
-  const { vocabSize, maxPositions, dropout } = text;
+/** Sizes and variants of the network. */
+export function nativeModelConfig({ image, text, pool, towers, embedDim }: ModelConfig): NativeModelConfig {
+  const { size, patch, dropPath, inputNorm, layerScale, relativeBias, pooledNorm } = image;
+  const { vocabSize, maxPositions, dropout, norm, causal } = text;
   return {
-    image: { size, patch, ...trunk(image), dropPath },
-    text: { ...trunk(text), vocabSize, maxPositions, dropout },
-    pool,
+    image: {
+      size,
+      patch,
+      ...trunk(image),
+      dropPath,
+      pool: image.pool ?? pool,
+      inputNorm,
+      layerScale,
+      relativeBias,
+      pooledNorm,
+    },
+    text: { ...trunk(text), vocabSize, maxPositions, dropout, pool: text.pool ?? pool, norm, causal },
+    towers,
     embedDim,
   };
 }
@@ -132,8 +142,9 @@ export function tokenizerRun({ tokenizer, token, train, model }: TrainConfig): {
   };
 }
 
-function trunk({ width, layers, heads, mlpRatio, layerNormEps }: ModelConfig['image'] | ModelConfig['text']) {
-  return { width, layers, heads, mlpRatio, layerNormEps };
+function trunk(tower: ModelConfig['image'] | ModelConfig['text']) {
+  const { width, layers, heads, mlpRatio, layerNormEps, activation } = tower;
+  return { width, layers, heads, mlpRatio, layerNormEps, activation };
 }
 
 function nativeLoss(loss: TrainConfig['loss']): NativeTrainConfig['loss'] {

@@ -1,7 +1,8 @@
 /** The one schema of the config: every key with its default, rule and sentence (SPEC 2; DESIGN 4). */
 import { z } from 'zod';
 import { dataKeys } from './data-keys.js';
-import { modelShape, tokenizerKeys, tokenKeys } from './model-keys.js';
+import { modelShape } from './model-keys.js';
+import { tokenizerKeys, tokenKeys } from './token-keys.js';
 import {
   checkpointKeys,
   emaKeys,

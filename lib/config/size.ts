@@ -62,7 +62,8 @@ export function parameterCounts(
     blocks(image) +
     linear(3 * image.patch ** 2, image.width) +
     (patches + 3) * image.width +
-    norm(image.width);
+    norm(image.width) +
+    variants(model);
   const bert = blocks(text) + (text.vocabSize + text.maxPositions + 2) * text.width + norm(text.width);
   const projections = embedDim === 0 ? 0 : linear(image.width, embedDim) + linear(text.width, embedDim);
   const bare = token.headImage === 'bare';
@@ -169,6 +170,17 @@ function blocks(trunk: Trunk): number {
       linear(width, ffn) +
       linear(ffn, width) +
       2 * norm(width))
+  );
+}
+
+/** What BEiT's and CLIP's variants add to a plain ViT. */
+function variants(model: TrainConfig['model']): number {
+  const { image } = model;
+  const offsets = (2 * geometry(model).grid - 1) ** 2 + 3;
+  return (
+    (image.inputNorm ? norm(image.width) : 0) +
+    (image.layerScale ? 2 * image.layers * image.width : 0) +
+    (image.relativeBias ? image.layers * offsets * image.heads : 0)
   );
 }
 

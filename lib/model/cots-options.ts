@@ -52,6 +52,7 @@ export interface VideoEmbeddings {
 /** What a `Cots` is made of. */
 export interface CotsParts {
   readonly description: ModelDescription;
-  readonly tokenizer: TextTokenizer;
+  /** null: the model has no text tower. */
+  readonly tokenizer: TextTokenizer | null;
   readonly native: Promise<NativeModel>;
 }

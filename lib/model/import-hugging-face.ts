@@ -1,33 +1,29 @@
-/** From a Hugging Face ViT folder and a BERT folder to a model folder (SPEC 6.1 to 6.3). Without a projection to load, the embedding is the normalized CLS state. */
+/** From a Hugging Face ViT, DeiT or BEiT folder and a BERT folder, or one of them, to a model folder (SPEC 6.1 to 6.3). Without a projection to load, the embedding is the normalized pooled state. */
 import path from 'node:path';
 import { binding } from '../binding.js';
 import * as check from '../checks.js';
-import { resolveModelConfig } from '../config/load.js';
 import { nativeModelConfig } from '../config/native.js';
 import type { ModelConfig } from '../config/schema.js';
+import type { CaptionRules } from '../data/text/captions.js';
 import { TextTokenizer } from '../data/text/tokenizer.js';
-import { CheckpointError, CotsError } from '../errors.js';
+import { OptionError } from '../errors.js';
 import { callSite, fromSite } from '../native-call.js';
-import { exists, kindOf, readJson } from '../read-file.js';
 import { refuseForeign } from '../write-file.js';
-import {
-  exactRatio,
-  type ImageRules,
-  type ModelDescription,
-  modelFiles,
-  readImageRules,
-} from './config-file.js';
-import { Fields } from './json-fields.js';
+import { type ModelDescription, modelFiles } from './config-file.js';
+import { type ImageRules, readImageRules, rulesAt } from './image-rules.js';
+import { completeConfig, type FoundImage, readImageFamily, readTextFamily } from './import-families.js';
 import { writeModelFolder } from './model-folder.js';
+import { checkVocabulary } from './vocabulary-check.js';
+import { findWeights } from './weight-files.js';
 
 export interface ImportOptions {
-  /** Folder of a ViT: config.json, model.safetensors, preprocessor_config.json. */
-  readonly image: string;
-  /** Folder of a BERT: config.json, model.safetensors, tokenizer.json or vocab.txt. */
-  readonly text: string;
+  /** Folder of a ViT, DeiT or BEiT: config.json, safetensors weights, preprocessor_config.json. Without it the model embeds texts alone. */
+  readonly image?: string;
+  /** Folder of a BERT: config.json, safetensors weights, tokenizer.json or vocab.txt. Without it the model embeds images alone. */
+  readonly text?: string;
   /** Model folder to write. */
   readonly out: string;
-  /** Image side in pixels; positions are interpolated (bicubic) where it differs. @default the ViT's own */
+  /** Image side in pixels; positions are interpolated where it differs. @default the image tower's own */
   readonly imageSize?: number;
   /** Tokens of a text at most, [CLS] and [SEP] included. @default 40 */
   readonly textMaxLength?: number;
@@ -42,136 +38,102 @@ export interface ImportResult {
 }
 
 const defaultTextLength = 40;
-// What ViTImageProcessor does where preprocessor_config.json is absent.
-const processorDefaults: ImageRules = { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5], filter: 'bilinear' };
+const optionNames = ['image', 'text', 'out', 'imageSize', 'textMaxLength'];
 
-/** Rejects `ERR_COTS_CHECKPOINT` for another architecture, a pickled file, or tensors that are missing or of another shape. */
+/** Rejects `ERR_COTS_CHECKPOINT` for another architecture, a pickled file, or tensors that are missing, too many, of another shape or no numbers; nothing is written then. */
 export async function importHuggingFace(options: ImportOptions): Promise<ImportResult> {
   const site = callSite(importHuggingFace);
   return fromSite(site, async () => {
-    check.options('importHuggingFace', options, ['image', 'text', 'out', 'imageSize', 'textMaxLength']);
-    const image = check.text('image', options.image);
-    const text = check.text('text', options.text);
+    check.options('importHuggingFace', options, optionNames);
+    if (options.image === undefined && options.text === undefined)
+      throw new OptionError(
+        'Expected `image`, `text` or both, got neither. Name the folder of a ViT or a BERT.',
+      );
     const out = check.text('out', options.out);
-    await refuseForeign(out, 'a model', modelFiles.weights, ['trainer.json', 'state.safetensors']);
-    const imageFile = await weightsFile(image);
-    const textFile = await weightsFile(text);
-    const config = resolveModelConfig({
-      image: await visionSizes(image, options.imageSize),
-      text: await languageSizes(text),
-      pool: 'cls',
-      embedDim: 0,
-    });
-    const maxLength = check.integer(
-      'textMaxLength',
-      options.textMaxLength ?? Math.min(defaultTextLength, config.text.maxPositions),
-      3,
-      config.text.maxPositions,
+    await refuseForeignModel(out);
+    const image =
+      options.image === undefined
+        ? null
+        : await imageTower(check.text('image', options.image), options.imageSize);
+    const text = options.text === undefined ? null : await textTower(check.text('text', options.text));
+    const config = completeConfig(
+      {
+        ...(image === null ? {} : { image: { ...image.found.sizes, size: image.size } }),
+        ...(text === null ? {} : { text: text.found.sizes }),
+        towers: image === null ? 'text' : text === null ? 'image' : 'both',
+        embedDim: 0,
+      },
+      [image, text].flatMap((tower) => (tower === null ? [] : [tower.folder])),
     );
-    const tokenizer = await TextTokenizer.load(text);
-    const description: ModelDescription = {
-      config,
-      image: await imageRules(image),
-      text: { maxLength, clean: 'none', maxWords: 0 },
-    };
-    let missing: string[] = [];
-    let unused: string[] = [];
-    await writeModelFolder(out, description, tokenizer, async (file) => {
-      const found = await binding().importHuggingFace({
-        config: nativeModelConfig(config),
-        imageFile,
-        textFile,
-        out: file,
-      });
-      missing = found.missing;
-      unused = found.unused;
+    if (text !== null) checkVocabulary(text.tokenizer, config.text.vocabSize, text.folder);
+    return writeImported(out, {
+      description: {
+        config,
+        image: image?.rules ?? noImages,
+        text: {
+          ...captionsAsTheyAre,
+          maxLength: textLength(options.textMaxLength, config, defaultTextLength),
+        },
+      },
+      tokenizer: text?.tokenizer ?? null,
+      sources: [image, text].flatMap((tower) =>
+        tower === null ? [] : [{ family: tower.found.family, files: tower.weights.files }],
+      ),
     });
-    return { config, missing, unused };
   });
 }
 
-async function weightsFile(folder: string): Promise<string> {
-  const file = path.join(folder, modelFiles.weights);
-  if ((await kindOf(file)) === 'file') return file;
-  const convert =
-    'Convert it with transformers: `AutoModel.from_pretrained(FOLDER).save_pretrained(FOLDER, safe_serialization=True)`.';
-  if (await exists(path.join(folder, 'pytorch_model.bin'))) {
-    throw new CheckpointError(
-      `Expected ${folder} to hold model.safetensors, got pytorch_model.bin, a pickle, which can run code when it is read and is never opened here. ${convert}`,
-    );
-  }
-
-  if (await exists(path.join(folder, `${modelFiles.weights}.index.json`))) {
-    throw new CotsError(
-      'ERR_COTS_NOT_IMPLEMENTED',
-      `Expected ${folder} to hold one model.safetensors, got shards. Save it in one piece: max_shard_size='100GB' in save_pretrained.`,
-    );
-  }
-
-  throw new CheckpointError(
-    `Expected ${folder} to hold model.safetensors, found none. Name the folder that transformers' save_pretrained wrote.`,
-  );
+/** A model as it is read from other folders. */
+export interface Imported {
+  readonly description: ModelDescription;
+  readonly tokenizer: TextTokenizer | null;
+  readonly sources: Parameters<ReturnType<typeof binding>['importHuggingFace']>[0]['sources'];
 }
 
-async function readConfig(
-  folder: string,
-  modelType: string,
-  must: Readonly<Record<string, unknown>>,
-): Promise<Fields> {
-  const file = path.join(folder, 'config.json');
-  const fields = new Fields(file, await readJson(file));
-  for (const [key, value] of Object.entries({ model_type: modelType, hidden_act: 'gelu', ...must })) {
-    const found = fields.value(key);
-    if (found !== value && (found !== undefined || key === 'model_type')) {
-      throw new CheckpointError(
-        `Expected "${key}" in ${file} to be ${String(value)}, got ${JSON.stringify(found)}. Only plain ViT and BERT can be brought in.`,
-      );
-    }
-  }
-
-  return fields;
+/** Converts the weights and writes the model folder, whole or not at all. */
+export async function writeImported(
+  out: string,
+  { description, tokenizer, sources }: Imported,
+): Promise<ImportResult> {
+  let report = { missing: [] as string[], unused: [] as string[] };
+  await writeModelFolder(out, description, tokenizer, async (file) => {
+    const config = nativeModelConfig(description.config);
+    report = await binding().importHuggingFace({ config, sources, out: file });
+  });
+  return { config: description.config, ...report };
 }
 
-async function visionSizes(folder: string, size: number | undefined) {
-  const fields = await readConfig(folder, 'vit', { num_channels: 3, qkv_bias: true });
+/** An imported model cleans nothing: its texts are those it was trained with. */
+export const captionsAsTheyAre = { clean: 'none', maxWords: 0 } as const satisfies Partial<CaptionRules>;
+
+/** Rules of a model that takes no images. */
+const noImages: ImageRules = { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5], filter: 'bicubic', resize: null };
+
+/** The limit asked for, or `usual` as far as the positions reach. */
+export function textLength(asked: number | undefined, { text }: ModelConfig, usual: number): number {
+  return check.integer('textMaxLength', asked ?? Math.min(usual, text.maxPositions), 3, text.maxPositions);
+}
+
+/** Throws `ERR_COTS_DATA` for a folder of other things. */
+export async function refuseForeignModel(out: string): Promise<void> {
+  await refuseForeign(out, 'a model', modelFiles.weights, ['trainer.json', 'state.safetensors']);
+}
+
+async function imageTower(folder: string, asked: number | undefined) {
+  const weights = await findWeights(folder);
+  const found: FoundImage = await readImageFamily(folder, weights);
+  const own = found.sizes.size;
+  const size = check.integer('imageSize', asked ?? own, 1, 4096);
+  const rules = await readImageRules(path.join(folder, modelFiles.preprocessor), own, found.processor);
+  return { folder, weights, found, size, rules: rulesAt(rules, own, size) };
+}
+
+async function textTower(folder: string) {
+  const weights = await findWeights(folder);
   return {
-    arch: 'custom' as const,
-    size: size === undefined ? fields.number('image_size') : check.integer('imageSize', size, 1, 4096),
-    patch: fields.number('patch_size'),
-    ...sizes(fields),
-    dropPath: 0,
+    folder,
+    weights,
+    found: await readTextFamily(folder),
+    tokenizer: await TextTokenizer.load(folder),
   };
-}
-
-async function languageSizes(folder: string) {
-  const fields = await readConfig(folder, 'bert', { position_embedding_type: 'absolute', is_decoder: false });
-  return {
-    arch: 'custom' as const,
-    vocabSize: fields.number('vocab_size'),
-    maxPositions: fields.number('max_position_embeddings'),
-    ...sizes(fields),
-    dropout: fields.number('hidden_dropout_prob'),
-  };
-}
-
-function sizes(fields: Fields): {
-  width: number;
-  layers: number;
-  heads: number;
-  mlpRatio: number;
-  layerNormEps: number;
-} {
-  const width = fields.number('hidden_size');
-  return {
-    width,
-    layers: fields.number('num_hidden_layers'),
-    heads: fields.number('num_attention_heads'),
-    mlpRatio: exactRatio(fields.number('intermediate_size'), width),
-    layerNormEps: fields.number('layer_norm_eps'),
-  };
-}
-
-async function imageRules(folder: string): Promise<ImageRules> {
-  const file = path.join(folder, modelFiles.preprocessor);
-  return (await exists(file)) ? readImageRules(file, processorDefaults) : processorDefaults;
 }

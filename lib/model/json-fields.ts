@@ -21,14 +21,27 @@ export class Fields {
     return this.#value[key];
   }
 
-  number(key: string): number {
-    const value = this.#value[key];
+  /** All keys with their values. */
+  entries(): [string, unknown][] {
+    return Object.entries(this.#value);
+  }
+
+  number(key: string, fallback?: number): number {
+    const value = this.#value[key] ?? fallback;
     if (typeof value !== 'number') throw this.#wrong(key, 'a number');
     return value;
   }
 
-  whole(key: string, min: number, max: number): number {
-    const value = this.#value[key];
+  /** A side, or two equal ones. */
+  square(key: string, fallback?: number): number {
+    const value = this.#value[key] ?? fallback;
+    const [side, other] = Array.isArray(value) ? value : [value, value];
+    if (typeof side !== 'number' || side !== other) throw this.#wrong(key, 'a number, or two equal ones');
+    return side;
+  }
+
+  whole(key: string, min: number, max: number, fallback?: number): number {
+    const value = this.#value[key] ?? fallback;
     if (!Number.isInteger(value) || (value as number) < min || (value as number) > max)
       throw this.#wrong(key, `a whole number from ${min} to ${max}`);
     return value as number;

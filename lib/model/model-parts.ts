@@ -21,9 +21,12 @@ export async function loadParts(directory: string, options: LoadOptions): Promis
   const threads = resolveThreads(options.threads);
   await checkModelFolder(directory);
   const description = await readModelDescription(directory);
-  const tokenizer = await TextTokenizer.load(path.join(directory, modelFiles.tokenizer));
+  const tokenizer =
+    description.config.towers === 'image'
+      ? null
+      : await TextTokenizer.load(path.join(directory, modelFiles.tokenizer));
   const { vocabSize } = description.config.text;
-  if (tokenizer.vocabSize > vocabSize) {
+  if (tokenizer !== null && tokenizer.vocabSize > vocabSize) {
     throw new CheckpointError(
       `Expected ${path.join(directory, modelFiles.tokenizer)} to have at most the model's ${vocabSize} words, got ${tokenizer.vocabSize}. Restore the tokenizer that belongs to the model.`,
     );
@@ -54,10 +57,11 @@ export async function createParts(input: ModelConfigInput, options: CreateOption
   return {
     description: {
       config,
-      image: { mean, std, filter: defaults.data.filter },
+      image: { mean, std, filter: defaults.data.filter, resize: null },
       text: { ...rules, maxLength: Math.min(rules.maxLength, config.text.maxPositions) },
     },
-    tokenizer: TextTokenizer.fromVocabulary(letters(config.text.vocabSize)),
+    tokenizer:
+      config.towers === 'image' ? null : TextTokenizer.fromVocabulary(letters(config.text.vocabSize)),
     native: Promise.resolve(native),
   };
 }

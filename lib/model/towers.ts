@@ -2,7 +2,9 @@
 
 import * as check from '../checks.js';
 import { cleanCaption } from '../data/text/clean.js';
+import type { TextTokenizer } from '../data/text/tokenizer.js';
 import { usableCores } from '../device.js';
+import { OptionError } from '../errors.js';
 import type { PendingCalls } from '../native-call.js';
 import { checkSampling } from '../video/sample-frames.js';
 import type { CotsParts, VideoOptions } from './cots-options.js';
@@ -26,15 +28,17 @@ export class Towers {
   }
 
   /** uint8 [size, size, 3] of an image. */
-  view(image: ImageInput): Promise<Uint8Array> {
+  async view(image: ImageInput): Promise<Uint8Array> {
     const { config, image: rules } = this.#parts.description;
-    return imageView(image, config.image.size, rules.filter);
+    this.#require('image');
+    return imageView(image, config.image.size, rules);
   }
 
   /** uint8 [n, size, size, 3]; failures count images from `first`. */
-  views(images: readonly ImageInput[], first: number): Promise<Uint8Array> {
+  async views(images: readonly ImageInput[], first: number): Promise<Uint8Array> {
     const { config, image: rules } = this.#parts.description;
-    return imageViews(images, first, config.image.size, rules.filter);
+    this.#require('image');
+    return imageViews(images, first, config.image.size, rules);
   }
 
   /** Unit rows [count, D] of uint8 [count, size, size, 3]. */
@@ -46,15 +50,24 @@ export class Towers {
   }
 
   /** Unit rows [n, D]. */
-  embedWords(texts: readonly string[], signal: AbortSignal | undefined): Promise<Float32Array> {
+  async embedWords(texts: readonly string[], signal: AbortSignal | undefined): Promise<Float32Array> {
+    this.#require('text');
     const { description, tokenizer } = this.#parts;
     const { clean, maxWords, maxLength } = description.text;
-    const { ids, lengths } = tokenizer.encodeBatch(
+    const { ids, lengths } = (tokenizer as TextTokenizer).encodeBatch(
       texts.map((text) => cleanCaption(text, clean, maxWords)),
       maxLength,
     );
     return this.#calls.run(signal, async (cancel) =>
       (await this.#parts.native).embedTexts({ ids, lengths, cancel }),
+    );
+  }
+
+  #require(side: 'image' | 'text'): void {
+    const { towers } = this.#parts.description.config;
+    if (towers === 'both' || towers === side) return;
+    throw new OptionError(
+      `Expected a model with ${side === 'image' ? 'an image' : 'a text'} tower, got one of ${towers}s alone. Import it with both towers, or use another model.`,
     );
   }
 

@@ -10,7 +10,7 @@ import type { TrainConfig, TrainConfigInput } from '../config/schema.js';
 import { type LoaderOptions, pairLoader } from '../data/loaders.js';
 import type { ManifestEntry } from '../data/manifest.js';
 import { type Cursor, epochLength } from '../data/sampler.js';
-import { CaptionEncoder, captionRules, textTokenizerFor } from '../data/text/captions.js';
+import { CaptionEncoder, captionRules, textTokenizerFor, trainableWords } from '../data/text/captions.js';
 import { TextTokenizer } from '../data/text/tokenizer.js';
 import { captionsOf, openSources, type TrainingSet } from '../data/training-set.js';
 import { measurePeak } from '../device.js';
@@ -162,7 +162,7 @@ function createNative(
 ): Promise<NativeTrainer> {
   const facts = {
     totalSteps: steps,
-    words: tokenizer.special,
+    words: trainableWords(tokenizer),
     codes: imageTokenizer?.config.vocab ?? config.token.vocab,
   };
   return binding().createTrainer({

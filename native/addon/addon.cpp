@@ -52,6 +52,7 @@ Addon::Addon(Napi::Env env, Napi::Object exports) {
   entry("createModel", create_model);
   entry("loadModel", load_model);
   entry("importHuggingFace", import_hugging_face);
+  entry("exportHuggingFace", export_hugging_face);
   entry("createTrainer", create_trainer);
   entry("createTokenizerTrainer", create_tokenizer_trainer);
   entry("loadTokenizer", load_tokenizer);

@@ -5,6 +5,11 @@
 namespace cots::addon {
 namespace {
 
+Activation read_activation(const Napi::Object& o) {
+  return one_of<Activation>(o, "activation",
+                            {{"gelu", Activation::kGelu}, {"quick_gelu", Activation::kQuickGelu}});
+}
+
 VisionConfig read_vision(const Napi::Object& o) {
   VisionConfig c;
   c.size = count(o, "size", 1);
@@ -15,6 +20,12 @@ VisionConfig read_vision(const Napi::Object& o) {
   c.mlp_ratio = number(o, "mlpRatio");
   c.drop_path = number(o, "dropPath");
   c.layer_norm_eps = number(o, "layerNormEps");
+  c.pool = one_of<Pool>(o, "pool", {{"cls", Pool::kCls}, {"mean", Pool::kMean}});
+  c.activation = read_activation(o);
+  c.input_norm = boolean(o, "inputNorm");
+  c.layer_scale = boolean(o, "layerScale");
+  c.relative_bias = boolean(o, "relativeBias");
+  c.pooled_norm = boolean(o, "pooledNorm");
   return c;
 }
 
@@ -28,6 +39,11 @@ TextConfig read_text(const Napi::Object& o) {
   c.max_positions = count(o, "maxPositions", 1);
   c.dropout = number(o, "dropout");
   c.layer_norm_eps = number(o, "layerNormEps");
+  c.pool =
+      one_of<Pool>(o, "pool", {{"cls", Pool::kCls}, {"mean", Pool::kMean}, {"last", Pool::kLast}});
+  c.activation = read_activation(o);
+  c.norm = one_of<NormOrder>(o, "norm", {{"pre", NormOrder::kPre}, {"post", NormOrder::kPost}});
+  c.causal = boolean(o, "causal");
   return c;
 }
 
@@ -125,6 +141,27 @@ class Writer {
   Napi::Object object_;
 };
 
+constexpr const char* kPools[] = {"cls", "mean", "last"};
+constexpr const char* kActivations[] = {"gelu", "quick_gelu"};
+constexpr const char* kTowerSets[] = {"both", "image", "text"};
+
+Napi::Object write_vision(Napi::Env env, const VisionConfig& c) {
+  return Writer(env)("size", c.size)("patch", c.patch)("width", c.width)("layers", c.layers)(
+      "heads", c.heads)("mlpRatio", c.mlp_ratio)("dropPath", c.drop_path)(
+      "layerNormEps", c.layer_norm_eps)("pool", kPools[static_cast<int>(c.pool)])(
+      "activation", kActivations[static_cast<int>(c.activation)])("inputNorm", c.input_norm)(
+      "layerScale", c.layer_scale)("relativeBias", c.relative_bias)("pooledNorm", c.pooled_norm);
+}
+
+Napi::Object write_text(Napi::Env env, const TextConfig& c) {
+  return Writer(env)("width", c.width)("layers", c.layers)("heads", c.heads)(
+      "mlpRatio", c.mlp_ratio)("vocabSize", c.vocab_size)("maxPositions", c.max_positions)(
+      "dropout", c.dropout)("layerNormEps", c.layer_norm_eps)(
+      "pool", kPools[static_cast<int>(c.pool)])("activation",
+                                                kActivations[static_cast<int>(c.activation)])(
+      "norm", c.norm == NormOrder::kPre ? "pre" : "post")("causal", c.causal);
+}
+
 Napi::Object write_token(Napi::Env env, const TokenConfig& c) {
   const char* sources[] = {"hidden", "embed", "momentum"};
   const char* fusions[] = {"add", "concat", "none"};
@@ -175,7 +212,9 @@ ModelConfig read_model_config(const Napi::Object& o) {
   ModelConfig c;
   c.image = read_vision(object(o, "image"));
   c.text = read_text(object(o, "text"));
-  c.pool = one_of<Pool>(o, "pool", {{"cls", Pool::kCls}, {"mean", Pool::kMean}});
+  c.towers = one_of<TowerSet>(
+      o, "towers",
+      {{"both", TowerSet::kBoth}, {"image", TowerSet::kImage}, {"text", TowerSet::kText}});
   c.embed_dim = count(o, "embedDim");
   return c;
 }
@@ -233,16 +272,8 @@ TokenizerTrainConfig read_tokenizer_train_config(const Napi::Object& o) {
 }
 
 Napi::Object write_model_config(Napi::Env env, const ModelConfig& c) {
-  const Napi::Object image =
-      Writer(env)("size", c.image.size)("patch", c.image.patch)("width", c.image.width)(
-          "layers", c.image.layers)("heads", c.image.heads)("mlpRatio", c.image.mlp_ratio)(
-          "dropPath", c.image.drop_path)("layerNormEps", c.image.layer_norm_eps);
-  const Napi::Object text = Writer(env)("width", c.text.width)("layers", c.text.layers)(
-      "heads", c.text.heads)("mlpRatio", c.text.mlp_ratio)("vocabSize", c.text.vocab_size)(
-      "maxPositions", c.text.max_positions)("dropout", c.text.dropout)("layerNormEps",
-                                                                       c.text.layer_norm_eps);
-  return Writer(env)("image", image)("text", text)("pool", c.pool == Pool::kCls ? "cls" : "mean")(
-      "embedDim", c.embed_dim);
+  return Writer(env)("image", write_vision(env, c.image))("text", write_text(env, c.text))(
+      "towers", kTowerSets[static_cast<int>(c.towers)])("embedDim", c.embed_dim);
 }
 
 Napi::Object write_train_config(Napi::Env env, const TrainConfig& c) {

@@ -151,6 +151,29 @@ std::string text(const Napi::Object& o, const char* key) {
   return value.As<Napi::String>().Utf8Value();
 }
 
+Napi::Array items_of(const Napi::Object& o, const char* key) {
+  const Napi::Value value = o.Get(key);
+  if (!value.IsArray()) refuse(key, "a list", type_name(value));
+  return value.As<Napi::Array>();
+}
+
+Napi::Object item_of(const Napi::Array& items, uint32_t index, const char* key) {
+  const Napi::Value item = items.Get(index);
+  if (!item.IsObject()) refuse(key, "a list of objects", type_name(item));
+  return item.As<Napi::Object>();
+}
+
+std::vector<std::string> texts(const Napi::Object& o, const char* key) {
+  const Napi::Array items = items_of(o, key);
+  std::vector<std::string> result;
+  for (uint32_t i = 0; i < items.Length(); ++i) {
+    const Napi::Value item = items.Get(i);
+    if (!item.IsString()) refuse(key, "a list of strings", type_name(item));
+    result.push_back(item.As<Napi::String>().Utf8Value());
+  }
+  return result;
+}
+
 bool is_null(const Napi::Object& o, const char* key) {
   const Napi::Value value = o.Get(key);
   return value.IsNull() || value.IsUndefined();

@@ -6,6 +6,7 @@
 #include <napi.h>
 
 #include <string>
+#include <vector>
 
 namespace cots::addon {
 
@@ -20,6 +21,8 @@ int64_t integer(const Napi::Object& o, const char* key);
 int64_t count(const Napi::Object& o, const char* key, int64_t minimum = 0);
 bool boolean(const Napi::Object& o, const char* key);
 std::string text(const Napi::Object& o, const char* key);
+/// A list of strings.
+std::vector<std::string> texts(const Napi::Object& o, const char* key);
 bool is_null(const Napi::Object& o, const char* key);  // null or undefined
 
 /// One of a closed list of words, as the enumerator of the same place.
@@ -27,6 +30,12 @@ template <typename Enum>
 Enum one_of(const Napi::Object& o, const char* key,
             std::initializer_list<std::pair<const char*, Enum>> words);
 [[noreturn]] void refuse_word(const char* key, const std::string& word, const std::string& allowed);
+
+/// A list of objects, each read by `read`.
+template <typename Item, typename Read>
+std::vector<Item> list(const Napi::Object& o, const char* key, Read read);
+Napi::Array items_of(const Napi::Object& o, const char* key);
+Napi::Object item_of(const Napi::Array& items, uint32_t index, const char* key);
 
 /// Copies of typed arrays, whose length must be the product of `shape`.
 at::Tensor bytes(const Napi::Object& o, const char* key,
@@ -50,6 +59,17 @@ Napi::Value to_uint8_array(Napi::Env env, const at::Tensor& tensor);
 Napi::Value to_int32_array(Napi::Env env, const at::Tensor& tensor);
 Napi::Value to_uint32_array(Napi::Env env, const at::Tensor& tensor);
 Napi::Object to_matrix(Napi::Env env, const at::Tensor& tensor);
+
+template <typename Item, typename Read>
+std::vector<Item> list(const Napi::Object& o, const char* key, Read read) {
+  const Napi::Array items = items_of(o, key);
+  std::vector<Item> result;
+  for (uint32_t i = 0; i < items.Length(); ++i) {
+    const Napi::HandleScope scope(o.Env());
+    result.push_back(read(item_of(items, i, key)));
+  }
+  return result;
+}
 
 template <typename Enum>
 Enum one_of(const Napi::Object& o, const char* key,

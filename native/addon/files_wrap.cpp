@@ -22,22 +22,46 @@ Napi::Value post(Napi::Env env, Work work) {
   return addon.device_worker(env)->post(env, std::move(work), options);
 }
 
+io::Family read_family(const Napi::Object& o) {
+  return one_of<io::Family>(o, "family",
+                            {{"vit", io::Family::kVit},
+                             {"beit", io::Family::kBeit},
+                             {"beit_pooled", io::Family::kBeitPooled},
+                             {"bert", io::Family::kBert},
+                             {"clip", io::Family::kClip},
+                             {"dual_encoder", io::Family::kDualEncoder}});
+}
+
+io::ImportSource read_source(const Napi::Object& o) { return {read_family(o), texts(o, "files")}; }
+
 }  // namespace
 
 Napi::Value import_hugging_face(const Napi::CallbackInfo& info) {
   return guard_promise(info.Env(), [&] {
     const Napi::Object o = options_of(info);
     return post(info.Env(),
-                [config = read_model_config(object(o, "config")), image = text(o, "imageFile"),
-                 words = text(o, "textFile"), out = text(o, "out")]() -> Settle {
-                  const io::ImportReport report =
-                      io::import_hugging_face(config, image, words, out);
+                [config = read_model_config(object(o, "config")),
+                 sources = list<io::ImportSource>(o, "sources", read_source),
+                 out = text(o, "out")]() -> Settle {
+                  const io::ImportReport report = io::import_hugging_face(config, sources, out);
                   return [report](Napi::Env env) -> Napi::Value {
                     Napi::Object result = Napi::Object::New(env);
                     result.Set("missing", to_list(env, report.missing));
                     result.Set("unused", to_list(env, report.unused));
                     return result;
                   };
+                });
+  });
+}
+
+Napi::Value export_hugging_face(const Napi::CallbackInfo& info) {
+  return guard_promise(info.Env(), [&] {
+    const Napi::Object o = options_of(info);
+    return post(info.Env(),
+                [config = read_model_config(object(o, "config")), file = text(o, "file"),
+                 family = read_family(o), out = text(o, "out")]() -> Settle {
+                  io::export_hugging_face(config, file, family, out);
+                  return [](Napi::Env env) { return env.Undefined(); };
                 });
   });
 }

@@ -1,4 +1,4 @@
-// Weights files: import of Hugging Face's, and a look at a file's table of contents.
+// Weights files: Hugging Face's in and out, and a look at a file's table of contents.
 #pragma once
 
 #include <napi.h>
@@ -6,6 +6,7 @@
 namespace cots::addon {
 
 Napi::Value import_hugging_face(const Napi::CallbackInfo& info);
+Napi::Value export_hugging_face(const Napi::CallbackInfo& info);
 Napi::Value read_safetensors_header(const Napi::CallbackInfo& info);
 
 }  // namespace cots::addon

@@ -22,26 +22,6 @@ struct Source {
   io::Transform transform;
 };
 
-/// A list of objects under `key`, each read by `read`.
-template <typename Item, typename Read>
-std::vector<Item> list(const Napi::Object& o, const char* key, Read read) {
-  const Napi::Value value = o.Get(key);
-  if (!value.IsArray())
-    throw Failure("ERR_COTS_OPTION",
-                  "Expected native option \"" + std::string(key) + "\" to be a list.");
-  const Napi::Array items = value.As<Napi::Array>();
-  std::vector<Item> result;
-  for (uint32_t i = 0; i < items.Length(); ++i) {
-    const Napi::HandleScope scope(o.Env());
-    const Napi::Value item = items.Get(i);
-    if (!item.IsObject())
-      throw Failure("ERR_COTS_OPTION",
-                    "Expected every item of \"" + std::string(key) + "\" to be an object.");
-    result.push_back(read(item.As<Napi::Object>()));
-  }
-  return result;
-}
-
 io::Transform read_transform(const Napi::Object& o, int64_t width, int64_t height) {
   io::Transform t;
   t.left = count(o, "left");
@@ -74,7 +54,12 @@ Source read_source(const Napi::Object& o) {
 }
 
 io::View read_view(const Napi::Object& o) {
-  return {count(o, "size", 1), text(o, "filter"), boolean(o, "jitter")};
+  io::View view{count(o, "size", 1), text(o, "filter"), boolean(o, "jitter")};
+  if (is_null(o, "frame")) return view;
+  const Napi::Object frame = object(o, "frame");
+  view.width = count(frame, "width", view.size);
+  view.height = count(frame, "height", view.size);
+  return view;
 }
 
 Settle settle_views(std::vector<Tensor> views) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "io/failure.h"
 #include "io/pixels.h"
 #include "io/safetensors.h"
 #include "model/weights.h"
@@ -23,6 +24,27 @@ constexpr double kPadding = 0.125;
 
 int64_t rows_at_once(int64_t tokens_a_row) {
   return std::max<int64_t>(1, kTokensAtOnce / tokens_a_row);
+}
+
+const std::string kLogitScale = "loss.logit_scale";
+
+/// A tensor that the network has no place for is of another network.
+void refuse_others(const Parameters& parameters, const std::map<std::string, Tensor>& tensors,
+                   const std::string& file) {
+  for (const auto& [name, tensor] : tensors)
+    if (parameters.find(name) == nullptr)
+      throw Failure("ERR_COTS_CHECKPOINT",
+                    "Expected " + file + " to hold the weights of its config, got the tensor '" +
+                        name +
+                        "', which such a model does not have. Restore the config.json that "
+                        "belongs to it.");
+}
+
+void require_tower(bool has, const char* name, const char* other) {
+  if (!has)
+    throw Failure("ERR_COTS_OPTION", std::string("Expected a model with ") + name +
+                                         ", got one of " + other +
+                                         " alone. Import both towers, or use another model.");
 }
 
 /// Row indices in order of length, cut where a run would grow too large or too ragged.
@@ -58,6 +80,10 @@ Embedder::Embedder(const ModelConfig& config, std::optional<int64_t> seed)
 std::unique_ptr<Embedder> Embedder::load(const ModelConfig& config, const std::string& file) {
   const std::map<std::string, Tensor> tensors = io::read_safetensors(file);
   std::unique_ptr<Embedder> embedder(new Embedder(config, std::nullopt, Unfilled()));
+  // Embedding does not read it, but what was loaded can be saved again.
+  if (tensors.contains(kLogitScale))
+    embedder->parameters_.add(kLogitScale, {}, Init::zeros(), /*decay=*/false);
+  refuse_others(embedder->parameters_, tensors, file);
   // Imported towers have no mask token: only training reads it.
   fill_weights(embedder->parameters_, /*requires_grad=*/false, tensors, file,
                [&](const std::string& name) {
@@ -75,6 +101,7 @@ void Embedder::save(const std::string& file) const {
 
 Tensor Embedder::embed_images(const Tensor& images_BSS3, const double (&mean)[3],
                               const double (&std)[3]) const {
+  require_tower(config_.has_image(), "an image tower", "texts");
   const c10::InferenceMode inference;
   const int64_t rows = images_BSS3.size(0), step = rows_at_once(1 + config_.image.patches());
   std::vector<Tensor> parts;
@@ -88,6 +115,7 @@ Tensor Embedder::embed_images(const Tensor& images_BSS3, const double (&mean)[3]
 }
 
 Tensor Embedder::embed_texts(const Tensor& ids_BL, const Tensor& lengths_B) const {
+  require_tower(config_.has_text(), "a text tower", "images");
   const c10::InferenceMode inference;
   Tensor result_BD = at::empty({ids_BL.size(0), embedding_width(/*image=*/false)});
   for (std::vector<int64_t>& run : runs_by_length(lengths_B)) {

@@ -14,11 +14,12 @@ class Embedder {
   /// Without a seed the weights are zero, to be copied.
   Embedder(const ModelConfig& config, std::optional<int64_t> seed);
   /// With the weights of model.safetensors. Throws with the tensor's name, found and wanted shape,
-  /// or what is missing, before it takes memory for the network.
+  /// or what is missing, not finite or not of this model, before it takes memory for the network.
   static std::unique_ptr<Embedder> load(const ModelConfig& config, const std::string& file);
 
   void save(const std::string& file) const;
 
+  /// Both throw ERR_COTS_OPTION where the model has no such tower.
   /// images_BSS3 uint8 RGB at the model's size; mean and std per channel of pixels in [0, 1].
   /// Returns f32 [B, D], unit rows.
   Tensor embed_images(const Tensor& images_BSS3, const double (&mean)[3],

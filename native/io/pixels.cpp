@@ -32,6 +32,12 @@ void flip_in_place(Tensor& box_HWC) {
       std::swap_ranges(row + 3 * x, row + 3 * (x + 1), row + 3 * (W - 1 - x));
 }
 
+/// The middle square; of an odd margin the smaller half comes first (torchvision, transformers).
+Tensor centered(const Tensor& image_HWC, int64_t size) {
+  const int64_t top = (image_HWC.size(0) - size) / 2, left = (image_HWC.size(1) - size) / 2;
+  return image_HWC.narrow(0, top, size).narrow(1, left, size);
+}
+
 /// out[b, c, s] = table[c][in[b, s, c]] for S = pixels of an image.
 using Table = std::array<std::array<float, 256>, 3>;
 
@@ -81,9 +87,10 @@ std::vector<Tensor> make_box_views(const Tensor& box_HWC, const Transform& trans
     color_jitter(jittered.mutable_data_ptr<uint8_t>(), jittered.numel() / 3, transform.color);
   }
   std::vector<Tensor> out;
-  for (const View& view : views)
-    out.push_back(
-        ops::resize(wants_jitter(view) ? jittered : plain, view.size, view.size, view.filter));
+  for (const View& view : views) {
+    const Tensor& source = wants_jitter(view) ? jittered : plain;
+    out.push_back(centered(ops::resize(source, view.width, view.height, view.filter), view.size));
+  }
   return out;
 }
 

@@ -26,10 +26,11 @@ struct View {
   int64_t size;
   std::string filter;
   bool jitter;
+  int64_t width = size, height = size;  // what is resized to; the view is its centered square
 };
 
 /// image_HWC uint8. One uint8 [size, size, 3] tensor a view: crop, color jitter (torchvision's and
-/// Pillow's uint8 formulas), flip, resize.
+/// Pillow's uint8 formulas), flip, resize, centered square.
 std::vector<Tensor> make_views(const Tensor& image_HWC, const Transform& transform,
                                const std::vector<View>& views);
 /// The same of the transform's crop alone, whose memory is used up.

@@ -14,40 +14,36 @@ constexpr double kNormFloor = 1e-12;  // SPEC 3.8: ||z|| = 0
 /// f = z / max(||z||, 1e-12).
 Tensor unit_rows(const Tensor& z_BD) { return z_BD / z_BD.norm(2, -1, true).clamp_min(kNormFloor); }
 
-/// Mean over the tokens that are no padding. Selection, not multiplication: what padding holds is
-/// unspecified.
-Tensor mean_of_tokens(const Tensor& states_BLd, const Tensor& lengths_B) {
-  const Tensor real_BL =
-      at::arange(states_BLd.size(1), lengths_B.options()) < lengths_B.unsqueeze(1);
-  return at::where(real_BL.unsqueeze(-1), states_BLd, 0).sum(1) / lengths_B.unsqueeze(1);
-}
+/// The rows that a tower has to compute.
+Rows rows_of(Need need, Rows pooled) { return need == Need::kGlobal ? pooled : Rows::kAll; }
 
 }  // namespace
 
 // ------------------------------------------------------------------------ two towers, one space
 
 Towers::Towers(const ModelConfig& config, const Scope& image_scope, const Scope& text_scope)
-    : config_(config), vision_(config.image, image_scope), text_(config.text, text_scope) {
+    : config_(config) {
+  if (config.has_image()) vision_.emplace(config.image, image_scope);
+  if (config.has_text()) text_.emplace(config.text, text_scope);
   if (!config.has_projection()) return;
-  image_proj_ = Linear(image_scope, "proj", config.image.width, config.embed_dim);
-  text_proj_ = Linear(text_scope, "proj", config.text.width, config.embed_dim);
+  if (config.has_image())
+    image_proj_ = Linear(image_scope, "proj", config.image.width, config.embed_dim);
+  if (config.has_text())
+    text_proj_ = Linear(text_scope, "proj", config.text.width, config.embed_dim);
 }
 
 Encoded Towers::encode_image(const Tensor& pixels_BCHW, const Tensor& mask_BP,
                              const Regularization& reg, Need need) const {
-  const Tensor states_BLd = vision_.forward(pixels_BCHW, mask_BP, reg, rows_of(need));
-  const Tensor global_Bd = config_.pool == Pool::kCls
-                               ? states_BLd.select(1, 0)
-                               : states_BLd.narrow(1, 1, config_.image.patches()).mean(1);
-  return finish(states_BLd, global_Bd, image_proj_, need);
+  const Rows rows = rows_of(need, vision().pooled_rows());
+  const Tensor states_BLd = vision().forward(pixels_BCHW, mask_BP, reg, rows);
+  return finish(states_BLd, vision().pool(states_BLd), image_proj_, need);
 }
 
 Encoded Towers::encode_text(const Tensor& ids_BL, const Tensor& lengths_B,
                             const Regularization& reg, Need need) const {
-  const Tensor states_BLd = text_.forward(ids_BL, lengths_B, reg, rows_of(need));
-  const Tensor global_Bd =
-      config_.pool == Pool::kCls ? states_BLd.select(1, 0) : mean_of_tokens(states_BLd, lengths_B);
-  return finish(states_BLd, global_Bd, text_proj_, need);
+  const Rows rows = rows_of(need, text().pooled_rows());
+  const Tensor states_BLd = text().forward(ids_BL, lengths_B, reg, rows);
+  return finish(states_BLd, text().pool(states_BLd, lengths_B), text_proj_, need);
 }
 
 Encoded mean_of_frames(const Encoded& frames_N, const Tensor& frames_B) {
@@ -56,10 +52,6 @@ Encoded mean_of_frames(const Encoded& frames_N, const Tensor& frames_B) {
     return at::segment_reduce(rows_Nd, "mean", frames_B);
   };
   return {frames_N.states_BLd, mean(frames_N.global_Bd), unit_rows(mean(frames_N.embedding_BD))};
-}
-
-Rows Towers::rows_of(Need need) const {
-  return need == Need::kGlobal && config_.pool == Pool::kCls ? Rows::kFirst : Rows::kAll;
 }
 
 Encoded Towers::finish(const Tensor& states_BLd, const Tensor& global_Bd, const Linear& proj,

@@ -15,8 +15,7 @@ namespace cots {
 /// One tower's view of a batch.
 struct Encoded {
   Tensor states_BLd;    // last hidden states; undefined with Need::kGlobal
-  Tensor global_Bd;     // pooled state: CLS row, or the mean over patches / over tokens that are no
-                        // padding (model.pool)
+  Tensor global_Bd;     // pooled state (Pool)
   Tensor embedding_BD;  // unit rows: projection of global, divided by max(norm, 1e-12)
 };
 
@@ -29,7 +28,8 @@ enum class Need { kAll, kGlobal };
 /// frames_B int64, at least 1 each, of N rows in all; undefined = every row is an image.
 Encoded mean_of_frames(const Encoded& frames_N, const Tensor& frames_B);
 
-/// Both towers with their projections: what inference needs, and what the momentum encoder mirrors.
+/// The towers with their projections: what inference needs, and what the momentum encoder mirrors.
+/// Training has both; a model that only embeds may have one (TowerSet).
 class Towers {
  public:
   /// image_scope "visual" | "visual_m", text_scope "text" | "text_m".
@@ -42,17 +42,16 @@ class Towers {
   Encoded encode_text(const Tensor& ids_BL, const Tensor& lengths_B, const Regularization& reg = {},
                       Need need = Need::kAll) const;
 
-  const Vision& vision() const { return vision_; }
-  const Text& text() const { return text_; }
+  const Vision& vision() const { return vision_.value(); }
+  const Text& text() const { return text_.value(); }
   const ModelConfig& config() const { return config_; }
 
  private:
-  Rows rows_of(Need need) const;
   Encoded finish(const Tensor& states_BLd, const Tensor& global_Bd, const Linear& proj,
                  Need need) const;
   ModelConfig config_;
-  Vision vision_;
-  Text text_;
+  std::optional<Vision> vision_;
+  std::optional<Text> text_;
   Linear image_proj_, text_proj_;
 };
 

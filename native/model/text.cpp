@@ -12,6 +12,7 @@ namespace cots {
 namespace {
 
 constexpr double kEmbeddingStd = 0.02;
+constexpr float kNever = -std::numeric_limits<float>::infinity();
 
 /// Additive mask of keys: 0 at tokens, -inf at padding, [B, 1, 1, L]; nothing when no row is
 /// padded.
@@ -19,7 +20,25 @@ std::optional<Tensor> padding_mask(const Tensor& lengths_B, int64_t L) {
   if (lengths_B.numel() == 0 || lengths_B.min().item<int64_t>() >= L) return std::nullopt;
   const Tensor padded_BL = at::arange(L, lengths_B.options()) >= lengths_B.unsqueeze(1);
   return at::zeros({lengths_B.size(0), 1, 1, L}, lengths_B.options().dtype(at::kFloat))
-      .masked_fill_(padded_BL.unsqueeze(1).unsqueeze(1), -std::numeric_limits<float>::infinity());
+      .masked_fill_(padded_BL.unsqueeze(1).unsqueeze(1), kNever);
+}
+
+/// Additive mask of pairs, [1, 1, L, L]: a token sees itself and those before it. What follows a
+/// text, its padding, is hidden by that too.
+Tensor causal_mask(int64_t L) { return at::full({1, 1, L, L}, kNever, at::kFloat).triu(1); }
+
+/// Mean over the tokens that are no padding. Selection, not multiplication: what padding holds is
+/// unspecified.
+Tensor mean_of_tokens(const Tensor& states_BLd, const Tensor& lengths_B) {
+  const Tensor real_BL =
+      at::arange(states_BLd.size(1), lengths_B.options()) < lengths_B.unsqueeze(1);
+  return at::where(real_BL.unsqueeze(-1), states_BLd, 0).sum(1) / lengths_B.unsqueeze(1);
+}
+
+/// The row of the last token of each text.
+Tensor last_tokens(const Tensor& states_BLd, const Tensor& lengths_B) {
+  const Tensor row_B1d = (lengths_B - 1).view({-1, 1, 1}).expand({-1, 1, states_BLd.size(2)});
+  return states_BLd.gather(1, row_B1d).squeeze(1);
 }
 
 }  // namespace
@@ -31,20 +50,23 @@ Text::Text(const TextConfig& config, const Scope& scope)
       pos_(scope.add("embed.pos.weight", {config.max_positions, config.width},
                      Init::truncated_normal(kEmbeddingStd), true)),
       type_(scope.add("embed.type.weight", {2, config.width}, Init::truncated_normal(kEmbeddingStd),
-                      true)),
-      ln_(scope, "embed.ln", config.width, config.layer_norm_eps) {
+                      true)) {
+  const bool post = config.norm == NormOrder::kPost;
+  if (post) ln_ = LayerNorm(scope, "embed.ln", config.width, config.layer_norm_eps);
   for (int64_t n = 0; n < config.layers; ++n) {
     const BlockConfig block = {
         .width = config.width,
         .heads = config.heads,
         .feed_forward = static_cast<int64_t>(static_cast<double>(config.width) * config.mlp_ratio),
         .layer_norm_eps = config.layer_norm_eps,
-        .order = NormOrder::kPost,
+        .order = config.norm,
+        .activation = config.activation,
         .branch_gain = 1 / std::sqrt(2.0 * static_cast<double>(config.layers)),
         .dropout = config.dropout,
         .site = kTextBlockSite + n * kSitesPerBlock};
     blocks_.emplace_back(block, scope.child("blocks." + std::to_string(n)));
   }
+  if (!post) norm_ = LayerNorm(scope, "norm", config.width, config.layer_norm_eps);
 }
 
 Tensor Text::forward(const Tensor& ids_BL, const Tensor& lengths_B, const Regularization& reg,
@@ -57,10 +79,26 @@ Tensor Text::forward(const Tensor& ids_BL, const Tensor& lengths_B, const Regula
   // Positions and the one token type that COTS uses are the same for every row: summed once, then
   // broadcast.
   const Tensor place_Ld = pos_.narrow(0, 0, L) + type_.select(0, 0);
-  Tensor x_BLd = ln_(at::embedding(word_, ids_BL) + place_Ld);
+  Tensor x_BLd = at::embedding(word_, ids_BL) + place_Ld;
+  const bool post = config_.norm == NormOrder::kPost;
+  if (post) x_BLd = ln_(x_BLd);
   if (reg.active() && config_.dropout > 0)
     x_BLd = ops::keyed_dropout(x_BLd, reg.keys_B, kTextEmbeddingSite, config_.dropout);
-  return run_blocks(blocks_, x_BLd, padding_mask(lengths_B, L), reg, rows);
+  const auto mask = config_.causal ? causal_mask(L) : padding_mask(lengths_B, L);
+  x_BLd = run_blocks(blocks_, x_BLd, mask, reg, rows);
+  return post ? x_BLd : norm_(x_BLd);
+}
+
+Tensor Text::pool(const Tensor& states_BLd, const Tensor& lengths_B) const {
+  switch (config_.pool) {
+    case Pool::kCls:
+      return states_BLd.select(1, 0);
+    case Pool::kMean:
+      return mean_of_tokens(states_BLd, lengths_B);
+    case Pool::kLast:
+      return last_tokens(states_BLd, lengths_B);
+  }
+  TORCH_INTERNAL_ASSERT(false, "unknown pool");
 }
 
 }  // namespace cots

@@ -9,6 +9,9 @@
 namespace cots {
 namespace {
 
+constexpr double kQuickGelu = 1.702;        // Hendrycks and Gimpel 2016
+constexpr double kInitialLayerScale = 0.1;  // BEiT, base size
+
 /// Identity that reads the cancel flag on the way forward and on the way back.
 struct CancelPoint : torch::autograd::Function<CancelPoint> {
   static Tensor forward(torch::autograd::AutogradContext*, const Tensor& x) {
@@ -47,24 +50,31 @@ Block::Block(const BlockConfig& config, const Scope& scope)
       proj_(scope, "proj", config.width, config.width, config.branch_gain),
       fc1_(scope, "fc1", config.width, config.feed_forward),
       fc2_(scope, "fc2", config.feed_forward, config.width, config.branch_gain) {
+  if (config.layer_scale) {
+    gamma1_ = scope.add("gamma1", {config.width}, Init::constant(kInitialLayerScale), false);
+    gamma2_ = scope.add("gamma2", {config.width}, Init::constant(kInitialLayerScale), false);
+  }
+  if (config.relative_index_LL.defined())
+    relative_bias_ = RelativeBias(scope, config.heads, config.relative_index_LL);
   TORCH_CHECK(config.width % config.heads == 0,
               "Expected a width that is a multiple of the number of heads, got width ",
               config.width, " and ", config.heads, " heads.");
 }
 
-Tensor Block::forward(const Tensor& x_BLd, const std::optional<Tensor>& mask_B11L,
+Tensor Block::forward(const Tensor& x_BLd, const std::optional<Tensor>& mask,
                       const Regularization& reg, Rows rows) const {
   // What is kept of the input: the residual path of the rows asked for.
   const Tensor kept = rows == Rows::kFirst ? x_BLd.narrow(1, 0, 1) : x_BLd;
+  const int64_t site = config_.site;
   if (config_.order == NormOrder::kPre) {
-    const Tensor x = kept + regularize(attend(ln1_(x_BLd), mask_B11L, rows), reg, config_.site);
-    return x + regularize(mlp(ln2_(x)), reg, config_.site + 2);
+    const Tensor x = kept + residual(attend(ln1_(x_BLd), mask, rows), gamma1_, reg, site);
+    return x + residual(mlp(ln2_(x)), gamma2_, reg, site + 2);
   }
-  const Tensor x = ln1_(kept + regularize(attend(x_BLd, mask_B11L, rows), reg, config_.site));
-  return ln2_(x + regularize(mlp(x), reg, config_.site + 2));
+  const Tensor x = ln1_(kept + residual(attend(x_BLd, mask, rows), gamma1_, reg, site));
+  return ln2_(x + residual(mlp(x), gamma2_, reg, site + 2));
 }
 
-Tensor Block::attend(const Tensor& x_BLd, const std::optional<Tensor>& mask_B11L, Rows rows) const {
+Tensor Block::attend(const Tensor& x_BLd, const std::optional<Tensor>& mask, Rows rows) const {
   const int64_t B = x_BLd.size(0), L = x_BLd.size(1), d = config_.width, H = config_.heads;
   // [B, l, parts * d] -> parts of [B, H, l, d / H] without a copy; unbind gives one stack in
   // backward.
@@ -82,16 +92,29 @@ Tensor Block::attend(const Tensor& x_BLd, const std::optional<Tensor>& mask_B11L
     const auto parts = split_heads(at::linear(x_BLd, weights[1], biases[1]), L, 2);
     k = parts[0], v = parts[1];
   }
-  const Tensor mixed_BHld = at::scaled_dot_product_attention(q, k, v, mask_B11L);
+  const Tensor mixed_BHld = at::scaled_dot_product_attention(q, k, v, score_bias(mask, rows));
   return proj_(mixed_BHld.transpose(1, 2).reshape({B, -1, d}));
 }
 
-Tensor Block::mlp(const Tensor& x_BLd) const { return fc2_(at::gelu(fc1_(x_BLd))); }
+/// What is added to the attention scores: the mask, the relative position bias, both or nothing.
+std::optional<Tensor> Block::score_bias(const std::optional<Tensor>& mask, Rows rows) const {
+  if (!relative_bias_.defined()) return mask;
+  const Tensor bias_1HlL = relative_bias_(rows);
+  return mask ? bias_1HlL + *mask : bias_1HlL;
+}
 
-/// Dropout of the branch's elements, then stochastic depth: the whole branch of a row.
-Tensor Block::regularize(const Tensor& branch, const Regularization& reg, int64_t site) const {
-  if (!reg.active()) return branch;
-  Tensor result = branch;
+Tensor Block::mlp(const Tensor& x_BLd) const {
+  const Tensor hidden = fc1_(x_BLd);
+  return fc2_(config_.activation == Activation::kGelu ? at::gelu(hidden)
+                                                      : hidden * at::sigmoid(kQuickGelu * hidden));
+}
+
+/// The branch as it is added: scaled, dropout of its elements, then stochastic depth: the whole
+/// branch of a row.
+Tensor Block::residual(const Tensor& branch, const Tensor& gamma, const Regularization& reg,
+                       int64_t site) const {
+  Tensor result = gamma.defined() ? gamma * branch : branch;
+  if (!reg.active()) return result;
   if (config_.dropout > 0) result = ops::keyed_dropout(result, reg.keys_B, site, config_.dropout);
   if (config_.drop_path > 0) {
     const Tensor kept_B1 = ops::keyed_uniform(reg.keys_B, site + 1, 1) >= config_.drop_path;
@@ -100,11 +123,11 @@ Tensor Block::regularize(const Tensor& branch, const Regularization& reg, int64_
   return result;
 }
 
-Tensor run_blocks(const std::vector<Block>& blocks, Tensor x_BLd,
-                  const std::optional<Tensor>& mask_B11L, const Regularization& reg, Rows rows) {
+Tensor run_blocks(const std::vector<Block>& blocks, Tensor x_BLd, const std::optional<Tensor>& mask,
+                  const Regularization& reg, Rows rows) {
   for (const Block& block : blocks) {
     const bool last = &block == &blocks.back();
-    x_BLd = block.forward(cancel_point(x_BLd), mask_B11L, reg, last ? rows : Rows::kAll);
+    x_BLd = block.forward(cancel_point(x_BLd), mask, reg, last ? rows : Rows::kAll);
   }
   return x_BLd;
 }

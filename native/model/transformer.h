@@ -1,4 +1,4 @@
-// The transformer block that both towers share: pre-LN (ViT) or post-LN (BERT).
+// The transformer block that both towers share: pre-LN (ViT, BEiT, CLIP) or post-LN (BERT).
 // Legend: B batch, L tokens, d width, H heads, F feed-forward width.
 #pragma once
 
@@ -6,7 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "model/config.h"
 #include "model/parameters.h"
+#include "model/relative_bias.h"
 
 namespace cots {
 
@@ -32,17 +34,13 @@ struct Regularization {
   bool active() const { return keys_B.defined(); }
 };
 
-enum class NormOrder { kPre, kPost };
-
-/// Which rows of a block's output the caller needs. A tower of which only the CLS state is used
-/// (contrast, momentum keys, embeddings with pool `cls`) skips in its last block what the other
-/// rows alone need: about 5/6 of that block.
-enum class Rows { kAll, kFirst };
-
 struct BlockConfig {
   int64_t width, heads, feed_forward;
   double layer_norm_eps;
   NormOrder order;
+  Activation activation = Activation::kGelu;
+  bool layer_scale = false;       // gamma1, gamma2: what a residual branch is multiplied by
+  Tensor relative_index_LL = {};  // of relative_index(); undefined: no relative position bias
   double branch_gain = 1;  // of the initial weights that end a residual branch, by the fan-in rule
   double dropout = 0;      // hidden dropout after the attention projection and after the MLP
   double drop_path = 0;    // whole residual branch, a row at a time
@@ -52,18 +50,22 @@ struct BlockConfig {
 class Block {
  public:
   Block(const BlockConfig& config, const Scope& scope);
-  /// x_BLd; mask_B11L optional additive f32 mask of keys (0 or -inf). Returns [B, L, d], or [B, 1,
-  /// d] with Rows::kFirst.
-  Tensor forward(const Tensor& x_BLd, const std::optional<Tensor>& mask_B11L,
-                 const Regularization& reg, Rows rows = Rows::kAll) const;
+  /// x_BLd; mask optional additive f32 mask (0 or -inf): of keys, [B, 1, 1, L], or of pairs, [1, 1,
+  /// L, L]. Returns [B, L, d], or [B, 1, d] with Rows::kFirst.
+  Tensor forward(const Tensor& x_BLd, const std::optional<Tensor>& mask, const Regularization& reg,
+                 Rows rows = Rows::kAll) const;
 
  private:
-  Tensor attend(const Tensor& x_BLd, const std::optional<Tensor>& mask_B11L, Rows rows) const;
+  Tensor attend(const Tensor& x_BLd, const std::optional<Tensor>& mask, Rows rows) const;
+  std::optional<Tensor> score_bias(const std::optional<Tensor>& mask, Rows rows) const;
   Tensor mlp(const Tensor& x_BLd) const;
-  Tensor regularize(const Tensor& branch, const Regularization& reg, int64_t site) const;
+  Tensor residual(const Tensor& branch, const Tensor& gamma, const Regularization& reg,
+                  int64_t site) const;
   BlockConfig config_;
   LayerNorm ln1_, ln2_;
   Linear qkv_, proj_, fc1_, fc2_;
+  Tensor gamma1_, gamma2_;  // [d]; undefined without layer scale
+  RelativeBias relative_bias_;
 };
 
 /// Random sites of the networks (ops/keyed_random.h), in ranges that never meet. 1 to 15 are those
@@ -72,8 +74,8 @@ constexpr int64_t kTextEmbeddingSite = 16, kVisionBlockSite = 1 << 10, kTextBloc
                   kSitesPerBlock = 4;
 
 /// The blocks one after the other, a cancel point before each; `rows` applies to the last.
-Tensor run_blocks(const std::vector<Block>& blocks, Tensor x_BLd,
-                  const std::optional<Tensor>& mask_B11L, const Regularization& reg, Rows rows);
+Tensor run_blocks(const std::vector<Block>& blocks, Tensor x_BLd, const std::optional<Tensor>& mask,
+                  const Regularization& reg, Rows rows);
 
 /// Identity that throws ops::Cancelled in forward or backward when the current job's cancel flag is
 /// set, so that a job ends between two layers (DESIGN 2.4).

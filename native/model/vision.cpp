@@ -25,6 +25,8 @@ Vision::Vision(const VisionConfig& config, const Scope& scope)
   TORCH_CHECK(config.size % config.patch == 0,
               "Expected an image size that is a multiple of the patch (", config.patch,
               " pixels), got ", config.size, ".");
+  if (config.input_norm) ln_pre_ = LayerNorm(scope, "ln_pre", config.width, config.layer_norm_eps);
+  const Tensor relative_index_LL = config.relative_bias ? relative_index(config.grid()) : Tensor();
   for (int64_t n = 0; n < config.layers; ++n) {
     const double depth =
         config.layers > 1 ? static_cast<double>(n) / static_cast<double>(config.layers - 1) : 0;
@@ -34,6 +36,9 @@ Vision::Vision(const VisionConfig& config, const Scope& scope)
         .feed_forward = static_cast<int64_t>(static_cast<double>(config.width) * config.mlp_ratio),
         .layer_norm_eps = config.layer_norm_eps,
         .order = NormOrder::kPre,
+        .activation = config.activation,
+        .layer_scale = config.layer_scale,
+        .relative_index_LL = relative_index_LL,
         .branch_gain = 1 / std::sqrt(2.0 * static_cast<double>(config.layers)),
         .drop_path = config.drop_path * depth,
         .site = kVisionBlockSite + n * kSitesPerBlock};
@@ -47,8 +52,17 @@ Tensor Vision::forward(const Tensor& pixels_BCHW, const Tensor& mask_BP, const R
   const int64_t B = pixels_BCHW.size(0);
   Tensor patches_BPd = embed_patches(pixels_BCHW);
   if (mask_BP.defined()) patches_BPd = at::where(mask_BP.unsqueeze(-1), mask_token_, patches_BPd);
-  const Tensor x_BLd = at::cat({cls_token_.expand({B, -1, -1}), patches_BPd}, 1) + pos_embed_;
-  return norm_(run_blocks(blocks_, x_BLd, std::nullopt, reg, rows));
+  Tensor x_BLd = at::cat({cls_token_.expand({B, -1, -1}), patches_BPd}, 1) + pos_embed_;
+  if (config_.input_norm) x_BLd = ln_pre_(x_BLd);
+  x_BLd = run_blocks(blocks_, x_BLd, std::nullopt, reg, rows);
+  return config_.pooled_norm ? x_BLd : norm_(x_BLd);
+}
+
+Tensor Vision::pool(const Tensor& states_BLd) const {
+  const Tensor pooled_Bd = config_.pool == Pool::kCls
+                               ? states_BLd.select(1, 0)
+                               : states_BLd.narrow(1, 1, config_.patches()).mean(1);
+  return config_.pooled_norm ? norm_(pooled_Bd) : pooled_Bd;
 }
 
 /// A convolution whose stride is its kernel is one matrix product over the cut-out patches.

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <cmath>
+
 #include "io/failure.h"
 
 namespace cots {
@@ -31,11 +33,29 @@ const Tensor& require_tensor(const std::map<std::string, Tensor>& tensors, const
   return found->second;
 }
 
+void require_weight(const Tensor& tensor, const std::string& name, const std::string& file) {
+  const auto refuse = [&](const std::string& got, const char* way_out) {
+    throw Failure("ERR_COTS_CHECKPOINT", "Expected tensor '" + name + "' of " + file +
+                                             " to hold finite numbers of type F32, F16, BF16 or "
+                                             "F64, got " +
+                                             got + ". " + way_out);
+  };
+  if (!at::isFloatingType(tensor.scalar_type()))
+    refuse(std::string("values of type ") + c10::toString(tensor.scalar_type()),
+           "Quantized weights cannot be read: save the model in float32, float16 or bfloat16.");
+  if (tensor.numel() == 0) return;
+  // The least and the greatest are NaN if one value is.
+  const auto [least, greatest] = tensor.aminmax();
+  if (!std::isfinite(least.item<double>()) || !std::isfinite(greatest.item<double>()))
+    refuse("NaN or infinity among them", "Fetch the file again, or use an earlier checkpoint.");
+}
+
 void check_weights(const Parameters& parameters, const std::map<std::string, Tensor>& tensors,
                    const std::string& file, const FileName& file_name) {
   for (const Parameter& parameter : parameters.all()) {
     const std::string name = file_name(parameter.name);
-    if (!name.empty()) require_tensor(tensors, name, parameter.value.sizes(), file);
+    if (!name.empty())
+      require_weight(require_tensor(tensors, name, parameter.value.sizes(), file), name, file);
   }
 }
 

@@ -16,7 +16,7 @@ using NamedTensor = std::pair<std::string, Tensor>;
 using FileName = std::function<std::string(const std::string& name)>;
 
 /// Throws ERR_COTS_CHECKPOINT, before anything is written, with the tensor's name and what is
-/// missing or the found and wanted shape. `file` is for the message.
+/// missing, the found and wanted shape, or why it can be no weight. `file` is for the message.
 void check_weights(const Parameters& parameters, const std::map<std::string, Tensor>& tensors,
                    const std::string& file, const FileName& file_name);
 /// Copies the values (converted to float32) after check_weights().
@@ -29,7 +29,11 @@ void fill_weights(Parameters& parameters, bool requires_grad,
                   const std::map<std::string, Tensor>& tensors, const std::string& file,
                   const FileName& file_name);
 
-/// One tensor of a file, with its shape and type checked.
+/// Throws ERR_COTS_CHECKPOINT unless a tensor of a file can be a weight: of a floating-point type,
+/// and finite throughout.
+void require_weight(const Tensor& tensor, const std::string& name, const std::string& file);
+
+/// One tensor of a file, with its shape checked.
 const Tensor& require_tensor(const std::map<std::string, Tensor>& tensors, const std::string& name,
                              at::IntArrayRef shape, const std::string& file);
 

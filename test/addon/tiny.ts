@@ -8,13 +8,24 @@ import {
   type NativeTrainConfig,
   type NativeTrainer,
 } from '../../lib/binding.js';
+import { plainImage, plainText } from '../support/plain-towers.js';
 
 export const pairs = 6;
 export const size = 24;
 const words = 10;
 
 export const model: NativeModelConfig = {
-  image: { size, patch: 8, width: 16, layers: 2, heads: 2, mlpRatio: 2, dropPath: 0.1, layerNormEps: 1e-6 },
+  image: {
+    size,
+    patch: 8,
+    width: 16,
+    layers: 2,
+    heads: 2,
+    mlpRatio: 2,
+    dropPath: 0.1,
+    layerNormEps: 1e-6,
+    ...plainImage,
+  },
   text: {
     width: 16,
     layers: 2,
@@ -24,8 +35,9 @@ export const model: NativeModelConfig = {
     maxPositions: 12,
     dropout: 0.1,
     layerNormEps: 1e-12,
+    ...plainText,
   },
-  pool: 'cls',
+  towers: 'both',
   embedDim: 8,
 };
 

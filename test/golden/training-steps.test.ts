@@ -12,6 +12,7 @@ import {
   readTensors,
   type Tensor,
 } from '../support/fixtures.js';
+import { plainImage, plainText } from '../support/plain-towers.js';
 
 type Step = {
   loss: number;
@@ -41,6 +42,7 @@ const config: NativeTrainConfig = {
       mlpRatio: 2,
       dropPath: 0,
       layerNormEps: 1e-6,
+      ...plainImage,
     },
     text: {
       width: 24,
@@ -51,8 +53,9 @@ const config: NativeTrainConfig = {
       maxPositions: 16,
       dropout: 0,
       layerNormEps: 1e-12,
+      ...plainText,
     },
-    pool: 'cls',
+    towers: 'both',
     embedDim: 16,
   },
   token: {

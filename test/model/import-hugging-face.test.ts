@@ -94,14 +94,14 @@ test(
     await writeFile(path.join(folder, 'pytorch_model.bin'), '');
   },
   'ERR_COTS_CHECKPOINT',
-  /pickle.*safe_serialization/,
+  /pytorch_model\.bin, a pickle.*save_pretrained\(FOLDER\)/,
 );
 test(
   'another architecture',
   refuse,
   (folder) => writeFile(path.join(folder, 'config.json'), '{"model_type": "clip"}'),
   'ERR_COTS_CHECKPOINT',
-  /"model_type".*to be vit, got "clip"/,
+  /"model_type".*to be vit, deit, beit, got "clip".*cots import clip/,
 );
 test(
   'weights that are cut short',

@@ -78,11 +78,10 @@ struct Step {
   }
 };
 
-}  // namespace
-
-TEST_CASE("gradients of the whole loss equal finite differences, tensor by tensor") {
+/// Moves each tensor along its gradient and back: finite differences must give the gradient's norm.
+void check_gradients(const ModelConfig& config) {
   const Step step;
-  Cots model(test::tiny_model(), test::tiny_token(), 0.2, 1);
+  Cots model(config, test::tiny_token(), 0.2, 1);
   test::enlarge_weights(model.parameters(), 0.25);
   step.total(model).backward();
 
@@ -108,6 +107,19 @@ TEST_CASE("gradients of the whole loss equal finite differences, tensor by tenso
     ++checked;
   }
   CHECK(checked >= static_cast<int64_t>(model.parameters().all().size()) - 4);
+}
+
+}  // namespace
+
+TEST_CASE("gradients of the whole loss equal finite differences, tensor by tensor") {
+  check_gradients(test::tiny_model());
+}
+
+TEST_CASE("so do those of BEiT's variants") {
+  ModelConfig config = test::tiny_model();
+  config.image.layer_scale = config.image.relative_bias = config.image.pooled_norm = true;
+  config.image.pool = Pool::kMean;
+  check_gradients(config);
 }
 
 TEST_CASE("before training a masked token costs about ln V") {

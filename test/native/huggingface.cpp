@@ -96,6 +96,13 @@ NamedTensors bert(const std::string& prefix, const std::vector<std::string>& nor
   return t;
 }
 
+/// Imports a ViT and a BERT.
+io::ImportReport import_both(const ModelConfig& config, const std::string& vit_file,
+                             const std::string& bert_file, const std::string& out) {
+  return io::import_hugging_face(
+      config, {{io::Family::kVit, {vit_file}}, {io::Family::kBert, {bert_file}}}, out);
+}
+
 Tensor value(const NamedTensors& tensors, const std::string& name) {
   for (const auto& [key, tensor] : tensors)
     if (key == name) return tensor;
@@ -111,8 +118,8 @@ TEST_CASE("Hugging Face weights land under this project's names, query, key and 
     const NamedTensors image = vit(names, "", 4), text = bert("", kParts);
     io::write_safetensors(folder.file("vit"), image, {});
     io::write_safetensors(folder.file("bert"), text, {});
-    const auto report = io::import_hugging_face(config_without_projection(), folder.file("vit"),
-                                                folder.file("bert"), folder.file("out"));
+    const auto report = import_both(config_without_projection(), folder.file("vit"),
+                                    folder.file("bert"), folder.file("out"));
     CHECK(report.missing == std::vector<std::string>{"visual.mask_token"});
     CHECK(report.unused == std::vector<std::string>{"pooler.dense.bias", "pooler.dense.weight"});
 
@@ -151,8 +158,8 @@ TEST_CASE("prefixes and LayerNorm's old gamma and beta are understood") {
   const NamedTensors image = vit(kSaved, "module.vit.", 4), text = bert("bert.", {"gamma", "beta"});
   io::write_safetensors(folder.file("vit"), image, {});
   io::write_safetensors(folder.file("bert"), text, {});
-  io::import_hugging_face(config_without_projection(), folder.file("vit"), folder.file("bert"),
-                          folder.file("out"));
+  import_both(config_without_projection(), folder.file("vit"), folder.file("bert"),
+              folder.file("out"));
   const auto out = io::read_safetensors(folder.file("out"));
   CHECK(at::equal(out.at("text.embed.ln.weight"), value(text, "bert.embeddings.LayerNorm.gamma")));
   CHECK(at::equal(out.at("text.embed.ln.bias"), value(text, "bert.embeddings.LayerNorm.beta")));
@@ -169,8 +176,8 @@ TEST_CASE("positions of another grid are interpolated, CLS stays") {
   positions.narrow(1, 1, 64).copy_((2 * y + 3 * x).expand({8, 8, 16}).reshape({1, 64, 16}));
   io::write_safetensors(folder.file("vit"), image, {});
   io::write_safetensors(folder.file("bert"), bert("", kParts), {});
-  io::import_hugging_face(config_without_projection(), folder.file("vit"), folder.file("bert"),
-                          folder.file("out"));
+  import_both(config_without_projection(), folder.file("vit"), folder.file("bert"),
+              folder.file("out"));
   const Tensor out = io::read_safetensors(folder.file("out")).at("visual.pos_embed");
   CHECK(out.sizes().vec() == std::vector<int64_t>{1, 17, 16});
   CHECK(at::equal(out.narrow(1, 0, 1), positions.narrow(1, 0, 1)));
@@ -184,8 +191,7 @@ TEST_CASE("projections are never invented, missing and wrong-shaped weights are 
   io::write_safetensors(folder.file("vit"), image, {});
   io::write_safetensors(folder.file("bert"), text, {});
   const auto import = [&](const ModelConfig& config) {
-    return io::import_hugging_face(config, folder.file("vit"), folder.file("bert"),
-                                   folder.file("out"));
+    return import_both(config, folder.file("vit"), folder.file("bert"), folder.file("out"));
   };
   CHECK(import(test::tiny_model()).missing.size() == 5);  // the mask token and two projections
   CHECK(io::read_safetensors(folder.file("out")).count("visual.proj.weight") == 0);

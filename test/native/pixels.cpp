@@ -46,6 +46,16 @@ TEST_CASE("make_views crops, flips and resizes each view alike") {
   CHECK(views[1].equal(ops::resize(cropped, 8, 8, "lanczos")));
 }
 
+TEST_CASE("a view of a larger frame is the middle of it, the smaller margin first") {
+  const Tensor image = at::arange(7 * 9 * 3).to(at::kByte).view({7, 9, 3});
+  io::Transform t;
+  t.width = 9, t.height = 7;
+  const Tensor whole = ops::resize(image, 11, 8, "bicubic");
+  const auto views = io::make_views(
+      image, t, {{.size = 6, .filter = "bicubic", .jitter = false, .width = 11, .height = 8}});
+  CHECK(at::equal(views[0], whole.narrow(0, 1, 6).narrow(1, 2, 6)));
+}
+
 TEST_CASE("make_views jitters colors as Pillow's ImageEnhance does, byte for byte") {
   // ImageEnhance.Brightness(0.73), Contrast(1.31), Color(0.45) of Pillow 13.0.0, in the six orders,
   // on the golden 4 x 4 image; the sum over the image of value * (index + 1).

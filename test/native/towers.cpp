@@ -6,6 +6,8 @@
 
 #include "io/failure.h"
 #include "model/cots.h"
+#include "model/relative_bias.h"
+#include "model/weights.h"
 #include "ops/cancel.h"
 #include "tiny-model.h"
 
@@ -27,7 +29,7 @@ struct Tiny {
   }
   static ModelConfig config_of(Pool pool) {
     ModelConfig config = test::tiny_model();
-    config.pool = pool;
+    config.image.pool = config.text.pool = pool;
     return config;
   }
   Tensor weight(const std::string& name) { return model.parameters().find(name)->value.detach(); }
@@ -209,6 +211,70 @@ TEST_CASE("without a projection the embedding is the normalized pooled state") {
   const Encoded image = towers.encode_image(Inputs().pixels_BCHW);
   const Tensor cls_Bd = image.states_BLd.select(1, 0);
   CHECK(test::max_difference(image.embedding_BD, cls_Bd / cls_Bd.norm(2, 1, true)) < 1e-6);
+}
+
+/// Towers by themselves, every weight large enough to matter.
+struct Bare {
+  Parameters parameters{1};
+  Towers towers;
+  explicit Bare(const ModelConfig& config)
+      : towers(config, Scope(parameters, "visual"), Scope(parameters, "text")) {
+    parameters.flatten(false);
+    test::enlarge_weights(parameters, 0.2);
+  }
+};
+
+TEST_CASE("with a relative position bias the CLS row alone is that of all rows") {
+  const c10::NoGradGuard no_grad;
+  ModelConfig config = test::tiny_model();
+  config.image.relative_bias = config.image.layer_scale = config.image.input_norm = true;
+  config.image.activation = Activation::kQuickGelu;
+  const Bare bare(config);
+  const Tensor pixels = Inputs().pixels_BCHW;
+  CHECK(test::max_difference(bare.towers.encode_image(pixels, {}, {}, Need::kAll).embedding_BD,
+                             bare.towers.encode_image(pixels, {}, {}, Need::kGlobal).embedding_BD) <
+        1e-5);
+  CHECK(bare.parameters.find("visual.blocks.1.rel_bias")->value.sizes().vec() ==
+        std::vector<int64_t>{7 * 7 + 3, 2});
+}
+
+TEST_CASE("offsets of patches: one row of the table for each, three for CLS") {
+  const Tensor index_LL = relative_index(3);
+  CHECK(index_LL[0][0].item<int64_t>() == 27);
+  CHECK(index_LL[0][5].item<int64_t>() == 25);
+  CHECK(index_LL[5][0].item<int64_t>() == 26);
+  // Patch (1, 2) asks patch (2, 0): dy -1, dx +2.
+  CHECK(index_LL[1 + 3 + 2][1 + 6].item<int64_t>() == (2 - 1) * 5 + 2 + 2);
+  CHECK(std::get<0>(at::_unique(index_LL)).numel() == relative_offsets(3));
+}
+
+TEST_CASE("a causal text: what follows a token changes nothing before it, the last one is pooled") {
+  const c10::NoGradGuard no_grad;
+  ModelConfig config = test::tiny_model();
+  config.text.causal = true;
+  config.text.norm = NormOrder::kPre;
+  config.text.pool = Pool::kLast;
+  const Bare bare(config);
+  CHECK(bare.parameters.find("text.embed.ln.weight") == nullptr);
+  CHECK(bare.parameters.find("text.norm.weight") != nullptr);
+  const Inputs in;
+  const Encoded text = bare.towers.encode_text(in.ids_BL, in.lengths_B);
+  Tensor other = in.ids_BL.clone();
+  other.narrow(1, 4, 5).fill_(39);
+  const Encoded changed = bare.towers.encode_text(other, in.lengths_B);
+  CHECK(test::max_difference(text.states_BLd.narrow(1, 0, 4), changed.states_BLd.narrow(1, 0, 4)) <
+        1e-6);
+  CHECK(test::max_difference(text.states_BLd.select(1, 4), changed.states_BLd.select(1, 4)) > 1e-3);
+  for (int64_t row = 0; row < 5; ++row)
+    CHECK(at::equal(text.global_Bd[row],
+                    text.states_BLd[row][in.lengths_B[row].item<int64_t>() - 1]));
+}
+
+TEST_CASE("a tower that the model does not have takes no parameters") {
+  ModelConfig config = test::tiny_model();
+  config.towers = TowerSet::kImage;
+  const Bare bare(config);
+  for (const Parameter& p : bare.parameters.all()) CHECK(has_prefix(p.name, "visual."));
 }
 
 TEST_CASE("every fusion and global source gives a query of the own width") {

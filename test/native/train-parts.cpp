@@ -172,7 +172,7 @@ TEST_CASE("tokenizer trainer: logit-Laplace trains the openai network") {
 TEST_CASE("weights: a file that does not fit is refused before memory is taken for the network") {
   // Networks whose layers no machine holds: allocated first, they would fail for want of memory.
   cots::ModelConfig model = tiny::config().model;
-  model.image = {.size = 2, .patch = 1, .width = 1 << 22, .layers = 1, .heads = 1};
+  model.image = {.size = 2, .patch = 1, .width = 1 << 22, .layers = 2, .heads = 1};
   CHECK(says(failure_of([&] { cots::Embedder::load(model, "/none/model.safetensors"); }),
              "ERR_COTS_FILE"));
   const tiny::Folder folder;

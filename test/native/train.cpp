@@ -233,7 +233,7 @@ TEST_CASE("train: every switch of the token level trains") {
 
 TEST_CASE("train: pooling by mean, no projection, a mean reduction and a halved task loss") {
   cots::TrainConfig config = tiny::config();
-  config.model.pool = cots::Pool::kMean;
+  config.model.image.pool = config.model.text.pool = cots::Pool::kMean;
   config.model.embed_dim = 0;
   config.loss.instance_mean = config.loss.task_half = true;
   cots::Trainer trainer(config, tiny::tokenizer());

@@ -77,6 +77,20 @@ export async function textTokenizerFor(
   return tokenizer;
 }
 
+/** The special words of a vocabulary that training can use. Throws `ERR_COTS_CONFIG` for one without the mask of CMLM. */
+export function trainableWords({ special }: TextTokenizer): {
+  pad: number;
+  cls: number;
+  sep: number;
+  mask: number;
+} {
+  const { mask } = special;
+  if (mask !== null) return { ...special, mask };
+  throw new ConfigError(
+    'Expected a BERT vocabulary with the word [MASK] for training, got the byte pairs of a CLIP. Set data.vocabulary to a vocab.txt, or leave it out.',
+  );
+}
+
 function* cleaned(captions: Iterable<string>, clean: TextCleaning, maxWords: number): Iterable<string> {
   for (const caption of captions) yield cleanCaption(caption, clean, maxWords);
 }

@@ -16,8 +16,20 @@ export const continuation = '##';
 /** Letters of the longest word that is looked up; a longer one is [UNK] (BERT). */
 export const maxWordLetters = 100;
 
+/** How BERT's normalizer treats a text before it is cut. */
+export interface BertRules {
+  readonly lowercase: boolean;
+  /** null: where it lower-cases. */
+  readonly stripAccents: boolean | null;
+  /** Spaces around Chinese letters. */
+  readonly spaceChinese: boolean;
+}
+
+/** The rules of bert-base-uncased. */
+export const uncased: BertRules = { lowercase: true, stripAccents: null, spaceChinese: true };
+
 /** @param words the vocabulary in the order of ids. Throws `ERR_COTS_TOKENIZER` for a word twice or a special word missing. */
-export function tokenizerJson(words: readonly string[], where: string): object {
+export function tokenizerJson(words: readonly string[], where: string, rules: BertRules = uncased): object {
   const vocab = vocabularyMap(words, where);
   const id = (word: string) => vocab.get(word) as number;
   const { cls, sep, unk } = specialWords;
@@ -40,9 +52,9 @@ export function tokenizerJson(words: readonly string[], where: string): object {
     normalizer: {
       type: 'BertNormalizer',
       clean_text: true,
-      handle_chinese_chars: true,
-      strip_accents: null,
-      lowercase: true,
+      handle_chinese_chars: rules.spaceChinese,
+      strip_accents: rules.stripAccents,
+      lowercase: rules.lowercase,
     },
     pre_tokenizer: { type: 'BertPreTokenizer' },
     post_processor: {

@@ -69,7 +69,7 @@ test('a vocabulary that is none, files that are none', async (t) => {
   const at = (name: string) => path.join(place, name);
   t.is(
     (await t.throwsAsync(TextTokenizer.load(place)))?.message,
-    `Expected a tokenizer in ${place}, found none of ${at('tokenizer.json')}, ${at('vocab.txt')}. Give tokenizer.json or vocab.txt.`,
+    `Expected a tokenizer in ${place}, found neither tokenizer.json nor vocab.txt nor vocab.json with merges.txt. Put the files of the model's tokenizer there.`,
   );
   await writeFile(at('bad.json'), '{');
   t.regex(
