@@ -99,7 +99,8 @@ test(
   1,
   /save_pretrained wrote at x, got nothing.*ERR_COTS_CHECKPOINT/,
 );
-test(fails, ['doctor', '--parity', 'x'], 1, /ERR_COTS_NOT_IMPLEMENTED/);
+test(fails, ['doctor', '--parity', 'x'], 1, /x to hold image_embeddings\.npy.*ERR_COTS_DATA/);
+test(fails, ['doctor', '--model', 'x'], 2, /--model and --tolerance with --parity DIR/);
 
 test(fails, ['trane', '--help'], 2, /unknown command 'trane'.*train/);
 test(fails, ['eval', '--modle', 'm', '--data', 'd'], 2, /unknown option '--modle'.*--model/);
