@@ -4,6 +4,7 @@ import type { Readable } from 'node:stream';
 import { CotsError, VideoError } from '../errors.js';
 import { ffmpegAdvice, requireFfmpeg } from './find-ffmpeg.js';
 import { eachLine } from './stderr-lines.js';
+import { WaitingClock } from './waiting-clock.js';
 
 export interface FfmpegOptions {
   /** The video, for messages. */
@@ -15,7 +16,7 @@ export interface FfmpegOptions {
   /** Called when stderr has ended, which it does before the process counts as ended. */
   readonly onLastLine?: () => void;
   readonly signal?: AbortSignal | undefined;
-  /** Seconds it may be waited for in all; the time that its reader takes does not count. @default 300 */
+  /** Seconds it may be waited for in all; neither its reader's time counts, nor that of a machine that was suspended. @default 300 */
   readonly seconds?: number;
 }
 
@@ -41,6 +42,7 @@ export class FfmpegProcess {
   readonly #errors: FfmpegError[] = [];
   readonly #onAbort: () => void;
   #secondsLeft: number;
+  #isTooSlow = false;
   /** Why it was ended from here. */
   #cause: unknown;
 
@@ -85,15 +87,21 @@ export class FfmpegProcess {
     return this.#errors;
   }
 
+  /** Whether it hung or was killed: another run of the same would fare no better. */
+  get isLost(): boolean {
+    return this.#isTooSlow || this.#child.signalCode !== null;
+  }
+
   /** Waits for output; when the time is up the process is killed, which ends its outputs. */
   async waitFor<T>(output: Promise<T>): Promise<T> {
-    const start = performance.now();
-    const timer = setTimeout(() => this.#stop(this.#tooSlow()), 1000 * this.#secondsLeft);
+    const clock = new WaitingClock(this.#secondsLeft, () => {
+      this.#isTooSlow = true;
+      this.#stop(this.#tooSlow());
+    });
     try {
       return await output;
     } finally {
-      clearTimeout(timer);
-      this.#secondsLeft -= (performance.now() - start) / 1000;
+      this.#secondsLeft = clock.stop();
     }
   }
 

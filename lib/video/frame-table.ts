@@ -1,11 +1,13 @@
 /**
- * Which frames a video has and when each is shown, from its packets, without decoding. Where packets do not tell (no time
+ * Which frames a video has and when each is shown, from its packets, without decoding: read here of a usual MP4 file (half the
+ * time of a short clip would go into another start of ffmpeg), listed by ffmpeg of all others. Where packets do not tell (no time
  * stamps, two of one time, packets that show nothing), the video is decoded once instead.
  */
 import { maxPixels, maxSide } from '../data/decode.js';
 import { VideoError } from '../errors.js';
 import { unreadable } from './ffmpeg-process.js';
 import { decodedTimes, listPackets, type PacketList } from './list-packets.js';
+import { mp4Packets } from './mp4/mp4-packets.js';
 import type { VideoSource } from './video-source.js';
 
 /** A packet in decoding order. */
@@ -46,7 +48,7 @@ export interface TableOptions {
 
 /** The frames of a video. Throws `ERR_COTS_VIDEO`, `ERR_COTS_INSTALL`, or the signal's reason. */
 export async function frameTable(source: VideoSource, options: TableOptions = {}): Promise<FrameTable> {
-  const list = await listPackets(source, options);
+  const list = (await mp4Packets(source, options.signal)) ?? (await listPackets(source, options));
   refuseTooLarge(list, source.name);
   return tableOf(list, source.name) ?? decodedTable(source, options);
 }

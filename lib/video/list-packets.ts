@@ -85,6 +85,7 @@ async function readLists(
     return { codec, transfer, tables };
   } catch (failure) {
     options.signal?.throwIfAborted();
+    if (ffmpeg.isLost) throw failure;
     return { failure };
   } finally {
     await ffmpeg.kill();

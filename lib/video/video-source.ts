@@ -11,6 +11,10 @@ export interface VideoSource {
   readonly name: string;
   /** ffmpeg's name of it. */
   readonly url: string;
+  /** The file it lies in, and the bytes of it that are the video: [begin, end). */
+  readonly file: string;
+  readonly begin: number;
+  readonly end: number;
 }
 
 /** Containers that may be read. Playlists, scripts and pictures are left out: they name other files. */
@@ -41,24 +45,27 @@ const containers = [
 export async function videoSource(location: string): Promise<VideoSource> {
   const local = await localMedia(location);
   const member = await shardMember(local);
-  if (member === undefined) return { name: location, url: await fileUrl(local) };
+  if (member === undefined) return wholeFile(location, local);
   const { shard, offset, size } = member;
   if (size === 0) throw notAVideo(location, 'an empty one');
   return {
     name: location,
     url: `subfile,,start,${offset},end,${offset + size},,:file:${path.resolve(shard)}`,
+    file: shard,
+    begin: offset,
+    end: offset + size,
   };
 }
 
 /** `file:` keeps a name with a colon from being taken for a protocol; an absolute path never begins with a dash. */
-async function fileUrl(file: string): Promise<string> {
+async function wholeFile(name: string, file: string): Promise<VideoSource> {
   const found = await stat(file).catch((error: unknown) => {
     throw fileError(error, 'read a video at', file);
   });
   if (found.isDirectory()) throw notAVideo(file, 'a folder');
   if (!found.isFile()) throw notAVideo(file, 'a pipe or device, which may never end');
   if (found.size === 0) throw notAVideo(file, 'an empty one');
-  return `file:${path.resolve(file)}`;
+  return { name, url: `file:${path.resolve(file)}`, file, begin: 0, end: found.size };
 }
 
 function notAVideo(file: string, got: string): VideoError {

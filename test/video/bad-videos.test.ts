@@ -196,15 +196,27 @@ test.serial('without an ffmpeg the way out is told', async (t) => {
   t.regex(error.message, /COTS_FFMPEG=.*no-ffmpeg.*npm run setup/);
 });
 
-test.serial('an ffmpeg that hangs is ended when its time is up', async (t) => {
-  const folder = await temporaryFolder(t);
-  const file = await makeClip(path.join(folder, 'a.mp4'), x264);
-  useFfmpeg(t, await fakeFfmpeg(folder, 'exec sleep 600'));
-  const error = (await t.throwsAsync(read(file, { seconds: 0.3 }))) as CotsError;
-  t.is(error.code, 'ERR_COTS_VIDEO');
-  t.regex(error.message, /within 0\.3 s/);
-  t.deepEqual(await childProcesses(), []);
+const endsAtOnce = test.macro({
+  async exec(t, script: string, message: RegExp) {
+    const folder = await temporaryFolder(t);
+    const log = path.join(folder, 'runs');
+    for (const name of ['a.mp4', 'a.mkv']) {
+      const file = await makeClip(path.join(folder, name), x264); // it ends while decoding, or listing the packets
+      await writeFile(log, '');
+      useFfmpeg(t, await fakeFfmpeg(folder, `echo run >> '${log}'; ${script}`));
+      const error = (await t.throwsAsync(read(file, { seconds: 1.2 }))) as CotsError;
+      delete process.env['COTS_FFMPEG'];
+      t.is(error.code, 'ERR_COTS_VIDEO');
+      t.regex(error.message, message);
+      t.is(await readFile(log, 'utf8'), 'run\n');
+      t.deepEqual(await childProcesses(), []);
+    }
+  },
+  title: (name) => `an ffmpeg ${name}, and is not tried again`,
 });
+
+test.serial('that hangs is ended when its time is up', endsAtOnce, 'exec sleep 600', /within 1\.2 s/);
+test.serial('that is killed from outside is reported', endsAtOnce, 'kill -KILL $$', /killed by SIGKILL/);
 
 test.serial('an ffmpeg that writes without end is ended', async (t) => {
   const folder = await temporaryFolder(t);
@@ -215,15 +227,6 @@ test.serial('an ffmpeg that writes without end is ended', async (t) => {
   t.is(error.code, 'ERR_COTS_VIDEO');
   t.true(process.memoryUsage().rss - before < 2 ** 28);
   t.deepEqual(await childProcesses(), []);
-});
-
-test.serial('an ffmpeg that is killed from outside is reported', async (t) => {
-  const folder = await temporaryFolder(t);
-  const file = await makeClip(path.join(folder, 'a.mp4'), x264);
-  useFfmpeg(t, await fakeFfmpeg(folder, 'kill -KILL $$'));
-  const error = (await t.throwsAsync(read(file))) as CotsError;
-  t.is(error.code, 'ERR_COTS_VIDEO');
-  t.regex(error.message, /killed by SIGKILL/);
 });
 
 test.serial('an abort ends ffmpeg and rejects with its reason', async (t) => {
@@ -259,26 +262,30 @@ test.serial('HDR with an ffmpeg that cannot tone-map says so', async (t) => {
   t.regex(error.message, /zscale.*a\.mkv is HDR.*COTS_FFMPEG/);
 });
 
-test.serial('a clip takes two runs of ffmpeg: one for the packets, one for the frames', async (t) => {
-  const folder = await temporaryFolder(t);
-  const { path: real } = await requireFfmpeg();
-  const log = path.join(folder, 'runs');
-  const logged = await fakeFfmpeg(folder, `echo "$*" >> '${log}'\nexec '${real}' "$@"`);
-  for (const options of [
-    x264,
-    `${x264} -x264-params keyint=10`,
-    '-c:v libx265 -x265-params keyint=10:log-level=none -pix_fmt yuv420p',
-  ]) {
-    const file = await makeClip(path.join(folder, 'a.mp4'), options, { seconds: 4 });
-    await writeFile(log, '');
-    useFfmpeg(t, logged);
-    t.is(await read(file), 5);
-    delete process.env['COTS_FFMPEG'];
-    const runs = (await readFile(log, 'utf8')).trimEnd().split('\n');
-    t.is(runs.length, 2, runs.join('\n\n'));
-    t.regex(runs[1] as string, /noise=drop=/);
-  }
-});
+test.serial(
+  'a clip takes two runs of ffmpeg, for the packets and the frames; one of H.264 in MP4 the second alone',
+  async (t) => {
+    const folder = await temporaryFolder(t);
+    const { path: real } = await requireFfmpeg();
+    const log = path.join(folder, 'runs');
+    const logged = await fakeFfmpeg(folder, `echo "$*" >> '${log}'\nexec '${real}' "$@"`);
+    for (const [name, options, count] of [
+      ['a.mp4', x264, 1],
+      ['a.mp4', `${x264} -x264-params keyint=10`, 1],
+      ['a.mkv', `${x264} -x264-params keyint=10`, 2],
+      ['a.mp4', '-c:v libx265 -x265-params keyint=10:log-level=none -pix_fmt yuv420p', 2],
+    ] as const) {
+      const file = await makeClip(path.join(folder, name), options, { seconds: 4 });
+      await writeFile(log, '');
+      useFfmpeg(t, logged);
+      t.is(await read(file), 5);
+      delete process.env['COTS_FFMPEG'];
+      const runs = (await readFile(log, 'utf8')).trimEnd().split('\n');
+      t.is(runs.length, count, runs.join('\n\n'));
+      t.regex(runs.at(-1) as string, /noise=drop=/);
+    }
+  },
+);
 
 test.serial('an ffmpeg that cannot filter its input decodes everything instead', async (t) => {
   const folder = await temporaryFolder(t);
