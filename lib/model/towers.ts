@@ -1,6 +1,7 @@
 /** The two towers of a model as its calls use them: inputs made ready, native work that an abort or a disposal ends. */
 
 import * as check from '../checks.js';
+import type { ModelConfig } from '../config/schema.js';
 import { cleanCaption } from '../data/text/clean.js';
 import type { TextTokenizer } from '../data/text/tokenizer.js';
 import { usableCores } from '../device.js';
@@ -10,6 +11,14 @@ import { checkSampling } from '../video/sample-frames.js';
 import type { CotsParts, VideoOptions } from './cots-options.js';
 import type { ClipModel, ClipOptions } from './embed-clips.js';
 import { type ImageInput, imageView, imageViews } from './image-input.js';
+
+/** Throws `ERR_COTS_OPTION` for a model without that tower. */
+export function requireTower({ towers }: Pick<ModelConfig, 'towers'>, side: 'image' | 'text'): void {
+  if (towers === 'both' || towers === side) return;
+  throw new OptionError(
+    `Expected a model with ${side === 'image' ? 'an image' : 'a text'} tower, got one of ${towers}s alone. Import it with both towers, or use another model.`,
+  );
+}
 
 /** Legend: n items, D embedding. */
 export class Towers {
@@ -64,11 +73,7 @@ export class Towers {
   }
 
   #require(side: 'image' | 'text'): void {
-    const { towers } = this.#parts.description.config;
-    if (towers === 'both' || towers === side) return;
-    throw new OptionError(
-      `Expected a model with ${side === 'image' ? 'an image' : 'a text'} tower, got one of ${towers}s alone. Import it with both towers, or use another model.`,
-    );
+    requireTower(this.#parts.description.config, side);
   }
 
   /** Settles as `work` does, or rejects at once on abort and disposal. */

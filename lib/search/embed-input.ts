@@ -4,6 +4,7 @@ import { DataError } from '../errors.js';
 import type { Cots } from '../model/cots.js';
 import type { EmbeddedBatch, FrameEmbeddings, Item } from '../model/embedded-batch.js';
 import { hashModel } from '../model/model-folder.js';
+import { requireTower } from '../model/towers.js';
 import { beginEmbeddings, endEmbeddings, inputHash, type VideoSampling } from './embeddings.js';
 import type { ClipFacts, Entry } from './metadata.js';
 import {
@@ -46,7 +47,7 @@ export interface EmbedSummary {
 
 /**
  * Embeds entries into a folder; an entry that cannot be embedded is reported, left out, and tried again by the next run.
- * Throws `ERR_COTS_DATA` when none could.
+ * Throws `ERR_COTS_DATA` when none could, `ERR_COTS_OPTION` for a model without the tower; nothing is written then.
  */
 export async function embedInto(
   model: Cots,
@@ -54,6 +55,7 @@ export async function embedInto(
   options: EmbedInputOptions,
 ): Promise<EmbedSummary> {
   const { modality, out, modelPath } = options;
+  requireTower(model.config, sideOf(modality));
   const dimension = dimensionOf(model, modality);
   const size = partitionRows[modality];
   const partitions = Math.max(1, Math.ceil(entries.length / size));
@@ -119,7 +121,12 @@ async function embedPartition(
 }
 
 function dimensionOf({ config }: Cots, modality: Modality): number {
-  return config.embedDim === 0 ? config[modality === 'text' ? 'text' : 'image'].width : config.embedDim;
+  return config.embedDim === 0 ? config[sideOf(modality)].width : config.embedDim;
+}
+
+/** The tower that embeds it. */
+function sideOf(modality: Modality): 'image' | 'text' {
+  return modality === 'text' ? 'text' : 'image';
 }
 
 /** The rows of both modalities stand for the same things, so what the other one had to leave out is left out here too. */

@@ -1,9 +1,10 @@
 /** Models of one tower: what they embed, what they refuse, what their folders hold. */
-import { readdir } from 'node:fs/promises';
+import { readdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import test from 'ava';
 import { Cots, CotsError } from '../../lib/index.js';
 import { importHuggingFace } from '../../lib/model/import-hugging-face.js';
+import { cots } from '../support/cli.js';
 import { temporaryFolder } from '../support/tiny.js';
 import { awkwardTexts, referenceImages, weightsFolder } from '../support/weights.js';
 
@@ -37,6 +38,18 @@ test('a BERT alone embeds texts, refuses images', async (t) => {
   await t.throwsAsync(() => model.embedImages(referenceImages()), {
     message: /an image tower, got one of texts alone/,
   });
+});
+
+test('embedding with the tower that is not there writes nothing', async (t) => {
+  const home = await temporaryFolder(t);
+  const [modelPath, out] = [path.join(home, 'model'), path.join(home, 'out')];
+  await importHuggingFace({ image: weightsFolder('vit'), out: modelPath });
+  const texts = path.join(home, 'texts.txt');
+  await writeFile(texts, 'a dog\n');
+  const { code, stderr } = await cots('embed', 'texts', texts, '--model', modelPath, '--out', out);
+  t.is(code, 1);
+  t.regex(stderr, /a text tower, got one of images alone.*ERR_COTS_OPTION/);
+  t.deepEqual((await readdir(home)).sort(), ['model', 'texts.txt']);
 });
 
 test('one tower over a model of both leaves none of its files', async (t) => {
