@@ -340,8 +340,14 @@ export interface NativeBinding {
   /** Hands the error class over once; native failures are then instances of it. */
   initialize(o: { CotsError: typeof CotsError }): void;
   info(): NativeInfo;
-  /** Best flops a second of a dense float32 product of side 1024, over at least `seconds`. */
-  measurePeak(o: { seconds: number; threads: number }): Promise<number>;
+  /** Best flops a second of X [rows, inner] times W [columns, inner] transposed, float32, over at least `seconds` and three products. */
+  measureProduct(o: {
+    rows: number;
+    inner: number;
+    columns: number;
+    seconds: number;
+    threads: number;
+  }): Promise<number>;
   createCancel(): NativeCancel;
   queueContrast(o: {
     image: Matrix;

@@ -67,9 +67,18 @@ function firstText(file: string): string | undefined {
   }
 }
 
-const peakSeconds = 0.05;
+const productSeconds = 0.05;
+const peakSide = 1024;
 
 /** Best flops a second of a dense float32 product on `threads` threads, measured now: utilisation and MFU are shares of it. */
 export function measurePeak(threads: number): Promise<number> {
-  return binding().measurePeak({ seconds: peakSeconds, threads });
+  return measureProduct([peakSide, peakSide, peakSide], threads);
+}
+
+/** Best flops a second of X [rows, inner] times W [inner, columns], the weight stored as a Linear's is. */
+export function measureProduct(
+  [rows, inner, columns]: readonly [rows: number, inner: number, columns: number],
+  threads: number,
+): Promise<number> {
+  return binding().measureProduct({ rows, inner, columns, seconds: productSeconds, threads });
 }

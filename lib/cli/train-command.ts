@@ -1,22 +1,16 @@
 /** `cots train`: pre-training, or with `--dry-run` what it will cost. */
 import type { Command } from 'commander';
-import type { NativeTokenizerConfig } from '../binding.js';
-import { checkDevice, loadConfig } from '../config/load.js';
-import { planTraining, type TrainPlan } from '../config/plan.js';
+import { loadConfig } from '../config/load.js';
 import type { TrainConfig } from '../config/schema.js';
-import { epochLength } from '../data/sampler.js';
-import { openSources } from '../data/training-set.js';
-import { checkSplit } from '../evaluate/embed-split.js';
-import { kindOf } from '../read-file.js';
 import type { Metrics } from '../train/metrics.js';
-import { readTokenizerFolder } from '../train/tokenizer-folder.js';
 import { type TrainEvent, Trainer } from '../train/trainer.js';
 import { type CommonOptions, collectOverride, newCommand } from './command.js';
 import { resultTable } from './eval-command.js';
 import { interruptSignal } from './interrupt.js';
-import { humanBytes, humanNumber, note, printResult, table } from './output.js';
+import { note, printResult } from './output.js';
 import { resumeCommand } from './resume-command.js';
 import { startTrainDisplay } from './train-display.js';
+import { dryRun } from './train-plan.js';
 
 interface Options extends CommonOptions {
   readonly config: string;
@@ -32,7 +26,10 @@ export function trainCommand(): Command {
       '--resume <latest|dir>',
       'go on from the newest whole checkpoint of train.out, or from a checkpoint folder',
     )
-    .option('--dry-run', 'print parameters, steps, FLOPs a pair, peak memory and losses, and stop')
+    .option(
+      '--dry-run',
+      'print parameters, steps, FLOPs a pair, peak memory, time of a step, the largest batch that fits and the losses, and stop',
+    )
     .addHelpText(
       'after',
       '\nCtrl-C or SIGTERM: the step in progress ends, a checkpoint is written, and the command that goes on is printed; the exit code is 130 or 143. A second one stops at once.',
@@ -104,63 +101,4 @@ function withoutRanks(event: Seen['result']): object | null {
   if (event === undefined) return null;
   const { ranks: _, ...figures } = event.result;
   return { step: event.step, ...figures };
-}
-
-/** The image tokenizer's sizes; undefined, with a note, while it is still to be trained: the plan then takes the `tokenizer` keys. */
-async function plannedTokenizer(folder: string): Promise<NativeTokenizerConfig | undefined> {
-  if ((await kindOf(folder)) === 'directory') return (await readTokenizerFolder(folder)).config;
-  note(
-    `no image tokenizer at ${folder} yet: planned with the \`tokenizer\` keys; train it with \`cots train-tokenizer\``,
-  );
-  return undefined;
-}
-
-async function dryRun(config: TrainConfig, options: Options): Promise<void> {
-  checkDevice(config);
-  const set = config.data.train.length === 0 ? undefined : await openSources(config.data.train, 'train');
-  const validation = (await openSources(config.data.validation, 'validation')).entries;
-  if (validation.length > 0) checkSplit(validation, config.evaluate.protocol);
-  const { tokenizer } = config.token;
-  const imageTokenizer =
-    tokenizer === null || config.loss.weights.cmvm === 0 ? undefined : await plannedTokenizer(tokenizer);
-  const plan = planTraining(config, {
-    pairs: set === undefined ? undefined : epochLength(set.entries.length, set.weights),
-    imageTokenizer,
-  });
-  for (const warning of plan.warnings) note(`warning: ${warning}`);
-  printResult(options, { ...plan, config }, planLines(plan));
-}
-
-function planLines({
-  parameters,
-  steps,
-  epochs,
-  pairs,
-  flopsPerPair,
-  memoryBytes,
-  losses,
-  filter,
-}: TrainPlan): string[] {
-  const on = Object.entries(losses).map(([name, value]) => `${name} ${value ? 'on' : 'off'}`);
-  const rows = (title: string, values: object, shown: (value: number) => string): string[][] =>
-    Object.entries(values).map(([name, value]) => [`${title} ${name}`, shown(Number(value))]);
-  const unknown = (value: number | null): string =>
-    value === null ? 'not known without data.train' : humanNumber(value);
-  return [
-    ...table(
-      ['', ''],
-      [
-        ['steps', unknown(steps)],
-        ['epochs', unknown(epochs)],
-        ['pairs an epoch', unknown(pairs)],
-        ...rows('parameters', parameters, humanNumber),
-        ...rows('GFLOP a pair', flopsPerPair, (value) => (value / 1e9).toPrecision(4)),
-        ...rows('memory', memoryBytes, humanBytes),
-      ],
-    ).slice(1),
-    `losses: ${on.join(', ')}`,
-    filter.enabled
-      ? `filter: k ${filter.k}, tells noise apart up to ${(100 * filter.largestNoise).toFixed(0)} % of the pairs, from step ${filter.firstStep}`
-      : 'filter: off',
-  ];
 }

@@ -1,9 +1,11 @@
 /** What a run will cost, before it starts: `cots train --dry-run`. */
 import type { NativeTokenizerConfig } from '../binding.js';
 import { type PairFlops, pairFlops } from './flops.js';
+import { fewestMicroBatches, largestBatch, type MemoryEstimate, memoryEstimate } from './memory.js';
 import { nativeTokenizerConfig } from './native.js';
 import type { TrainConfig } from './schema.js';
-import { type MemoryEstimate, memoryEstimate, type ParameterCounts, parameterCounts } from './size.js';
+import { type ParameterCounts, parameterCounts } from './size.js';
+import { type MachineRates, type StepSeconds, stepSeconds } from './step-time.js';
 
 /** What `--dry-run` prints. */
 export interface TrainPlan {
@@ -16,6 +18,10 @@ export interface TrainPlan {
   readonly pairs: number | null;
   readonly flopsPerPair: PairFlops;
   readonly memoryBytes: MemoryEstimate;
+  /** What fits this machine; null while its memory is not given. */
+  readonly fit: Fit | null;
+  /** Time of a step on this machine; null while its rates are not given. */
+  readonly seconds: StepSeconds | null;
   /** Losses with a weight above 0. */
   readonly losses: {
     readonly instance: boolean;
@@ -33,13 +39,29 @@ export interface TrainPlan {
   readonly warnings: readonly string[];
 }
 
-/** What is known of a run's files. */
+/** How a run fits a machine's memory, less a tenth for what the estimate is off. */
+export interface Fit {
+  readonly limitBytes: number;
+  readonly fits: boolean;
+  /** The largest `train.batchSize` with `train.accumulate` as it is; 0: not even one pair a micro-batch. */
+  readonly largestBatch: number;
+  /** The least `train.accumulate` with which `train.batchSize` fits; null: none. */
+  readonly accumulate: number | null;
+}
+
+/** What is known of a run's files, and of the machine. */
 export interface PlanFacts {
   /** Pairs of one epoch. */
   readonly pairs?: number | undefined;
   /** The trained image tokenizer; by default the one `cots train-tokenizer` would make. */
   readonly imageTokenizer?: NativeTokenizerConfig | undefined;
+  /** Bytes that the process may take. */
+  readonly memoryBytes?: number | undefined;
+  readonly rates?: MachineRates | undefined;
 }
+
+/** The estimate is good to a tenth (bench/plan.ts measures it). */
+const usableShare = 0.9;
 
 /** Plans a run. FLOPs and memory are for captions of `data.textMaxLen` tokens: an upper bound. */
 export function planTraining(config: TrainConfig, facts: PlanFacts = {}): TrainPlan {
@@ -55,7 +77,9 @@ export function planTraining(config: TrainConfig, facts: PlanFacts = {}): TrainP
     epochs: steps === null || pairs === null ? null : (steps * batchSize) / pairs,
     pairs,
     flopsPerPair: pairFlops(config, config.data.textMaxLen, imageTokenizer),
-    memoryBytes: memoryEstimate(config, imageTokenizer),
+    memoryBytes: memoryEstimate(config, imageTokenizer, pairs),
+    fit: facts.memoryBytes === undefined ? null : fitOf(config, imageTokenizer, pairs, facts.memoryBytes),
+    seconds: facts.rates === undefined ? null : stepSeconds(config, imageTokenizer, facts.rates),
     losses: { instance: instance > 0, cmvm: cmvm > 0, cmlm: cmlm > 0, task: task > 0 },
     filter: {
       enabled: config.amf.enabled,
@@ -65,6 +89,21 @@ export function planTraining(config: TrainConfig, facts: PlanFacts = {}): TrainP
     },
   };
   return { ...plan, warnings: warnings(config, plan) };
+}
+
+function fitOf(
+  config: TrainConfig,
+  imageTokenizer: NativeTokenizerConfig,
+  pairs: number | null,
+  memoryBytes: number,
+): Fit {
+  const limitBytes = Math.floor(usableShare * memoryBytes);
+  return {
+    limitBytes,
+    fits: memoryEstimate(config, imageTokenizer, pairs).total <= limitBytes,
+    largestBatch: largestBatch(config, imageTokenizer, limitBytes, pairs),
+    accumulate: fewestMicroBatches(config, imageTokenizer, limitBytes, pairs),
+  };
 }
 
 /** Steps of a run: `train.steps`, or what `train.epochs` make of `pairs`; null if neither is known. */
@@ -83,7 +122,7 @@ export function largestNoise(k: number): number {
 
 function warnings(config: TrainConfig, plan: Omit<TrainPlan, 'warnings'>): string[] {
   const { sched, optim, queue, train, evaluate, data, loss, token } = config;
-  const { steps, pairs, filter } = plan;
+  const { steps, pairs, filter, fit } = plan;
   const found: [boolean, string][] = [
     [
       steps !== null && sched.warmupSteps >= steps,
@@ -109,6 +148,20 @@ function warnings(config: TrainConfig, plan: Omit<TrainPlan, 'warnings'>): strin
       loss.weights.cmvm > 0 && token.tokenizer === null,
       'token.tokenizer is not set: run `cots train-tokenizer` first, or set loss.weights.cmvm=0.',
     ],
+    [fit !== null && !fit.fits, fit === null ? '' : memoryWarning(config, plan.memoryBytes.total, fit)],
   ];
   return found.filter(([holds]) => holds).map(([, text]) => text);
+}
+
+function memoryWarning(
+  { train }: TrainConfig,
+  bytes: number,
+  { limitBytes, accumulate, largestBatch }: Fit,
+): string {
+  const gib = (count: number): string => `${(count / 2 ** 30).toFixed(1)} GiB`;
+  const wayOut =
+    accumulate === null
+      ? 'even single pairs do not fit: take a smaller model or image'
+      : `set train.accumulate=${accumulate} (the same result)${largestBatch > 0 ? `, or train.batchSize=${largestBatch}` : ''}`;
+  return `A step of train.batchSize=${train.batchSize} needs about ${gib(bytes)}, more than ${gib(limitBytes)}: ${wayOut}.`;
 }

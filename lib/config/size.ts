@@ -1,4 +1,4 @@
-/** Parameters and memory of a run, counted from its config. */
+/** Parameters of a network, counted from its config. */
 import type { NativeTokenizerConfig } from '../binding.js';
 import { feedForwardWidth, geometry } from './load.js';
 import type { TrainConfig } from './schema.js';
@@ -14,42 +14,11 @@ export interface ParameterCounts {
   readonly trained: number;
 }
 
-/** Estimated peak bytes of a training process by owner. */
-export interface MemoryEstimate {
-  /** Node, libtorch and the addon themselves. */
-  readonly runtime: number;
-  readonly weights: number;
-  readonly gradients: number;
-  readonly optimizer: number;
-  readonly momentum: number;
-  readonly queues: number;
-  readonly imageTokenizer: number;
-  /** States kept for backward by one micro-batch, and the largest temporary. */
-  readonly activations: number;
-  /** Batches made ahead, at most. */
-  readonly batches: number;
-  /** Decoded pixels kept, at most. */
-  readonly pixelCache: number;
-  readonly total: number;
-}
-
 interface Trunk {
   readonly width: number;
   readonly layers: number;
-  readonly heads: number;
   readonly mlpRatio: number;
 }
-
-const bytesPerFloat = 4;
-
-/** Resident bytes of a process that has loaded the addon and made a small trainer (measured on Linux x64). */
-const runtimeBytes = 250 * 2 ** 20;
-
-/** What the allocator and short-lived tensors add to the states that backward keeps (measured at the demo's size). */
-const activationOverhead = 1.1;
-
-/** Rows of logits that the chunked cross-entropy holds at once (SPEC 3.4). */
-const crossEntropyRows = 4096;
 
 /** Scalars of a network with its heads. */
 export function parameterCounts(
@@ -88,55 +57,8 @@ export function parameterCounts(
   };
 }
 
-/** Peak bytes of a training process: weights, optimizer, queues exactly, the rest by estimate. */
-export function memoryEstimate(config: TrainConfig, imageTokenizer: NativeTokenizerConfig): MemoryEstimate {
-  const { model, queue, data, loss } = config;
-  const counts = parameterCounts(config, imageTokenizer.vocab);
-  const dim = model.embedDim === 0 ? model.image.width : model.embedDim;
-  const weights = bytesPerFloat * counts.trained;
-  const parts = {
-    runtime: runtimeBytes,
-    weights,
-    gradients: weights,
-    optimizer: 2 * weights, // two moments
-    momentum: bytesPerFloat * (counts.image + counts.text + counts.projections),
-    queues: queue.size * (2 * dim * bytesPerFloat + bytesPerFloat + 8 + 1),
-    imageTokenizer: loss.weights.cmvm > 0 ? bytesPerFloat * encoderParameters(imageTokenizer) : 0,
-    activations: activationBytes(config, imageTokenizer.vocab),
-    batches: Math.min(data.prefetchBytes, (data.prefetch + 1) * batchBytes(config)),
-    pixelCache: data.cacheBytes,
-  };
-  return { ...parts, total: Object.values(parts).reduce((sum, bytes) => sum + bytes, 0) };
-}
-
-/** Bytes of one batch as the loader makes it. */
-export function batchBytes({ model, train, loss, data }: TrainConfig): number {
-  const { size, view } = geometry(model);
-  const pixels = size ** 2 + (loss.weights.cmvm > 0 ? view ** 2 : 0);
-  return train.batchSize * (3 * pixels + bytesPerFloat * (data.textMaxLen + 5));
-}
-
-/**
- * What backward needs of a block, a token: the two norms' inputs and outputs, q, k, v, the attention's result, the
- * feed-forward layer before and after GELU: 8 * width + 2 * feedForwardWidth floats, and a log-sum-exp a head.
- */
-function activationBytes({ model, token, train, loss, data }: TrainConfig, codes: number): number {
-  const micro = Math.ceil(train.batchSize / train.accumulate);
-  const patches = geometry(model).grid ** 2;
-  const perToken = (trunk: Trunk) =>
-    trunk.layers * (8 * trunk.width + 2 * feedForwardWidth(trunk) + trunk.heads);
-  const passes = (weight: number) => (token.passes === 'separate' && weight > 0 ? 2 : 1);
-  const image = passes(loss.weights.cmvm) * (patches + 1) * perToken(model.image);
-  const text = passes(loss.weights.cmlm) * data.textMaxLen * perToken(model.text);
-  const cmvmRows =
-    loss.weights.cmvm > 0 ? Math.min(crossEntropyRows, micro * patches * token.maskImage.ratio) : 0;
-  const cmlmRows =
-    loss.weights.cmlm > 0 ? Math.min(crossEntropyRows, micro * data.textMaxLen * token.maskText.ratio) : 0;
-  const logits = 2 * Math.max(cmvmRows * codes, cmlmRows * model.text.vocabSize);
-  return Math.round(activationOverhead * bytesPerFloat * (micro * (image + text) + logits));
-}
-
-function encoderParameters({ arch, hidden, blocks: count, vocab }: NativeTokenizerConfig): number {
+/** Scalars of the image tokenizer's encoder. */
+export function encoderParameters({ arch, hidden, blocks: count, vocab }: NativeTokenizerConfig): number {
   const conv = (kernel: number, from: number, to: number) => kernel ** 2 * from * to + to;
   if (arch === 'small') {
     const residual = 2 * conv(3, hidden, hidden) + conv(1, hidden, hidden);

@@ -37,7 +37,7 @@ Addon::Addon(Napi::Env env, Napi::Object exports) {
     exports.Set(name, Napi::Function::New(env, function, name));
   };
   entry("info", info);
-  entry("measurePeak", measure_peak);
+  entry("measureProduct", measure_product);
   entry("createCancel", create_cancel);
   entry("queueContrast", queue_contrast);
   entry("momentumFilter", momentum_filter);

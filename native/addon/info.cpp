@@ -48,14 +48,15 @@ Napi::Value info(const Napi::CallbackInfo& call) {
   return result;
 }
 
-Napi::Value measure_peak(const Napi::CallbackInfo& call) {
+Napi::Value measure_product(const Napi::CallbackInfo& call) {
   const Napi::Env env = call.Env();
   return guard_promise(env, [&]() -> Napi::Value {
     const Napi::Object o = options_of(call);
     JobOptions options;
     options.threads = static_cast<int>(count(o, "threads", 1));
-    Work work = [seconds = number(o, "seconds")]() -> Settle {
-      const double flops = measure_peak_flops(seconds);
+    const ProductShape shape{count(o, "rows", 1), count(o, "inner", 1), count(o, "columns", 1)};
+    Work work = [shape, seconds = number(o, "seconds")]() -> Settle {
+      const double flops = measure_product_flops(shape, seconds);
       return [flops](Napi::Env env) { return Napi::Number::New(env, flops); };
     };
     return env.GetInstanceData<Addon>()->device_worker(env)->post(env, std::move(work), options);

@@ -1,4 +1,4 @@
-// info(): what this build is and what the machine offers; measurePeak(): how fast it multiplies.
+// info(): what this build is and what the machine offers; measureProduct(): how fast it multiplies.
 #pragma once
 
 #include <napi.h>
@@ -6,6 +6,6 @@
 namespace cots::addon {
 
 Napi::Value info(const Napi::CallbackInfo& call);
-Napi::Value measure_peak(const Napi::CallbackInfo& call);
+Napi::Value measure_product(const Napi::CallbackInfo& call);
 
 }  // namespace cots::addon

@@ -192,10 +192,17 @@ test('train --dry-run prints the plan', async (t) => {
     steps: number;
     losses: Record<string, boolean>;
     flopsPerPair: { total: number; image: number };
-    memoryBytes: object;
-    parameters: object;
+    seconds: Record<string, number>;
+    fit: { limitBytes: number; largestBatch: number };
   };
   t.is(plan.steps, 100);
   t.deepEqual(plan.losses, { instance: true, cmvm: false, cmlm: true, task: true });
   t.true(Math.abs(plan.flopsPerPair.image - 110.97e9) < 0.02e9, String(plan.flopsPerPair.image));
+  const { total = 0, tokenise, ...parts } = plan.seconds;
+  t.is(tokenise, 0);
+  t.true(
+    Object.values(parts).every((seconds) => seconds > 0 && seconds < total),
+    'timed on this machine',
+  );
+  t.true(plan.fit.limitBytes > 2 ** 28 && plan.fit.largestBatch >= 1);
 });

@@ -1,6 +1,7 @@
 import test from 'ava';
 import { binding } from '../../lib/binding.js';
 import { resolveConfig, resolveModelConfig } from '../../lib/config/load.js';
+import { memoryEstimate } from '../../lib/config/memory.js';
 import {
   nativeModelConfig,
   nativeTokenizerConfig,
@@ -8,7 +9,7 @@ import {
   nativeTrainConfig,
   tokenizerRun,
 } from '../../lib/config/native.js';
-import { memoryEstimate, parameterCounts } from '../../lib/config/size.js';
+import { parameterCounts } from '../../lib/config/size.js';
 
 const facts = { totalSteps: 100, words: { pad: 0, cls: 2, sep: 3, mask: 4 }, codes: 64 };
 

@@ -7,6 +7,7 @@ import { loadConfig, resolveConfig } from '../../lib/config/load.js';
 import { nativeTokenizerConfig } from '../../lib/config/native.js';
 import { largestNoise, planTraining } from '../../lib/config/plan.js';
 import type { TrainConfigInput } from '../../lib/config/schema.js';
+import { type ProductShape, productShapes } from '../../lib/config/step-time.js';
 
 const openAi = {
   arch: 'openai',
@@ -86,6 +87,89 @@ test('memory falls with accumulation and without the masked passes', (t) => {
   const bytes = (input: TrainConfigInput) => planTraining(config(input)).memoryBytes.activations;
   t.true(bytes({ train: { accumulate: 8 } }) < bytes({}) / 7);
   t.true(bytes({ loss: { weights: { cmvm: 0, cmlm: 0 } } }) < bytes({}) / 1.9);
+});
+
+test('what is kept of decoded pixels is bounded by the images there are, and 0 where they are larger than what is kept', (t) => {
+  const cache = (size: number, pairs?: number) =>
+    planTraining(config({ model: { image: { size } } }), { pairs }).memoryBytes.pixelCache;
+  t.is(cache(64, 100), 100 * 3 * 80 ** 2);
+  t.is(cache(64), 512 * 2 ** 20);
+  t.is(cache(64, 1e9), 512 * 2 ** 20);
+  t.is(cache(384, 100), 0);
+});
+
+test('the largest batch and the fewest micro-batches are the ends of what fits', (t) => {
+  const at = (batchSize: number, accumulate: number, memoryBytes?: number) =>
+    planTraining(config({ train: { batchSize, accumulate } }), { memoryBytes, pairs: 1000 });
+  const memoryBytes = 16 * 2 ** 30;
+  for (const accumulate of [1, 3, 8]) {
+    const { fit } = at(256, accumulate, memoryBytes);
+    const limit = fit?.limitBytes ?? 0;
+    t.is(limit, Math.floor(0.9 * memoryBytes));
+    const largest = fit?.largestBatch ?? 0;
+    t.is(largest % accumulate, 0);
+    t.true(at(largest, accumulate).memoryBytes.total <= limit);
+    t.true(at(largest + accumulate, accumulate).memoryBytes.total > limit);
+  }
+
+  const fewest = at(256, 1, memoryBytes).fit?.accumulate ?? 0;
+  t.true(at(256, fewest).memoryBytes.total <= 0.9 * memoryBytes);
+  t.true(at(256, fewest - 1).memoryBytes.total > 0.9 * memoryBytes);
+  t.deepEqual(at(256, 1, 2 ** 30).fit, {
+    limitBytes: Math.floor(0.9 * 2 ** 30),
+    fits: false,
+    largestBatch: 0,
+    accumulate: null,
+  });
+  t.is(at(256, 1).fit, null);
+});
+
+test('a batch that does not fit is warned of with what fits', (t) => {
+  const big = config({ train: { batchSize: 256 }, token: { tokenizer: 'd' } });
+  const { warnings, fit } = planTraining(big, { memoryBytes: 16 * 2 ** 30, pairs: 1e6 });
+  t.is(warnings.length, 1);
+  const [said = ''] = warnings;
+  t.regex(said, /^A step of train\.batchSize=256 needs about [\d.]+ GiB, more than 14\.4 GiB: /);
+  t.true(
+    said.endsWith(
+      `set train.accumulate=${fit?.accumulate} (the same result), or train.batchSize=${fit?.largestBatch}.`,
+    ),
+  );
+  const { warnings: none } = planTraining(big, { memoryBytes: 2 ** 30, pairs: 1e6 });
+  t.regex(none[0] ?? '', /even single pairs do not fit/);
+});
+
+test('time: a machine twice as fast takes half as long, the parts add up, accumulation repeats what is not done once', (t) => {
+  const rates = (speed: number) => ({
+    product: () => speed * 2e11,
+    peak: speed * 2.5e11,
+    bytes: speed * 1e10,
+  });
+  const at = (train: { batchSize: number; accumulate?: number }, speed: number) =>
+    planTraining(config({ train }), { imageTokenizer: openAi, rates: rates(speed) }).seconds;
+  const [one, two] = [at({ batchSize: 4 }, 1), at({ batchSize: 4 }, 2)];
+  const { total = 0, ...parts } = one ?? {};
+  t.true(Math.abs(total - Object.values(parts).reduce((sum, value) => sum + value, 0)) < 1e-9);
+  t.true(Math.abs(total / (two?.total ?? 0) - 2) < 0.02, 'but for the start of each operation');
+  // 988 GFLOP a pair at 2e11 a second, and what memory and attention take beside them.
+  t.true(total > (4 * 988) / 200 && total < (1.5 * (4 * 988)) / 200, String(total));
+  const cut = at({ batchSize: 4, accumulate: 4 }, 1);
+  t.is(cut?.optimizer, one?.optimizer);
+  t.true(Math.abs((cut?.backward ?? 0) / (one?.backward ?? 1) - 1) < 0.1);
+  t.is(planTraining(config()).seconds, null);
+});
+
+test('no product of more than 4,096 rows is timed, and one of more takes as much longer', (t) => {
+  const shapes = productShapes(config({ train: { batchSize: 512 } }), openAi.vocab);
+  t.is(Math.max(...shapes.map(([rows]) => rows)), 4096);
+  t.deepEqual(
+    shapes.filter(([, inner, columns]) => inner === 768 && columns === 3072).map(([rows]) => rows),
+    [4096, 4096],
+  );
+  const rates = { product: ([rows]: ProductShape) => (rows > 4096 ? 1 : 2e11), peak: 2.5e11, bytes: 1e10 };
+  const seconds = (batchSize: number) =>
+    planTraining(config({ train: { batchSize } }), { imageTokenizer: openAi, rates }).seconds?.forward ?? 0;
+  t.true(Math.abs(seconds(512) / seconds(256) / 2 - 1) < 0.01);
 });
 
 test('the largest share of noise that k separates', (t) => {
