@@ -1,8 +1,10 @@
 /** One file of a shard by its name, without reading the others. */
 import { DataError } from '../../errors.js';
+import { fileError } from '../../read-file.js';
 import { isRemote, nameOf } from '../../remote/location.js';
 import { readRemoteRange } from '../../remote/remote-file.js';
 import type { ByteSource } from './byte-source.js';
+import { withKeptFile } from './kept-files.js';
 import { loadedIndexes, type ShardIndex, shardIndex, withBytes } from './shard-index.js';
 import { readTarMember, type TarMember, tarMembers } from './tar-members.js';
 
@@ -14,7 +16,13 @@ export async function readShardMember(file: string, name: string): Promise<Buffe
     return readTarMember((at, length) => readRemoteRange(file, [at, length], state), member, nameOf(file));
   }
 
-  return withBytes(file, (source) => readTarMember((at, length) => source.read(at, length), member, file));
+  try {
+    return await withKeptFile(file, (source) =>
+      readTarMember((at, length) => source.read(at, length), member, file),
+    );
+  } catch (error) {
+    throw fileError(error, 'read a shard at', file);
+  }
 }
 
 /** Where the bytes of a sample's picture or clip are. Throws `ERR_COTS_DATA`, `ERR_COTS_FILE`. */
