@@ -68,7 +68,7 @@ export const definitions: readonly Definition[] = [
   },
   {
     name: 'video-base',
-    arguments: ['video', '--config', 'configs/base.yaml', '--rounds', '1'],
+    arguments: ['video', '--config', 'configs/base.yaml', '--rounds', '1', '--limit', '100'],
   },
   {
     name: 'train-demo',

@@ -22,7 +22,7 @@ export interface BenchVideoOptions {
   /** Clips to read; null: made ones of 10 to 60 s, 320 x 240. */
   readonly clips: readonly string[] | null;
   readonly frames: number;
-  /** Clips taken at most. */
+  /** Clips taken at most; of made ones, how many (Infinity: six). */
   readonly limit: number;
   /** Repeats of the decoding. */
   readonly rounds: number;
@@ -62,7 +62,10 @@ const lengths = [10, 20, 30, 40, 50, 60];
 export async function benchVideo(options: BenchVideoOptions): Promise<BenchVideoResult> {
   const folder = options.clips === null ? await mkdtemp(path.join(tmpdir(), 'cots-bench-')) : null;
   try {
-    const clips = (options.clips ?? (await makeClips(folder as string))).slice(0, options.limit);
+    const clips = (options.clips ?? (await makeClips(folder as string, options.limit))).slice(
+      0,
+      options.limit,
+    );
     const measured = await measureDecoding(clips, options);
     const embed = options.model === null ? null : await measureEmbedding(clips, options, options.model);
     const { version } = await requireFfmpeg();
@@ -72,10 +75,16 @@ export async function benchVideo(options: BenchVideoOptions): Promise<BenchVideo
   }
 }
 
-async function makeClips(folder: string): Promise<string[]> {
+/** One of each length, or `limit` of them, each length in turn. */
+async function makeClips(folder: string, limit: number): Promise<string[]> {
   const clips: string[] = [];
-  for (const seconds of lengths)
-    clips.push(await makeFilm(folder, `${seconds}`, { width: 320, height: 240, rate: 25, seconds }, seconds));
+  for (let index = 0; index < (Number.isFinite(limit) ? limit : lengths.length); index++) {
+    const seconds = lengths[index % lengths.length] as number;
+    clips.push(
+      await makeFilm(folder, `${index}`, { width: 320, height: 240, rate: 25, seconds }, 10 * (index + 1)),
+    );
+  }
+
   return clips;
 }
 

@@ -37,7 +37,7 @@ export function videoBenchCommand(): Command {
       wholeNumber(1, 10_000),
       3,
     )
-    .option('--limit <number>', 'clips to take', wholeNumber(1))
+    .option('--limit <number>', 'clips to take, or to make', wholeNumber(1))
     .option('--threads <number>', 'threads of native work', wholeNumber(1, 1024))
     .action(async (overrides: string[] | undefined, options: Options) => {
       const { input, frames, rounds, limit = Infinity, threads } = options;
