@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander';
 import type { Precision } from '../device.js';
 import { Cots } from '../model/cots.js';
 import { type EmbedSummary, embedInto } from '../search/embed-input.js';
+import { shareOf } from '../search/embed-share.js';
 import type { VideoSampling } from '../search/embeddings.js';
 import type { Modality } from '../search/partitions.js';
 import { readInput } from '../search/read-input.js';
@@ -26,6 +27,7 @@ interface Options extends CommonOptions, SourceOptions {
   readonly batchSize?: number;
   readonly precision: Precision;
   readonly threads?: number;
+  readonly partitionRows?: number;
   readonly frames?: number;
   readonly fps?: number;
   readonly skipBlack?: boolean;
@@ -37,16 +39,26 @@ export function embedCommand(): Command {
     'turn images, texts or videos into vectors',
     'cots embed images photos/ --model runs/demo/run/latest --out runs/embeddings',
   );
-  group.addCommand(oneEmbedCommand('image', 'images', `data set: ${datasetForms}`));
+  group.addCommand(
+    oneEmbedCommand(
+      'image',
+      'images',
+      `data set: ${datasetForms}; or a text file or standard input (-) with one path a line`,
+    ),
+  );
   group.addCommand(
     oneEmbedCommand(
       'text',
       'texts',
-      `data set, one row a caption: ${datasetForms}; or a text file with one text a line`,
+      `data set, one row a caption: ${datasetForms}; or a text file or standard input (-) with one text a line`,
     ),
   );
   group.addCommand(
-    oneEmbedCommand('video', 'videos', `data set: ${datasetForms}; or a folder of videos, or one video`)
+    oneEmbedCommand(
+      'video',
+      'videos',
+      `data set: ${datasetForms}; a folder of videos, one video, or a text file or standard input (-) with one path a line`,
+    )
       .option(
         '--frames <number>',
         `frames of a video, one of each of as many equal parts (default: ${defaultFrames})`,
@@ -79,6 +91,11 @@ function oneEmbedCommand(modality: Modality, name: string, input: string): Comma
         .default('float32'),
     )
     .option('--threads <number>', 'threads of native work', wholeNumber(1, 1024))
+    .option(
+      '--partition-rows <number>',
+      'rows of one file (default: 10,000, of videos 500); with RANK and WORLD_SIZE set, files are dealt out to the processes',
+      wholeNumber(1, 10_000_000),
+    )
     .action((given: string, options: Options) => embed(modality, given, options));
 }
 
@@ -93,6 +110,7 @@ function samplingOf({ frames, fps, skipBlack = false }: Options): VideoSampling 
 
 async function embed(modality: Modality, input: string, options: Options): Promise<void> {
   const start = performance.now();
+  const share = shareOf();
   const sampling = modality === 'video' ? samplingOf(options) : undefined;
   const entries = await readInput(input, modality, options.split ?? null, sourceOf(options));
   const { precision, threads } = options;
@@ -113,6 +131,8 @@ async function embed(modality: Modality, input: string, options: Options): Promi
       modelPath: options.model,
       batchSize: options.batchSize,
       sampling,
+      partitionRows: options.partitionRows,
+      share,
       signal: interrupt.signal,
       onProgress: (done) => progress.update(done),
     });
@@ -124,7 +144,10 @@ async function embed(modality: Modality, input: string, options: Options): Promi
 
   const seconds = (performance.now() - start) / 1000;
   for (const { id, message } of summary.errors) note(`left out: ${id}: ${message}`);
-  printResult(options, { out: options.out, modality, input: entries.length, ...summary, seconds }, [
+  printResult(options, { out: options.out, modality, input: entries.length, ...share, ...summary, seconds }, [
     `${options.out}: ${summary.rows} of ${counted(entries.length, modality)} as vectors of ${summary.dimension} numbers in ${counted(summary.partitions, 'partition')}, ${summary.embedded} of them new, ${(summary.embedded / seconds).toFixed(1)}/s`,
+    ...(summary.complete
+      ? []
+      : [`rank ${share.rank} of ${share.world} is done; partitions of other ranks are missing yet`]),
   ]);
 }

@@ -5,6 +5,7 @@ import type { Cots } from '../model/cots.js';
 import type { EmbeddedBatch, FrameEmbeddings, Item } from '../model/embedded-batch.js';
 import { hashModel } from '../model/model-folder.js';
 import { requireTower } from '../model/towers.js';
+import { type Share, wholeInput } from './embed-share.js';
 import { beginEmbeddings, endEmbeddings, inputHash, type VideoSampling } from './embeddings.js';
 import type { ClipFacts, Entry } from './metadata.js';
 import {
@@ -20,7 +21,7 @@ import {
 import { concatenateRows } from './read-embeddings.js';
 
 /** Rows of a partition, of which a stopped run loses one at most: a video takes as long as its frames. */
-const partitionRows = { image: 10_000, text: 10_000, video: 500 } as const;
+const usualPartitionRows = { image: 10_000, text: 10_000, video: 500 } as const;
 
 export interface EmbedInputOptions {
   readonly modality: Modality;
@@ -30,18 +31,24 @@ export interface EmbedInputOptions {
   readonly batchSize?: number | undefined;
   /** Of videos. */
   readonly sampling?: VideoSampling | undefined;
+  /** Rows of a file. @default 10,000; of videos 500 */
+  readonly partitionRows?: number | undefined;
+  /** The partitions that are made here, where several processes fill one folder. @default all */
+  readonly share?: Share | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((done: number) => void) | undefined;
 }
 
 export interface EmbedSummary {
-  /** Vectors of the folder, and those of them that this run made. */
+  /** Vectors of the partitions that fall to this run, and those of them that it made. */
   readonly rows: number;
   readonly embedded: number;
   readonly dimension: number;
   readonly partitions: number;
   /** Partitions that an earlier run had finished. */
   readonly skippedPartitions: number;
+  /** Whether the folder holds all partitions now, those of other processes too. */
+  readonly complete: boolean;
   readonly errors: readonly { id: string; code: string; message: string }[];
 }
 
@@ -54,10 +61,10 @@ export async function embedInto(
   entries: readonly Entry[],
   options: EmbedInputOptions,
 ): Promise<EmbedSummary> {
-  const { modality, out, modelPath } = options;
+  const { modality, out, modelPath, share = wholeInput } = options;
   requireTower(model.config, sideOf(modality));
   const dimension = dimensionOf(model, modality);
-  const size = partitionRows[modality];
+  const size = options.partitionRows ?? usualPartitionRows[modality];
   const partitions = Math.max(1, Math.ceil(entries.length / size));
   const plan = {
     model: { path: path.resolve(modelPath), hash: await hashModel(modelPath) },
@@ -66,10 +73,10 @@ export async function embedInto(
     inputHash: inputHash(entries, size, options.sampling),
     sampling: options.sampling,
   };
-  const manifest = await beginEmbeddings(out, modality, plan);
+  const manifest = await beginEmbeddings(out, modality, plan, share);
   const errors: EmbedSummary['errors'][number][] = [];
   let [rows, embedded, skippedPartitions] = [0, 0, 0];
-  for (let index = 0; index < partitions; index++) {
+  for (let index = share.rank; index < partitions; index += share.world) {
     const part = entries.slice(index * size, (index + 1) * size);
     const made = await embedPartition(model, part, { index, partitions }, index * size, options);
     rows += made.rows;
@@ -80,12 +87,26 @@ export async function embedInto(
   }
 
   const [first] = errors;
-  if (rows === 0 && first !== undefined)
+  if (rows === 0 && first !== undefined && share.world === 1)
     throw new DataError(
       `Expected ${modality}s that can be embedded, got none of ${entries.length}. The first, ${first.id}: ${first.message}`,
     );
-  await endEmbeddings(out, manifest, modality, rows);
-  return { rows, embedded, dimension, partitions, skippedPartitions, errors };
+  const all = share.world === 1 ? rows : await rowsOfAll(out, modality, partitions);
+  if (all !== undefined) await endEmbeddings(out, manifest, modality, all);
+  const complete = all !== undefined;
+  return { rows, embedded, dimension, partitions, skippedPartitions, complete, errors };
+}
+
+/** Rows of all partitions; undefined while one of another process is missing. */
+async function rowsOfAll(out: string, modality: Modality, partitions: number): Promise<number | undefined> {
+  let rows = 0;
+  for (let index = 0; index < partitions; index++) {
+    const found = await readPartition(out, modality, { index, partitions });
+    if (found === undefined) return undefined;
+    rows += found.entries.length;
+  }
+
+  return rows;
 }
 
 interface EmbeddedPartition {

@@ -10,6 +10,7 @@ import path from 'node:path';
 import { DataError } from '../errors.js';
 import { exists, kindOf, readJson } from '../read-file.js';
 import { makeDirectory, refuseForeign, removeUnfinished, writeFileAtomic } from '../write-file.js';
+import { type Share, wholeInput } from './embed-share.js';
 import type { Entry } from './metadata.js';
 import { folders, type Modality } from './partitions.js';
 
@@ -77,6 +78,7 @@ export async function beginEmbeddings(
   directory: string,
   modality: Modality,
   plan: EmbedPlan,
+  share: Share = wholeInput,
 ): Promise<EmbeddingsManifest> {
   await refuseForeignEmbeddings(directory);
   const found = (await exists(path.join(directory, 'manifest.json')))
@@ -98,7 +100,8 @@ export async function beginEmbeddings(
   const frames = modality === 'video' ? [folders.frames] : [];
   for (const folder of ['', folders[modality], ...frames, 'metadata']) {
     await makeDirectory(path.join(directory, folder));
-    await removeUnfinished(path.join(directory, folder));
+    // What looks unfinished may be what another process is writing.
+    if (share.world === 1) await removeUnfinished(path.join(directory, folder));
   }
 
   const manifest: EmbeddingsManifest = {

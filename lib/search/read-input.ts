@@ -10,9 +10,13 @@ import type { Modality } from './partitions.js';
 
 const names = { image: 'images', text: 'texts or captions', video: 'videos' } as const;
 
+/** Standard input in place of a file. */
+const standardInput = '-';
+
 /**
- * Entries of an input: a data set (its images or videos, or one entry a caption), for texts a file with one a line, for videos one
- * of them or a folder. Throws `ERR_COTS_DATA` for none.
+ * Entries of an input: a data set (its images or videos, or one entry a caption); a list, which is a text file or standard input (`-`)
+ * with one text, or one path of an image or a video, a line; one video or a folder of them. Paths of a list are relative to
+ * `source.images`, else to the list's folder, those of standard input to the current one. Throws `ERR_COTS_DATA` for none.
  */
 export async function readInput(
   input: string,
@@ -20,11 +24,9 @@ export async function readInput(
   split: string | null,
   source: Pick<OpenOptions, 'images' | 'columns'> = {},
 ): Promise<Entry[]> {
-  const isFile = (await kindOf(input)) === 'file' && !isDatasetFile(input);
-  const single =
-    modality === 'text' ? readLines : modality === 'video' && isVideoFile(input) ? oneVideo : undefined;
-  if (isFile && single !== undefined) {
-    if (split === null) return nonEmpty(await single(input), input, modality);
+  const isFile = input === standardInput || ((await kindOf(input)) === 'file' && !isDatasetFile(input));
+  if (isFile) {
+    if (split === null) return nonEmpty(await entriesOfFile(input, modality, source.images), input, modality);
     throw new DataError(
       `Expected no --split with ${input}, which is no data set, got '${split}'. Leave it out.`,
     );
@@ -60,10 +62,44 @@ async function entriesOf(input: string, modality: Modality, source: OpenOptions)
   );
 }
 
-async function readLines(file: string): Promise<Entry[]> {
-  const lines = (await readText(file)).split(/\r?\n/);
+async function entriesOfFile(
+  input: string,
+  modality: Modality,
+  images: string | null | undefined,
+): Promise<Entry[]> {
+  if (modality === 'video' && isVideoFile(input)) return oneVideo(input);
+  const lines = await readLines(input);
+  if (modality === 'text') return lines.map((caption, index) => ({ id: String(index), image: '', caption }));
+  const folder = images ?? (input === standardInput ? '.' : path.dirname(input));
+  return lines
+    .filter((line) => line !== '')
+    .map((line) => {
+      const file = path.resolve(folder, line);
+      return {
+        id: line,
+        caption: '',
+        ...(modality === 'image' ? { image: file } : { image: '', video: file }),
+      };
+    });
+}
+
+async function readLines(input: string): Promise<string[]> {
+  const content = input === standardInput ? await readStandardInput() : await readText(input);
+  const lines = content.split(/\r?\n/);
   if (lines.at(-1) === '') lines.pop();
-  return lines.map((caption, index) => ({ id: String(index), image: '', caption }));
+  return lines;
+}
+
+async function readStandardInput(): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks));
+  } catch {
+    throw new DataError(
+      'Expected UTF-8 text on standard input, got other bytes. Convert the list, for example with iconv.',
+    );
+  }
 }
 
 async function oneVideo(file: string): Promise<Entry[]> {

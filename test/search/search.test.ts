@@ -1,10 +1,11 @@
 /** From images to vectors to an index to rows found. */
-import { readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { cp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { asyncBufferFromFile, parquetReadObjects } from 'hyparquet';
 import { Cots, CotsError } from '../../lib/index.js';
 import { embedInto } from '../../lib/search/embed-input.js';
+import { shareOf } from '../../lib/search/embed-share.js';
 import { buildIndex, loadIndex } from '../../lib/search/index-folder.js';
 import { readNpy } from '../../lib/search/npy.js';
 import { concatenateRows, openEmbeddings } from '../../lib/search/read-embeddings.js';
@@ -299,4 +300,72 @@ test('what is no index, an index cut short, and an unfinished folder are refused
     instanceOf: CotsError,
     message: /unfinished run/,
   });
+});
+
+test('several processes fill one folder, or folders that are put together, with the bytes of one', async (t) => {
+  const { folder, manifest, model, modelPath } = await prepared(t);
+  const entries = await readInput(manifest, 'image', null);
+  const into = (out: string, share?: { rank: number; world: number }) =>
+    embedInto(model, entries, {
+      modality: 'image',
+      out: path.join(folder, out),
+      modelPath,
+      partitionRows: 5,
+      share,
+    });
+  const [alone, last, first] = [
+    await into('alone'),
+    await into('shared', { rank: 1, world: 2 }),
+    await into('shared', { rank: 0, world: 2 }),
+  ];
+  t.like(alone, { rows: 12, partitions: 3, complete: true });
+  t.like(last, { rows: 5, partitions: 3, complete: false });
+  t.like(first, { rows: 7, partitions: 3, complete: true });
+
+  await into('part-0', { rank: 0, world: 2 });
+  await into('part-1', { rank: 1, world: 2 });
+  for (const name of ['img_emb', 'metadata'])
+    await cp(path.join(folder, 'part-1', name), path.join(folder, 'part-0', name), { recursive: true });
+  t.like(await into('part-0'), { rows: 12, embedded: 0, complete: true });
+
+  for (const out of ['shared', 'part-0']) {
+    t.is((await openEmbeddings(path.join(folder, out))).entries.length, 12);
+    for (const index of [0, 1, 2]) {
+      const file = path.join('img_emb', `img_emb_${index}.npy`);
+      t.deepEqual(
+        await readFile(path.join(folder, out, file)),
+        await readFile(path.join(folder, 'alone', file)),
+      );
+    }
+  }
+});
+
+test('the share of a process comes from its environment', (t) => {
+  t.deepEqual(shareOf({}), { rank: 0, world: 1 });
+  t.deepEqual(shareOf({ RANK: '2', WORLD_SIZE: '3' }), { rank: 2, world: 3 });
+  t.deepEqual(shareOf({ SLURM_PROCID: '1', SLURM_STEP_NUM_TASKS: '4' }), { rank: 1, world: 4 });
+  for (const env of [
+    { RANK: '0' },
+    { WORLD_SIZE: '2' },
+    { RANK: '2', WORLD_SIZE: '2' },
+    { RANK: '-1', WORLD_SIZE: '2' },
+  ])
+    t.throws(() => shareOf(env), { code: 'ERR_COTS_CONFIG', message: /RANK and WORLD_SIZE together/ });
+});
+
+test('a list of paths is an input of images, relative to its folder or the one named', async (t) => {
+  const { folder } = await prepared(t);
+  const list = path.join(folder, 'images', 'list.txt');
+  await writeFile(list, 'train-3.png\r\ntrain-0.png\n\n');
+  const entries = await readInput(list, 'image', null);
+  t.deepEqual(
+    entries.map(({ id, image }) => [id, image]),
+    [
+      ['train-3.png', path.join(folder, 'images', 'train-3.png')],
+      ['train-0.png', path.join(folder, 'images', 'train-0.png')],
+    ],
+  );
+  const [first] = await readInput(list, 'image', null, { images: '/elsewhere' });
+  t.is(first?.image, '/elsewhere/train-3.png');
+  await t.throwsAsync(readInput(list, 'image', 'test'), { code: 'ERR_COTS_DATA', message: /no --split/ });
 });
