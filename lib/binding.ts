@@ -348,6 +348,8 @@ export interface NativeBinding {
     seconds: number;
     threads: number;
   }): Promise<number>;
+  /** Seconds of each of `calls` calls of a single-stream encoder of BERT-base size on `pairs` pairs of `tokens` tokens. */
+  timeCrossEncoder(o: { tokens: number; pairs: number; calls: number; threads: number }): Promise<number[]>;
   createCancel(): NativeCancel;
   queueContrast(o: {
     image: Matrix;

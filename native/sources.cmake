@@ -42,9 +42,17 @@ set(COTS_CORE_SOURCES
   native/io/safetensors.cpp
   native/search/gallery.cpp
   native/search/ranks.cpp
+  native/infer/cross_encoder.cpp
   native/infer/embedder.cpp
+  native/infer/encoder_plan.cpp
+  native/infer/image_plan.cpp
   native/infer/image_tokens.cpp
   native/infer/peak.cpp
+  native/infer/pooled_rows.cpp
+  native/infer/text_plan.cpp
+  native/infer/kernels/attention.cpp
+  native/infer/kernels/layer_norm.cpp
+  native/infer/kernels/packed_linear.cpp
   native/train/batch.cpp
   native/train/checkpoint.cpp
   native/train/key_pass.cpp
@@ -66,6 +74,7 @@ set(COTS_ADDON_SOURCES
   native/addon/cancel_wrap.cpp
   native/addon/config.cpp
   native/addon/convert.cpp
+  native/addon/cross_encoder_wrap.cpp
   native/addon/failure.cpp
   native/addon/files_wrap.cpp
   native/addon/gallery_wrap.cpp
@@ -87,6 +96,8 @@ set(COTS_NATIVE_TEST_SOURCES
   test/native/gallery.cpp
   test/native/gradients.cpp
   test/native/huggingface.cpp
+  test/native/inference-kernels.cpp
+  test/native/inference-plans.cpp
   test/native/jpeg.cpp
   test/native/image-tokenizer.cpp
   test/native/main.cpp

@@ -1,4 +1,4 @@
-/** `cots bench encode|train|load|video|ops`. */
+/** `cots bench encode|train|load|video|retrieval|ops`. */
 import { type Command, Option } from 'commander';
 import { benchEncode } from '../bench/encode.js';
 import { benchLoad } from '../bench/load.js';
@@ -6,6 +6,7 @@ import { benchOps, opNames } from '../bench/ops.js';
 import { benchTrain } from '../bench/train.js';
 import { loadConfig } from '../config/load.js';
 import type { Precision } from '../device.js';
+import { retrievalBenchCommand } from './bench-retrieval-command.js';
 import { videoBenchCommand } from './bench-video-command.js';
 import {
   addMissing,
@@ -29,10 +30,11 @@ export function benchCommand(): Command {
     trainBenchCommand(),
     loadCommand(),
     videoBenchCommand(),
+    retrievalBenchCommand(),
     opsCommand(),
   ])
     group.addCommand(command);
-  addMissing(group, ['search', 'retrieval']);
+  addMissing(group, ['search']);
   return group;
 }
 

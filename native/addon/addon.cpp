@@ -8,6 +8,7 @@
 
 #include "addon/cancel_wrap.h"
 #include "addon/convert.h"
+#include "addon/cross_encoder_wrap.h"
 #include "addon/files_wrap.h"
 #include "addon/gallery_wrap.h"
 #include "addon/info.h"
@@ -38,6 +39,7 @@ Addon::Addon(Napi::Env env, Napi::Object exports) {
   };
   entry("info", info);
   entry("measureProduct", measure_product);
+  entry("timeCrossEncoder", time_cross_encoder);
   entry("createCancel", create_cancel);
   entry("queueContrast", queue_contrast);
   entry("momentumFilter", momentum_filter);

@@ -113,7 +113,7 @@ std::shared_ptr<Embedder> snapshot_towers(Trainer& trainer, bool momentum) {
   const Parameters& source =
       momentum ? trainer.momentum().parameters() : trainer.model().parameters();
   const at::NoGradGuard no_grad;
-  embedder->parameters().flat().copy_(source.flat().narrow(0, 0, embedder->parameters().count()));
+  embedder->set_weights(source.flat());
   return embedder;
 }
 

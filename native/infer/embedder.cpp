@@ -4,27 +4,17 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
-#include <numeric>
 
 #include "io/failure.h"
-#include "io/pixels.h"
 #include "io/safetensors.h"
 #include "model/weights.h"
-#include "ops/cancel.h"
 
 namespace cots {
 namespace {
 
-// Tokens that pass the towers at once: enough to fill the kernels, little enough to bound memory at
+// Tokens that pass a tower at once: enough to fill the kernels, little enough to bound memory at
 // any batch size.
-constexpr int64_t kTokensAtOnce = 4096;
-// Texts may share a run when the longest is at most this share longer than the shortest: padding is
-// wasted work.
-constexpr double kPadding = 0.125;
-
-int64_t rows_at_once(int64_t tokens_a_row) {
-  return std::max<int64_t>(1, kTokensAtOnce / tokens_a_row);
-}
+constexpr int64_t kTokensAtOnce = 4608;
 
 const std::string kLogitScale = "loss.logit_scale";
 
@@ -45,24 +35,6 @@ void require_tower(bool has, const char* name, const char* other) {
     throw Failure("ERR_COTS_OPTION", std::string("Expected a model with ") + name +
                                          ", got one of " + other +
                                          " alone. Import both towers, or use another model.");
-}
-
-/// Row indices in order of length, cut where a run would grow too large or too ragged.
-std::vector<std::vector<int64_t>> runs_by_length(const Tensor& lengths_B) {
-  const int64_t* length = lengths_B.const_data_ptr<int64_t>();
-  std::vector<int64_t> order(lengths_B.numel());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](int64_t a, int64_t b) { return length[a] < length[b]; });
-  std::vector<std::vector<int64_t>> runs;
-  for (const int64_t row : order) {
-    const bool fits = !runs.empty() &&
-                      length[row] <= length[runs.back().front()] * (1 + kPadding) &&
-                      static_cast<int64_t>(runs.back().size()) < rows_at_once(length[row]);
-    if (!fits) runs.emplace_back();
-    runs.back().push_back(row);
-  }
-  return runs;
 }
 
 }  // namespace
@@ -100,33 +72,41 @@ void Embedder::save(const std::string& file) const {
 }
 
 Tensor Embedder::embed_images(const Tensor& images_BSS3, const double (&mean)[3],
-                              const double (&std)[3]) const {
+                              const double (&std)[3]) {
   require_tower(config_.has_image(), "an image tower", "texts");
   const c10::InferenceMode inference;
-  const int64_t rows = images_BSS3.size(0), step = rows_at_once(1 + config_.image.patches());
-  std::vector<Tensor> parts;
-  for (int64_t first = 0; first < rows; first += step) {
-    ops::check_cancelled();
-    const Tensor pixels =
-        io::normalize(images_BSS3.narrow(0, first, std::min(step, rows - first)), mean, std);
-    parts.push_back(towers_.encode_image(pixels, {}, {}, Need::kGlobal).embedding_BD);
-  }
-  return parts.empty() ? at::empty({0, embedding_width(/*image=*/true)}) : at::cat(parts);
+  if (!image_plan_) image_plan_ = std::make_unique<ImagePlan>(config_, parameters_);
+  const int64_t B = images_BSS3.size(0), D = embedding_width(/*image=*/true),
+                step = std::max<int64_t>(1, kTokensAtOnce / (1 + config_.image.patches()));
+  Tensor result_BD = at::empty({B, D}, at::kFloat);
+  float* out = result_BD.mutable_data_ptr<float>();
+  for (int64_t first = 0; first < B; first += step)
+    image_plan_->run(images_BSS3.narrow(0, first, std::min(step, B - first)).contiguous(), mean,
+                     std, out + first * D);
+  return result_BD;
 }
 
-Tensor Embedder::embed_texts(const Tensor& ids_BL, const Tensor& lengths_B) const {
+Tensor Embedder::embed_texts(const Tensor& ids_BL, const Tensor& lengths_B) {
   require_tower(config_.has_text(), "a text tower", "images");
   const c10::InferenceMode inference;
-  Tensor result_BD = at::empty({ids_BL.size(0), embedding_width(/*image=*/false)});
-  for (std::vector<int64_t>& run : runs_by_length(lengths_B)) {
-    ops::check_cancelled();
-    const Tensor rows = at::tensor(run, at::kLong);
-    const Tensor lengths = lengths_B.index_select(0, rows);
-    const Tensor ids = ids_BL.index_select(0, rows).narrow(1, 0, lengths.max().item<int64_t>());
-    result_BD.index_copy_(
-        0, rows, towers_.encode_text(ids.contiguous(), lengths, {}, Need::kGlobal).embedding_BD);
+  if (!text_plan_) text_plan_ = std::make_unique<TextPlan>(config_, parameters_);
+  const Tensor ids = ids_BL.contiguous(), lengths = lengths_B.contiguous();
+  const int64_t B = ids.size(0), L = ids.size(1), D = embedding_width(/*image=*/false);
+  const int64_t *id = ids.const_data_ptr<int64_t>(), *length = lengths.const_data_ptr<int64_t>();
+  Tensor result_BD = at::empty({B, D}, at::kFloat);
+  float* out = result_BD.mutable_data_ptr<float>();
+  for (int64_t first = 0, next = 0; first < B; first = next) {
+    int64_t tokens = length[next++];
+    while (next < B && tokens + length[next] <= kTokensAtOnce) tokens += length[next++];
+    text_plan_->run(id + first * L, L, length + first, next - first, out + first * D);
   }
   return result_BD;
+}
+
+void Embedder::set_weights(const Tensor& flat) {
+  parameters_.flat().copy_(flat.narrow(0, 0, parameters_.count()));
+  image_plan_.reset();
+  text_plan_.reset();
 }
 
 int64_t Embedder::embedding_width(bool image) const {

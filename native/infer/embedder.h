@@ -1,10 +1,12 @@
-// Embeds batches with the towers of a model: evaluation mode, float32, rows independent of their
-// batch.
+// Embeds batches with the towers of a model by their execution plans: evaluation mode, float32. A
+// row's bits do not depend on its batch.
 #pragma once
 
 #include <memory>
 #include <optional>
 
+#include "infer/image_plan.h"
+#include "infer/text_plan.h"
 #include "model/cots.h"
 
 namespace cots {
@@ -19,16 +21,16 @@ class Embedder {
 
   void save(const std::string& file) const;
 
-  /// Both throw ERR_COTS_OPTION where the model has no such tower.
+  /// Both throw ERR_COTS_OPTION where the model has no such tower; the first call of each packs the
+  /// tower's weights. One call at a time.
   /// images_BSS3 uint8 RGB at the model's size; mean and std per channel of pixels in [0, 1].
   /// Returns f32 [B, D], unit rows.
-  Tensor embed_images(const Tensor& images_BSS3, const double (&mean)[3],
-                      const double (&std)[3]) const;
-  /// Texts of mixed length: sorted by length into runs with little padding internally, order kept.
-  /// ids_BL int64, lengths_B int64.
-  Tensor embed_texts(const Tensor& ids_BL, const Tensor& lengths_B) const;
+  Tensor embed_images(const Tensor& images_BSS3, const double (&mean)[3], const double (&std)[3]);
+  /// Texts of mixed length; what lies beyond a length is not read. ids_BL int64, lengths_B int64.
+  Tensor embed_texts(const Tensor& ids_BL, const Tensor& lengths_B);
 
-  Parameters& parameters() { return parameters_; }
+  /// Takes the first values of `flat`, a network's parameters that begin with these towers.
+  void set_weights(const Tensor& flat);
   const Parameters& parameters() const { return parameters_; }
   const ModelConfig& config() const { return config_; }
   /// Columns of what embed_images() or embed_texts() returns.
@@ -40,7 +42,9 @@ class Embedder {
 
   ModelConfig config_;
   Parameters parameters_;
-  Towers towers_;
+  Towers towers_;                          // names and shapes of the parameters
+  std::unique_ptr<ImagePlan> image_plan_;  // made when they are first used
+  std::unique_ptr<TextPlan> text_plan_;
 };
 
 }  // namespace cots

@@ -1,9 +1,12 @@
 /** The way through: tokenizer, training, evaluation, embedding, index, search, bench, by the real binary. */
+import { execFile } from 'node:child_process';
 import { readdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import { stringify } from 'yaml';
-import { cots } from '../support/cli.js';
+import type { BenchRetrievalResult } from '../../lib/bench/retrieval.js';
+import { cots, cotsCommand } from '../support/cli.js';
 import { fixturePath } from '../support/fixtures.js';
 import { makeShapes, temporaryFolder, tinyConfig } from '../support/tiny.js';
 
@@ -78,6 +81,8 @@ test('from images to answers', async (t) => {
     rows: 48,
     dimension: 8,
   });
+  const piped = `printf 'a red box\\na blue box\\n' | ${cotsCommand} embed texts - --model '${model}' --out '${folder}/piped' --json`;
+  t.like(JSON.parse((await promisify(execFile)('sh', ['-c', piped])).stdout), { rows: 2, complete: true });
   const index = path.join(folder, 'index');
   t.like(await json(t, 'index', embeddings, '--out', index), { rows: 24, modality: 'image' });
 
@@ -227,6 +232,42 @@ test('bench load: the rate of the loader on made photographs, and where an image
   const stages = result['stages'] as Record<string, number | null>;
   t.deepEqual(Object.keys(stages), ['read', 'decode', 'views', 'jpegViews']);
   t.true([stages['read'], stages['decode'], stages['views']].every(finite));
+});
+
+test('bench retrieval: every term told, pairs multiplied out', async (t) => {
+  const { config } = await prepared(t);
+  const size = ['--images', '100', '--texts', '500', '--sample-images', '9', '--sample-texts', '20'];
+  const result = await json(
+    t,
+    'bench',
+    'retrieval',
+    '--config',
+    config,
+    ...size,
+    '--calls',
+    '2',
+    '--pairs',
+    '1',
+  );
+  const { twoStream, singleStream, detector } = result as unknown as BenchRetrievalResult;
+  t.like(twoStream, { image: { measured: 9, items: 100 }, text: { measured: 20, items: 500 } });
+  t.is(
+    twoStream.seconds,
+    100 / twoStream.image.perSecond + 500 / twoStream.text.perSecond + twoStream.scoreAndRankSeconds,
+  );
+  t.true(finite(twoStream.query.towerMs) && finite(twoStream.query.searchMs));
+  t.deepEqual(
+    singleStream.map(({ tokens, pairs }) => [tokens, pairs.measured, pairs.items]),
+    [
+      [45, 2, 50_000],
+      [140, 2, 50_000],
+    ],
+  );
+  t.deepEqual(detector, { secondsAnImage: 0.9, seconds: 90, measured: false });
+  for (const { pairs, ratio, ratioWithDetector } of singleStream) {
+    t.is(ratio, pairs.seconds / twoStream.seconds);
+    t.true(ratioWithDetector === null || ratioWithDetector === (pairs.seconds + 90) / twoStream.seconds);
+  }
 });
 
 test('bench ops: a row an op', async (t) => {

@@ -58,10 +58,10 @@ constexpr int64_t kPrefetchBytes = 1024;
   }                                                                                              \
   R NAME##_baseline PARAMETERS { return BASELINE ARGUMENTS; }                                    \
   R NAME PARAMETERS {                                                                            \
-    switch (isa()) {                                                                             \
+    switch (::cots::ops::isa()) {                                                                \
       case ::cots::ops::Isa::kAvx512:                                                            \
         return NAME##_avx512 ARGUMENTS;                                                          \
-      case Isa::kAvx2:                                                                           \
+      case ::cots::ops::Isa::kAvx2:                                                              \
         return NAME##_avx2 ARGUMENTS;                                                            \
       default:                                                                                   \
         return NAME##_baseline ARGUMENTS;                                                        \

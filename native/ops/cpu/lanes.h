@@ -73,6 +73,7 @@ COTS_INLINE Joined<V, n> map(const Joined<V, n>& x, const Joined<V, n>& y, const
 COTS_LANE_OPERATOR(+)
 COTS_LANE_OPERATOR(-)
 COTS_LANE_OPERATOR(*)
+COTS_LANE_OPERATOR(/)
 #undef COTS_LANE_OPERATOR
 
 template <class Floats>
@@ -157,14 +158,11 @@ COTS_INLINE float reduce_sum_fast(const Joined<V, n>& x) {
   }
 }
 
-/// e^x within 2 ulp for x <= 88; exactly 0 below -87.3, where float32 would leave the normal
-/// numbers.
+/// e^x within 2 ulp for x in [-87.3, 88], where it is a normal number.
 template <class V>
-COTS_INLINE V exponential_of(const V& exponent) {
-  using Bits = decltype(exponent < exponent);
+COTS_INLINE V normal_exponential_of(const V& x) {
+  using Bits = decltype(x < x);
   constexpr float kShift = 12582912.0f;  // 1.5 * 2^23: adding it rounds to the nearest integer
-  const Bits vanishes = exponent < -87.3f;
-  const V x = vanishes ? V{} - 87.3f : exponent;
   const V shifted = x * 1.44269504088896341f + kShift;
   const V n = shifted - kShift;
   const V r = (x - n * 0.693145751953125f) - n * 1.428606765330187e-6f;  // x - n ln 2, in two parts
@@ -180,7 +178,21 @@ COTS_INLINE V exponential_of(const V& exponent) {
   const Bits power_of_two = ((bits - 0x4B400000) + 127) << 23;  // 0x4B400000 are the bits of kShift
   V scale;
   std::memcpy(&scale, &power_of_two, sizeof scale);
-  return vanishes ? V{} : p * scale;
+  return p * scale;
+}
+template <class V, int n>
+COTS_INLINE Joined<V, n> normal_exponential(const Joined<V, n>& x) {
+  return map(
+      x, [](const V& part) __attribute__((always_inline)) { return normal_exponential_of(part); });
+}
+
+/// e^x within 2 ulp for x <= 88; exactly 0 below -87.3, where float32 would leave the normal
+/// numbers.
+template <class V>
+COTS_INLINE V exponential_of(const V& exponent) {
+  const auto vanishes = exponent < -87.3f;
+  const V result = normal_exponential_of<V>(vanishes ? V{} - 87.3f : exponent);
+  return vanishes ? V{} : result;
 }
 template <class V, int n>
 COTS_INLINE Joined<V, n> exponential(const Joined<V, n>& x) {

@@ -1,0 +1,135 @@
+"""ViT-B/16 at 384 and BERT-base in PyTorch, ONNX Runtime and OpenVINO.
+
+    python encode_model.py FOLDER THREADS
+
+Random weights by transformers, written to FOLDER/image and FOLDER/text as save_pretrained does (the product imports them), exported once
+to ONNX. Every engine returns the last hidden states, as such an export does.
+"""
+import os
+import sys
+import time
+
+import numpy as np
+import onnxruntime
+import openvino
+import torch
+from transformers import BertConfig, BertModel, ViTConfig, ViTImageProcessor, ViTModel
+
+from peer import serve, versions
+
+folder, threads = sys.argv[1], int(sys.argv[2])
+torch.set_num_threads(threads)
+torch.manual_seed(1)
+tower_folders = {"image": os.path.join(folder, "image"), "text": os.path.join(folder, "text")}
+
+
+class States(torch.nn.Module):
+    """The last hidden states alone, by positional arguments: what is exported."""
+
+    def __init__(self, tower, names):
+        super().__init__()
+        self.tower, self.names = tower, names
+
+    def forward(self, *inputs):
+        return self.tower(**dict(zip(self.names, inputs))).last_hidden_state
+
+
+inputs_of = {"image": ["pixel_values"], "text": ["input_ids", "attention_mask"]}
+engines = {}
+
+
+def prepare(vocabulary):
+    """`vocabulary`: words of the text tower, a line each in FOLDER/text/vocab.txt."""
+    vit = ViTModel(ViTConfig(image_size=384), add_pooling_layer=False).eval()
+    bert = BertModel(BertConfig(vocab_size=vocabulary), add_pooling_layer=False).eval()
+    ViTImageProcessor(size={"height": 384, "width": 384}).save_pretrained(tower_folders["image"])
+    examples = {
+        "image": (torch.zeros(2, 3, 384, 384),),
+        "text": (torch.zeros(2, 9, dtype=torch.long), torch.ones(2, 9, dtype=torch.long)),
+    }
+    for tower, model in (("image", vit), ("text", bert)):
+        model.save_pretrained(tower_folders[tower])
+        states = States(model, inputs_of[tower])
+        file = os.path.join(folder, tower + ".onnx")
+        axes = {0: "batch"} if tower == "image" else {0: "batch", 1: "tokens"}
+        names = inputs_of[tower]
+        torch.onnx.export(states, examples[tower], file, input_names=names, output_names=["states"],
+                          dynamic_axes={name: axes for name in [*names, "states"]}, dynamo=False)
+        engines["pytorch", tower] = pytorch_engine(states)
+        engines["onnxruntime", tower] = onnx_engine(file)
+        engines["openvino", tower] = openvino_engine(file)
+
+
+def pytorch_engine(states):
+    def run(*arrays):
+        with torch.inference_mode():
+            return states(*map(torch.from_numpy, arrays)).numpy()
+
+    return run
+
+
+def onnx_engine(file):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    names = [one.name for one in session.get_inputs()]
+    return lambda *arrays: session.run(None, dict(zip(names, arrays)))[0]
+
+
+def openvino_engine(file):
+    model = openvino.Core().compile_model(file, "CPU", {
+        "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"})
+    request = model.create_infer_request()
+    return lambda *arrays: request.infer(list(arrays))[model.output(0)]
+
+
+def timed(calls):
+    """Runs the calls; the whole time, and the spread of one."""
+    each = []
+    start = time.perf_counter()
+    for call in calls:
+        before = time.perf_counter()
+        call()
+        each.append(1000 * (time.perf_counter() - before))
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "p50Ms": float(np.percentile(each, 50)), "p99Ms": float(np.percentile(each, 99))}
+
+
+def pixels(file, count):
+    """uint8 [count, 384, 384, 3] of a file, normalized as transformers does: mean and std 0.5."""
+    images = np.fromfile(file, dtype=np.uint8, count=count * 384 * 384 * 3).reshape(count, 384, 384, 3)
+    return np.ascontiguousarray(((images / np.float32(255) - np.float32(0.5)) / np.float32(0.5)).transpose(0, 3, 1, 2))
+
+
+def images(engine, file, batch, repeat):
+    """`repeat` batches, normalized before the clock starts."""
+    array = pixels(file, batch)
+    run = engines[engine, "image"]
+    return {**timed([lambda: run(array)] * repeat), "items": batch * repeat}
+
+
+def texts(engine, ids, batch):
+    """Batches of `batch` texts in their order, each padded to its longest."""
+    run = engines[engine, "text"]
+    calls = []
+    for first in range(0, len(ids), batch):
+        rows = ids[first:first + batch]
+        longest = max(map(len, rows))
+        padded = np.array([row + [0] * (longest - len(row)) for row in rows], dtype=np.int64)
+        mask = np.array([[1] * len(row) + [0] * (longest - len(row)) for row in rows], dtype=np.int64)
+        calls.append(lambda padded=padded, mask=mask: run(padded, mask))
+    return {**timed(calls), "items": len(ids)}
+
+
+def first_states(engine, file, ids):
+    """Unit rows of the CLS state of one image and one text: what the product's embeddings must equal."""
+    def unit(states):
+        return (states[0, 0] / np.linalg.norm(states[0, 0])).tolist()
+
+    row = np.array([ids], dtype=np.int64)
+    return {"image": unit(engines[engine, "image"](pixels(file, 1))),
+            "text": unit(engines[engine, "text"](row, np.ones_like(row)))}
+
+
+serve({"prepare": prepare, "images": images, "texts": texts, "first_states": first_states},
+      versions("torch", "transformers", "onnxruntime", "openvino"))

@@ -1,0 +1,202 @@
+#include "infer/encoder_plan.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "ops/cancel.h"
+
+namespace cots {
+namespace {
+
+using kernels::Epilogue;
+using kernels::LinearActivation;
+using kernels::PackedLinear;
+using kernels::Rows2d;
+
+/// The rows `rows` of x, side by side.
+void gather(const float* x, const std::vector<int64_t>& rows, int64_t width, float* to) {
+  for (const int64_t row : rows) {
+    std::memcpy(to, x + row * width, static_cast<size_t>(width) * sizeof(float));
+    to += width;
+  }
+}
+
+const float* data_of(const Tensor& tensor) {
+  return tensor.defined() ? tensor.const_data_ptr<float>() : nullptr;
+}
+
+/// y += gamma * (x W^T + b), the end of a residual branch.
+void add_branch(const PackedLinear& linear, Rows2d x, int64_t rows, const Tensor& gamma, float* y) {
+  const int64_t width = linear.out();
+  linear.run(x, rows, y, width,
+             Epilogue{.gamma = data_of(gamma), .residual = y, .residual_stride = width});
+}
+
+}  // namespace
+
+float* reserve(Tensor& kept, int64_t floats) {
+  if (!kept.defined() || kept.numel() < floats) kept = at::empty({floats}, at::kFloat);
+  return kept.mutable_data_ptr<float>();
+}
+
+const Tensor& weight_of(const Parameters& parameters, const std::string& name) {
+  const Parameter* found = parameters.find(name);
+  TORCH_CHECK(found != nullptr, "Expected the parameter '", name, "' in the network of this plan.");
+  return found->value;
+}
+
+PackedLinear pack_linear(const Parameters& parameters, const std::string& name) {
+  return {weight_of(parameters, name + ".weight"), weight_of(parameters, name + ".bias")};
+}
+
+PlannedNorm::PlannedNorm(const Parameters& parameters, const std::string& name, double eps)
+    : weight(weight_of(parameters, name + ".weight")),
+      bias(weight_of(parameters, name + ".bias")),
+      eps(eps) {}
+
+void PlannedNorm::run(Rows2d x, int64_t rows, float* y) const {
+  const int64_t width = weight.numel();
+  kernels::layer_norm(x, rows, width, data_of(weight), data_of(bias), eps, y, width);
+}
+
+EncoderPlan::EncoderPlan(const Parameters& parameters, const std::string& prefix,
+                         const EncoderShape& shape)
+    : shape_(shape) {
+  for (int64_t n = 0; n < shape.layers; ++n) {
+    const std::string block = prefix + std::to_string(n) + ".";
+    const auto optional = [&](const char* name) {
+      const Parameter* found = parameters.find(block + name);
+      return found == nullptr ? Tensor() : found->value;
+    };
+    const auto norm = [&](const char* name) {
+      return PlannedNorm(parameters, block + name, shape.layer_norm_eps);
+    };
+    const auto weights = weight_of(parameters, block + "qkv.weight")
+                             .split_with_sizes({shape.width, 2 * shape.width}),
+               biases = weight_of(parameters, block + "qkv.bias")
+                            .split_with_sizes({shape.width, 2 * shape.width});
+    layers_.push_back({.ln1 = norm("ln1"),
+                       .ln2 = norm("ln2"),
+                       .query = {weights[0], biases[0]},
+                       .key_value = {weights[1], biases[1]},
+                       .proj = pack_linear(parameters, block + "proj"),
+                       .fc1 = pack_linear(parameters, block + "fc1"),
+                       .fc2 = pack_linear(parameters, block + "fc2"),
+                       .gamma1 = optional("gamma1"),
+                       .gamma2 = optional("gamma2"),
+                       .relative_bias_NH = optional("rel_bias")});
+  }
+}
+
+const float* EncoderPlan::run(float* x, const std::vector<int64_t>& starts,
+                              const std::vector<int64_t>& needed) {
+  const int64_t M = starts.back(), d = shape_.width;
+  reserve(narrow_, M * d);
+  reserve(wide_, M * std::max(3 * d, shape_.feed_forward));
+  for (const Layer& layer : layers_) {
+    ops::check_cancelled();
+    if (&layer == &layers_.back() && !needed.empty())
+      return run_last_layer(layer, x, starts, needed);
+    run_layer(layer, x, starts);
+  }
+  return x;
+}
+
+void EncoderPlan::run_layer(const Layer& layer, float* x, const std::vector<int64_t>& starts) {
+  const int64_t M = starts.back(), d = shape_.width;
+  const Rows2d input{attention_input(layer, x, M), d};
+  float *qkv = wide_.mutable_data_ptr<float>(), *mixed = narrow_.mutable_data_ptr<float>();
+  layer.query.run(input, M, qkv, 3 * d);
+  layer.key_value.run(input, M, qkv + d, 3 * d);
+  std::vector<kernels::AttentionSequence> sequences;
+  for (size_t s = 0; s + 1 < starts.size(); ++s) {
+    const int64_t L = starts[s + 1] - starts[s];
+    const float* rows = qkv + starts[s] * 3 * d;
+    sequences.push_back({.q = {rows, 3 * d},
+                         .k = {rows + d, 3 * d},
+                         .v = {rows + 2 * d, 3 * d},
+                         .queries = L,
+                         .keys = L,
+                         .first_query = 0,
+                         .out = mixed + starts[s] * d,
+                         .out_stride = d});
+  }
+  kernels::attention(attention_shape(layer), sequences);
+  finish_layer(layer, x, M, mixed);
+}
+
+const float* EncoderPlan::run_last_layer(const Layer& layer, float* x,
+                                         const std::vector<int64_t>& starts,
+                                         const std::vector<int64_t>& needed) {
+  const int64_t M = starts.back(), d = shape_.width, S = static_cast<int64_t>(needed.size());
+  const float* input = attention_input(layer, x, M);
+  float *kept = reserve(picked_, 2 * S * d), *query = kept + S * d,
+        *key_value = wide_.mutable_data_ptr<float>();
+  layer.key_value.run({input, d}, M, key_value, 2 * d);
+  gather(input, needed, d, kept);
+  layer.query.run({kept, d}, S, query, d);
+  std::vector<kernels::AttentionSequence> sequences;
+  for (int64_t s = 0; s < S; ++s) {
+    const float* rows = key_value + starts[s] * 2 * d;
+    sequences.push_back({.q = {query + s * d, d},
+                         .k = {rows, 2 * d},
+                         .v = {rows + d, 2 * d},
+                         .queries = 1,
+                         .keys = starts[s + 1] - starts[s],
+                         .first_query = needed[s] - starts[s],
+                         .out = query + s * d,  // each head reads its query before it writes
+                         .out_stride = d});
+  }
+  kernels::attention(attention_shape(layer), sequences);
+  gather(x, needed, d, kept);
+  finish_layer(layer, kept, S, query);
+  return kept;
+}
+
+/// What the attention of a block reads: the states, normalized first in a pre-LN block.
+const float* EncoderPlan::attention_input(const Layer& layer, const float* x, int64_t rows) {
+  if (shape_.order == NormOrder::kPost) return x;
+  float* normalized = narrow_.mutable_data_ptr<float>();
+  layer.ln1.run({x, shape_.width}, rows, normalized);
+  return normalized;
+}
+
+/// The rest of a block, in place on `rows` states x, from the mixed values of its attention.
+void EncoderPlan::finish_layer(const Layer& layer, float* x, int64_t rows, const float* mixed) {
+  const int64_t d = shape_.width, F = shape_.feed_forward;
+  const bool post = shape_.order == NormOrder::kPost;
+  float *normalized = narrow_.mutable_data_ptr<float>(), *hidden = wide_.mutable_data_ptr<float>();
+  add_branch(layer.proj, {mixed, d}, rows, layer.gamma1, x);
+  if (post)
+    layer.ln1.run({x, d}, rows, x);
+  else
+    layer.ln2.run({x, d}, rows, normalized);
+  layer.fc1.run(
+      {post ? x : normalized, d}, rows, hidden, F,
+      {.activation = shape_.activation == Activation::kGelu ? LinearActivation::kGelu
+                                                            : LinearActivation::kQuickGelu});
+  add_branch(layer.fc2, {hidden, F}, rows, layer.gamma2, x);
+  if (post) layer.ln2.run({x, d}, rows, x);
+}
+
+kernels::AttentionShape EncoderPlan::attention_shape(const Layer& layer) {
+  kernels::AttentionShape shape{
+      .heads = shape_.heads, .head_width = shape_.width / shape_.heads, .causal = shape_.causal};
+  if (!layer.relative_bias_NH.defined()) return shape;
+  // Formed when it is used: of all layers at once it would take more memory than the weights.
+  const int64_t L = shape_.relative_index_LL.size(0);
+  if (!bias_HLL_.defined()) bias_HLL_ = at::empty({shape_.heads, L, L}, at::kFloat);
+  const Tensor rows = layer.relative_bias_NH.t().contiguous(),
+               index = shape_.relative_index_LL.reshape({-1});
+  for (int64_t h = 0; h < shape_.heads; ++h) {
+    Tensor head = bias_HLL_[h].view({-1});
+    at::index_select_out(head, rows[h], 0, index);
+  }
+  shape.bias = bias_HLL_.const_data_ptr<float>();
+  shape.bias_length = L;
+  return shape;
+}
+
+}  // namespace cots

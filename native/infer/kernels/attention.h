@@ -1,0 +1,32 @@
+// Scaled dot-product attention over sequences of mixed length in one call, without padding.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "infer/kernels/packed_linear.h"
+
+namespace cots::kernels {
+
+struct AttentionShape {
+  int64_t heads, head_width;  // head h lies at columns [h * head_width, (h + 1) * head_width)
+  bool causal = false;        // a query sees the keys up to its own place
+  /// Added to the scores, f32 [heads, bias_length, bias_length] by (query's place, key's place); or
+  /// null.
+  const float* bias = nullptr;
+  int64_t bias_length = 0;
+};
+
+struct AttentionSequence {
+  Rows2d q, k, v;  // of q `queries` rows, of k and v `keys`
+  int64_t queries, keys;
+  int64_t first_query;  // place of the first query among the keys
+  float* out;           // [queries, heads * head_width], rows out_stride apart
+  int64_t out_stride;
+};
+
+/// out = softmax(q k^T / sqrt(head_width) + bias) v, each sequence and head by itself; float32
+/// sums, and the same bits whatever sequences are beside it. At least one key each.
+void attention(const AttentionShape& shape, const std::vector<AttentionSequence>& sequences);
+
+}  // namespace cots::kernels

@@ -1,0 +1,39 @@
+// What follows the sum of a linear layer, for 16 outputs of one row while they are in registers.
+#pragma once
+
+#include <algorithm>
+
+#include "infer/kernels/gelu.h"
+#include "infer/kernels/packed_linear.h"
+
+namespace cots::kernels {
+
+/// Where results go: N outputs a row.
+struct Outputs {
+  float* y;
+  int64_t stride, N;
+  Epilogue epilogue;
+};
+
+/// y[row, column ..] = residual + gamma * activation(x), of which the columns beyond N are no
+/// outputs.
+template <class Floats>
+COTS_INLINE void finish(const Outputs& o, int64_t row, int64_t column, Floats x) {
+  const int64_t count = std::min(kLanes, o.N - column);
+  const auto part = [&](const float* from) __attribute__((always_inline)) {
+    return count == kLanes ? load<Floats>(from + column)
+                           : load_part<Floats>(from + column, count, 0);
+  };
+  const Epilogue& e = o.epilogue;
+  if (e.activation == LinearActivation::kGelu) x = gelu(x);
+  if (e.activation == LinearActivation::kQuickGelu) x = quick_gelu(x);
+  if (e.gamma != nullptr) x = x * part(e.gamma);
+  if (e.residual != nullptr) x = x + part(e.residual + row * e.residual_stride);
+  float* to = o.y + row * o.stride + column;
+  if (count == kLanes)
+    store(to, x);
+  else
+    store_part(to, count, x);
+}
+
+}  // namespace cots::kernels

@@ -1,0 +1,109 @@
+// Weights in panels of 16 outputs, so that a tile of results (infer/kernels/tile.h) reads them in a
+// row and its inputs from the cache. Legend: M rows, K inputs, N outputs.
+#include "infer/kernels/packed_linear.h"
+
+#include <ATen/ATen.h>
+
+#include "infer/kernels/epilogue.h"
+#include "infer/kernels/tasks.h"
+#include "infer/kernels/tile.h"
+
+namespace cots::kernels {
+namespace {
+
+constexpr int64_t kRowBlock = 96;  // rows whose inputs stay in the second-level cache; whole tiles
+
+/// The part [row, row_end) x [panel, panel_end) of one product.
+struct Piece {
+  Rows2d x;
+  int64_t row, row_end, panel, panel_end, K;
+  const float *panels, *bias;
+  Outputs outputs;
+};
+
+template <class Floats, int kRows, int kPanels>
+COTS_INLINE void linear_tile(const Piece& p, int64_t row, int64_t panel) {
+  Floats sum[kRows][kPanels] = {};
+  const int64_t panel_size = p.K * kLanes;
+  multiply_tile<Floats, kRows, kPanels>(p.x.data + row * p.x.stride, p.x.stride,
+                                        p.panels + panel * panel_size, panel_size, p.K, sum);
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 4
+    for (int c = 0; c < kPanels; ++c) {
+      const int64_t column = (panel + c) * kLanes;
+      finish(p.outputs, row + r, column, sum[r][c] + load<Floats>(p.bias + column));
+    }
+}
+
+/// All rows of the piece by kPanels panels: the panels stay in the first-level cache.
+template <class Floats, int kPanels>
+COTS_INLINE void linear_columns(const Piece& p, int64_t panel) {
+  constexpr int kRows = TileShape<Floats>::kRows;
+  int64_t row = p.row;
+  for (; row + kRows <= p.row_end; row += kRows) linear_tile<Floats, kRows, kPanels>(p, row, panel);
+  if (row < p.row_end)
+    with_rows<kRows>(
+        p.row_end - row, [&]<int kLeft>() __attribute__((always_inline)) {
+          linear_tile<Floats, kLeft, kPanels>(p, row, panel);
+        });
+}
+
+template <class Floats>
+COTS_INLINE void linear_piece_body(const Piece& p) {
+  constexpr int kPanels = TileShape<Floats>::kPanels;
+  int64_t panel = p.panel;
+  for (; panel + kPanels <= p.panel_end; panel += kPanels)
+    linear_columns<Floats, kPanels>(p, panel);
+  for (; panel < p.panel_end; ++panel) linear_columns<Floats, 1>(p, panel);
+}
+COTS_LANE_VERSIONS(void, linear_piece, (const Piece& p), (p))
+
+int64_t panels_of(int64_t columns) { return (columns + kLanes - 1) / kLanes; }
+
+}  // namespace
+
+PackedLinear::PackedLinear(const Tensor& weight_NK, const Tensor& bias_N)
+    : N_(weight_NK.size(0)), K_(weight_NK.size(1)) {
+  const int64_t panels = panels_of(N_), whole = N_ / kLanes;
+  panels_ = at::zeros({panels, K_, kLanes});
+  panels_.narrow(0, 0, whole)
+      .copy_(weight_NK.narrow(0, 0, whole * kLanes).view({whole, kLanes, K_}).transpose(1, 2));
+  if (whole < panels)
+    panels_.select(0, whole)
+        .narrow(1, 0, N_ - whole * kLanes)
+        .copy_(weight_NK.narrow(0, whole * kLanes, N_ - whole * kLanes).t());
+  bias_ = at::zeros({panels * kLanes});
+  if (bias_N.defined()) bias_.narrow(0, 0, N_).copy_(bias_N);
+}
+
+Tensor PackedLinear::unpack() const {
+  return panels_.transpose(1, 2).reshape({-1, K_}).narrow(0, 0, N_).contiguous();
+}
+
+void PackedLinear::run(Rows2d x, int64_t rows, float* y, int64_t y_stride, const Epilogue& epilogue,
+                       int64_t first, int64_t count) const {
+  const int64_t first_panel = first / kLanes, panels = panels_of(count < 0 ? N_ - first : count),
+                row_blocks = (rows + kRowBlock - 1) / kRowBlock,
+                column_blocks = cuts(row_blocks, std::max<int64_t>(panels / 2, 1)),
+                panels_a_block = (panels + column_blocks - 1) / column_blocks;
+  const Piece whole{.x = x,
+                    .row = 0,
+                    .row_end = rows,
+                    .panel = first_panel,
+                    .panel_end = first_panel + panels,
+                    .K = K_,
+                    .panels = panels_.const_data_ptr<float>(),
+                    .bias = bias_.const_data_ptr<float>(),
+                    .outputs = {y, y_stride, N_, epilogue}};
+  for_each_task(row_blocks * column_blocks, [&](int64_t task) {
+    Piece piece = whole;
+    piece.row = task / column_blocks * kRowBlock;
+    piece.row_end = std::min(rows, piece.row + kRowBlock);
+    piece.panel = std::min(whole.panel_end, first_panel + task % column_blocks * panels_a_block);
+    piece.panel_end = std::min(whole.panel_end, piece.panel + panels_a_block);
+    linear_piece(piece);
+  });
+}
+
+}  // namespace cots::kernels

@@ -1,0 +1,58 @@
+// A tile of a matrix product in registers: kRows rows of A times panels of 16 columns of B. The
+// inner loop of the inference kernels. Legend: K the summed index.
+#pragma once
+
+#include <algorithm>
+#include <utility>
+
+#include "ops/cpu/lanes.h"
+
+namespace cots::kernels {
+
+using namespace ops;  // the lanes
+
+/// What fits the registers: 12 x 2 sums of AVX-512's 32, 6 x 1 (of two registers each) of AVX2's
+/// 16.
+template <class Floats>
+struct TileShape;
+template <>
+struct TileShape<Floats512> {
+  static constexpr int kRows = 12, kPanels = 2;
+};
+template <>
+struct TileShape<Floats256> {
+  static constexpr int kRows = 6, kPanels = 1;
+};
+template <>
+struct TileShape<Floats128> {
+  static constexpr int kRows = 2, kPanels = 1;
+};
+
+/// sum[r][p] += A[r, :] B_p, with A's rows `lda` apart and B_p the panel [K][16] at B + p *
+/// panel_stride.
+template <class Floats, int kRows, int kPanels>
+COTS_INLINE void multiply_tile(const float* A, int64_t lda, const float* B, int64_t panel_stride,
+                               int64_t K, Floats (&sum)[kRows][kPanels]) {
+  for (int64_t k = 0; k < K; ++k) {
+    Floats b[kPanels];
+#pragma GCC unroll 4
+    for (int p = 0; p < kPanels; ++p) b[p] = load<Floats>(B + p * panel_stride + k * kLanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const float a = A[r * lda + k];
+#pragma GCC unroll 4
+      for (int p = 0; p < kPanels; ++p) sum[r][p] += a * b[p];
+    }
+  }
+}
+
+/// Calls f.template operator()<n>() with n = rows, 1 <= rows <= kMost.
+template <int kMost, class F>
+COTS_INLINE void with_rows(int64_t rows, const F& f) {
+  if constexpr (kMost > 1) {
+    if (rows < kMost) return with_rows<kMost - 1>(rows, f);
+  }
+  f.template operator()<kMost>();
+}
+
+}  // namespace cots::kernels

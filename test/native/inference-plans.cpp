@@ -1,0 +1,93 @@
+// The execution plans against the towers that training runs (model/), for every variant of them.
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+#include <doctest/doctest.h>
+
+#include "infer/image_plan.h"
+#include "infer/text_plan.h"
+#include "io/pixels.h"
+#include "tiny-model.h"
+
+using namespace cots;
+
+namespace {
+
+const double kMean[3] = {0.48, 0.45, 0.4}, kStd[3] = {0.27, 0.26, 0.25};
+
+/// A model whose every weight matters.
+struct Towered {
+  explicit Towered(const ModelConfig& config)
+      : parameters(1), towers(config, Scope(parameters, "visual"), Scope(parameters, "text")) {
+    parameters.flatten(false);
+    test::enlarge_weights(parameters, 0.2);
+  }
+  Parameters parameters;
+  Towers towers;
+};
+
+std::vector<ModelConfig> variants() {
+  std::vector<ModelConfig> all(4, test::tiny_model());
+  all[1].image.pool = all[1].text.pool = Pool::kMean;  // also: no projection, odd sizes
+  all[1].embed_dim = 0;
+  all[1].image.width = 24, all[1].text.width = 40, all[1].image.heads = all[1].text.heads = 4;
+  ModelConfig& clip = all[2];
+  clip.image.input_norm = true;
+  clip.image.activation = clip.text.activation = Activation::kQuickGelu;
+  clip.text.norm = NormOrder::kPre;
+  clip.text.causal = true;
+  clip.text.pool = Pool::kLast;
+  ModelConfig& beit = all[3];
+  beit.image.layer_scale = beit.image.relative_bias = beit.image.pooled_norm = true;
+  beit.image.pool = Pool::kMean;
+  beit.image.layers = 1;
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("the image plan gives the tower's embeddings, bit-equal in any batch") {
+  const c10::InferenceMode inference;
+  const Tensor images = (test::normal({5, 16, 16, 3}, 21) * 60 + 128).clamp(0, 255).to(at::kByte);
+  for (const ModelConfig& config : variants()) {
+    const Towered model(config);
+    const Tensor expected =
+        model.towers.encode_image(io::normalize(images, kMean, kStd)).embedding_BD;
+    ImagePlan plan(config, model.parameters);
+    const auto run = [&](const Tensor& some) {
+      Tensor out = at::full({some.size(0), expected.size(1)}, 1e9F);
+      plan.run(some.contiguous(), kMean, kStd, out.mutable_data_ptr<float>());
+      return out;
+    };
+    const Tensor all = run(images);
+    CHECK(test::max_difference(all, expected) < 1e-5);
+    for (int64_t b = 0; b < 5; ++b) CHECK(at::equal(run(images.narrow(0, b, 1))[0], all[b]));
+  }
+}
+
+TEST_CASE("the text plan gives the tower's embeddings, whatever lies beside a text or after it") {
+  const c10::InferenceMode inference;
+  const Tensor ids = (test::normal({6, 12}, 22).abs() * 1000).to(at::kLong).remainder(40),
+               lengths = at::tensor({9, 4, 2, 12, 1, 9}, at::kLong);
+  for (const ModelConfig& config : variants()) {
+    const Towered model(config);
+    const Tensor expected = model.towers.encode_text(ids, lengths).embedding_BD;
+    TextPlan plan(config, model.parameters);
+    const auto run = [&](const Tensor& some, const Tensor& their_lengths) {
+      Tensor out = at::full({some.size(0), expected.size(1)}, 1e9F);
+      const Tensor rows = some.contiguous();
+      plan.run(rows.const_data_ptr<int64_t>(), rows.size(1),
+               their_lengths.contiguous().const_data_ptr<int64_t>(), rows.size(0),
+               out.mutable_data_ptr<float>());
+      return out;
+    };
+    const Tensor all = run(ids, lengths);
+    CHECK(test::max_difference(all, expected) < 1e-5);
+    for (int64_t b = 0; b < 6; ++b) {
+      const int64_t length = lengths[b].item<int64_t>();
+      const Tensor alone = run(ids.narrow(0, b, 1).narrow(1, 0, length), lengths.narrow(0, b, 1));
+      CHECK(at::equal(alone[0], all[b]));
+    }
+    CHECK_THROWS_WITH_AS(run(ids.narrow(0, 0, 1), at::tensor({13}, at::kLong)),
+                         doctest::Contains("texts of 1 to 12 tokens"), c10::Error);
+  }
+}
