@@ -113,6 +113,9 @@ export interface NativeTrainConfig {
   seed: number;
   accumulate: number;
   maxNonFinite: number;
+  /** With several ranks: bytes of gradients summed in one go, and whether each rank updates its part alone (ZeRO-1). */
+  bucketBytes: number;
+  shardedOptimizer: boolean;
   weightInit: 'fixed' | 'fan_in';
   imageMean: [number, number, number];
   imageStd: [number, number, number];
@@ -210,6 +213,8 @@ export interface NativeStepMetrics {
     losses: number;
     backward: number;
     optimizer: number;
+    /** Waiting for other ranks. */
+    exchange: number;
   };
 }
 
@@ -265,14 +270,29 @@ export interface NativeTrainer {
   /** Runs on the trainer's own thread; a second call before the first settled rejects ERR_COTS_BUSY. */
   step(o: { batch: NativeBatch; cancel: NativeCancel | null }): Promise<NativeStepMetrics>;
   prefill(o: { batch: NativeBatch; cancel: NativeCancel | null }): Promise<void>;
-  /** model.safetensors and state.safetensors into an existing directory. */
+  /** model.safetensors (on rank 0) and the rank's state into an existing directory. */
   save(o: { directory: string }): Promise<void>;
+  /** The same in memory of its own, to be written beside the steps that follow. */
+  capture(): Promise<NativeCheckpoint>;
   restore(o: { directory: string }): Promise<void>;
   initializeFrom(o: { file: string }): Promise<void>;
   /** A copy of the online (or momentum) towers as they are now. */
   snapshot(o: { momentum: boolean }): Promise<NativeModel>;
   /** Bytes by owner. */
   memory(): { weights: number; optimizer: number; momentum: number; queues: number };
+  dispose(): void;
+}
+
+/** What one rank writes of a checkpoint. */
+export interface NativeCheckpoint {
+  /** Into an existing directory; on a thread of its own. Its memory is free afterwards: one call. */
+  write(o: { directory: string }): Promise<void>;
+}
+
+/** The ranks of a data-parallel run. */
+export interface NativeRanks {
+  /** The bytes of every rank, by rank. Calls of one channel are the same on every rank, in the same order; the two go side by side. */
+  gather(o: { channel: 'loop' | 'data'; bytes: Uint8Array }): Promise<Uint8Array[]>;
   dispose(): void;
 }
 
@@ -432,10 +452,23 @@ export interface NativeBinding {
     family: NativeFamily;
     out: string;
   }): Promise<void>;
+  /** Settles when all ranks have come. Rejects ERR_COTS_DISTRIBUTED after the time-out, which every later collective has too. */
+  joinRanks(o: {
+    rank: number;
+    world: number;
+    address: string;
+    port: number;
+    isServer: boolean;
+    attempt: string;
+    timeoutMs: number;
+    cancel: NativeCancel | null;
+  }): Promise<NativeRanks>;
   createTrainer(o: {
     config: NativeTrainConfig;
     tokenizer: { config: NativeTokenizerConfig; file: string | null } | null;
     threads: number;
+    /** null: alone. */
+    ranks?: NativeRanks | null;
   }): Promise<NativeTrainer>;
   createTokenizerTrainer(o: {
     config: NativeTokenizerTrainConfig;

@@ -18,6 +18,7 @@ export type CotsErrorCode =
   | 'ERR_COTS_NON_FINITE' // NaN or infinity where numbers are needed
   | 'ERR_COTS_COLLAPSED' // training in which all pairs score the same
   | 'ERR_COTS_CANCELLED' // native work was cancelled
+  | 'ERR_COTS_DISTRIBUTED' // a rank of a data-parallel run has left, is late, or is not at the same place
   | 'ERR_COTS_INSTALL' // the addon, libtorch or ffmpeg is missing
   | 'ERR_COTS_NOT_IMPLEMENTED'
   | 'ERR_COTS_INTERNAL';

@@ -54,32 +54,65 @@ export async function replaceFile(file: string, fill: (temporary: string) => Pro
   }
 }
 
+/** A folder that is being filled beside its place. */
+export interface UnfinishedFolder {
+  readonly path: string;
+  /** Syncs every file in it and renames it; an older folder of that name is replaced. Throws `ERR_COTS_FILE`, after which it is gone. */
+  commit(): Promise<void>;
+  discard(): Promise<void>;
+}
+
+/** Makes an empty folder beside its place. Throws `ERR_COTS_FILE`. */
+export async function beginFolder(folder: string): Promise<UnfinishedFolder> {
+  const temporary = unfinishedName(folder);
+  const discard = (): Promise<void> => rm(temporary, { recursive: true, force: true });
+  await makeDirectory(path.dirname(folder));
+  try {
+    await mkdir(temporary);
+  } catch (error) {
+    throw fileError(error, 'write', folder);
+  }
+
+  const commit = async (): Promise<void> => {
+    try {
+      await putInPlace(temporary, folder);
+    } catch (error) {
+      await discard();
+      throw fileError(error, 'write', folder);
+    }
+  };
+  return { path: temporary, commit, discard };
+}
+
+async function putInPlace(temporary: string, folder: string): Promise<void> {
+  for (const name of await readdir(temporary)) await sync(path.join(temporary, name));
+  await sync(temporary);
+  if (await exists(folder)) {
+    const old = unfinishedName(folder);
+    await rename(folder, old);
+    await rename(temporary, folder);
+    await rm(old, { recursive: true, force: true });
+  } else {
+    await rename(temporary, folder);
+  }
+
+  await sync(path.dirname(folder));
+}
+
 /** Fills a new folder beside its place, syncs every file in it and renames it; an older folder of that name is replaced. */
 export async function replaceFolder(
   folder: string,
   fill: (temporary: string) => Promise<void>,
 ): Promise<void> {
-  const temporary = unfinishedName(folder);
-  await makeDirectory(path.dirname(folder));
+  const unfinished = await beginFolder(folder);
   try {
-    await mkdir(temporary);
-    await fill(temporary);
-    for (const name of await readdir(temporary)) await sync(path.join(temporary, name));
-    await sync(temporary);
-    if (await exists(folder)) {
-      const old = unfinishedName(folder);
-      await rename(folder, old);
-      await rename(temporary, folder);
-      await rm(old, { recursive: true, force: true });
-    } else {
-      await rename(temporary, folder);
-    }
-
-    await sync(path.dirname(folder));
+    await fill(unfinished.path);
   } catch (error) {
-    await rm(temporary, { recursive: true, force: true });
+    await unfinished.discard();
     throw fileError(error, 'write', folder);
   }
+
+  await unfinished.commit();
 }
 
 /** Fills a temporary folder with the files named, syncs them and moves them into a directory that exists; nothing is moved when one cannot be. */

@@ -55,11 +55,16 @@ set(COTS_CORE_SOURCES
   native/infer/kernels/packed_linear.cpp
   native/train/batch.cpp
   native/train/checkpoint.cpp
+  native/train/checkpoint_part.cpp
+  native/train/distributed.cpp
+  native/train/gradient_buckets.cpp
+  native/train/key_exchange.cpp
   native/train/key_pass.cpp
   native/train/layer_decay.cpp
   native/train/masks.cpp
   native/train/online_pass.cpp
   native/train/optimizer.cpp
+  native/train/rendezvous.cpp
   native/train/schedule.cpp
   native/train/tokenizer_trainer.cpp
   native/train/trainer.cpp
@@ -72,6 +77,7 @@ set(COTS_CUDA_SOURCES
 set(COTS_ADDON_SOURCES
   native/addon/addon.cpp
   native/addon/cancel_wrap.cpp
+  native/addon/checkpoint_wrap.cpp
   native/addon/config.cpp
   native/addon/convert.cpp
   native/addon/cross_encoder_wrap.cpp
@@ -82,6 +88,7 @@ set(COTS_ADDON_SOURCES
   native/addon/job.cpp
   native/addon/model_wrap.cpp
   native/addon/ops_wrap.cpp
+  native/addon/ranks_wrap.cpp
   native/addon/tokenizer_trainer_wrap.cpp
   native/addon/tokenizer_wrap.cpp
   native/addon/trainer_wrap.cpp
@@ -92,6 +99,7 @@ set(COTS_NATIVE_TEST_SOURCES
   test/native/adaptive-filter.cpp
   test/native/clips.cpp
   test/native/contrast-loss.cpp
+  test/native/distributed.cpp
   test/native/edge-cases.cpp
   test/native/gallery.cpp
   test/native/gradients.cpp

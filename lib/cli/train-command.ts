@@ -34,6 +34,10 @@ export function trainCommand(): Command {
       'after',
       '\nCtrl-C or SIGTERM: the step in progress ends, a checkpoint is written, and the command that goes on is printed; the exit code is 130 or 143. A second one stops at once.',
     )
+    .addHelpText(
+      'after',
+      'Several processes train together under torchrun, srun or the Kubernetes training operator: docs/scaling.md.\n  $ torchrun --no-python --nproc-per-node 2 npx cots train --config configs/small.yaml',
+    )
     .action(async (overrides: string[] | undefined, options: Options) => {
       if (options.dryRun === true)
         return dryRun(await loadConfig(options.config, overrides, 'plan'), options);
@@ -46,29 +50,30 @@ async function train(config: TrainConfig, options: Options): Promise<void> {
     config,
     options.resume === undefined ? {} : { resume: options.resume },
   );
-  const display = startTrainDisplay(trainer);
+  const isFirst = trainer.rank === 0;
+  const display = isFirst ? startTrainDisplay(trainer) : undefined;
   const interrupt = interruptSignal(() =>
-    display.say(
+    display?.say(
       'interrupted: the step in progress ends and a checkpoint is written; once more to stop at once',
     ),
   );
   const seen: Seen = {};
   try {
     for await (const event of trainer.run({ signal: interrupt.signal })) {
-      display.show(event);
+      display?.show(event);
       if (event.type === 'step') seen.last = event;
       if (event.type === 'checkpoint') seen.checkpoint = event.path;
       if (event.type === 'evaluation') seen.result = event;
       if (event.type === 'end') seen.end = event;
     }
   } finally {
-    display.stop();
+    display?.stop();
     interrupt.release();
     trainer.dispose();
   }
 
   if (seen.end?.reason === 'aborted') interrupt.endsProcess();
-  report(config, options, seen);
+  if (isFirst) report(config, options, seen);
 }
 
 /** The last event of each kind. */

@@ -2,6 +2,7 @@
 import { resolveDevice, resolvePrecision, usableCores } from '../device.js';
 import { ConfigError, CotsError } from '../errors.js';
 import { checkModel, checkRun, type Purpose } from './agreement.js';
+import { localRanks } from './environment.js';
 import { merge, overrideLayer, type RawConfig, readLayers } from './layers.js';
 import { configError } from './messages.js';
 import { expandPresets, fittingArchitecture, imageArchitectures, textArchitectures } from './presets.js';
@@ -73,9 +74,9 @@ export function checkDevice({ train }: TrainConfig): void {
   resolvePrecision(train.precision);
 }
 
-/** Threads of the native work: the number asked for, else the cores this process may use. */
+/** Threads of the native work: the number asked for, else the cores this process may use, shared with the other ranks of this machine. */
 export function threadsOf(config: TrainConfig): number {
-  return config.train.threads ?? usableCores();
+  return config.train.threads ?? Math.max(1, Math.floor(usableCores() / localRanks()));
 }
 
 function complete(raw: RawConfig, purpose: Purpose): TrainConfig {

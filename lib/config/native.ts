@@ -46,7 +46,7 @@ export function nativeTrainConfig(
   config: TrainConfig,
   { totalSteps, words, codes }: RunFacts,
 ): NativeTrainConfig {
-  const { model, token, queue, loss, amf, ema, train, guard, data } = config;
+  const { model, token, queue, loss, amf, optim, train, guard, data } = config;
   return {
     model: nativeModelConfig(model),
     token: {
@@ -76,15 +76,22 @@ export function nativeTrainConfig(
       minKeepFraction: amf.minKeepFrac,
     },
     optimizer: nativeOptimizer(config, totalSteps),
-    layerDecay: config.optim.layerDecay,
-    emaM: ema.m,
+    layerDecay: optim.layerDecay,
+    emaM: momentumOf(config),
     seed: train.seed,
     accumulate: train.accumulate,
     maxNonFinite: guard.maxNonFinite,
+    bucketBytes: Math.round(optim.bucketMegabytes * 1e6),
+    shardedOptimizer: optim.sharded,
     weightInit: train.weightInit,
     imageMean: data.imageNorm.mean,
     imageStd: data.imageNorm.std,
   };
+}
+
+/** `ema.m`, rescaled to the batch in use where it was meant for another: the towers then follow the same number of pairs behind. */
+export function momentumOf({ ema, train }: Pick<TrainConfig, 'ema' | 'train'>): number {
+  return ema.baseBatch === null ? ema.m : ema.m ** (train.batchSize / ema.baseBatch);
 }
 
 /** The network of the image tokenizer. */
@@ -164,6 +171,6 @@ function nativeLoss(loss: TrainConfig['loss']): NativeTrainConfig['loss'] {
 }
 
 function nativeOptimizer({ optim, sched }: TrainConfig, totalSteps: number): NativeOptimizerConfig {
-  const { layerDecay: _, ...adamw } = optim;
-  return { ...adamw, ...sched, totalSteps };
+  const { layerDecay: _, sharded: __, bucketMegabytes: ___, ...adamW } = optim;
+  return { ...adamW, ...sched, totalSteps };
 }

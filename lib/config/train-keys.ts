@@ -10,7 +10,7 @@ export const queueKeys = section({
   ),
   includeBatchKeys: flag(
     false,
-    "Count the batch's own momentum keys as negatives too; not with `train.accumulate` above 1.",
+    "Count the batch's own momentum keys as negatives too; not with `train.accumulate` above 1 or several ranks.",
   ),
   init: choice(
     ['empty', 'random'],
@@ -72,6 +72,10 @@ export const filterKeys = section({
 
 export const emaKeys = section({
   m: number(0.99, 'Momentum of the momentum towers: theta_m = m * theta_m + (1 - m) * theta.', { max: 1 }),
+  baseBatch: optionalInteger(
+    'Batch that `ema.m` is meant for: another `train.batchSize` b trains with m^(b / baseBatch); null: with m.',
+    { min: 1, max: 10_000_000 },
+  ),
 });
 
 export const optimKeys = section({
@@ -90,6 +94,14 @@ export const optimKeys = section({
     'Factor on the learning rate a layer, from the output down, as BEiT fine-tunes; 1: one rate for all.',
     { above: true, max: 1 },
   ),
+  sharded: flag(
+    false,
+    'With several ranks each keeps the moments, and makes the update, of its own part of the weights alone (ZeRO-1).',
+  ),
+  bucketMegabytes: number(25, 'Gradients that several ranks sum in one go, while backward runs on.', {
+    above: true,
+    max: 2000,
+  }),
 });
 
 export const schedKeys = section({
@@ -128,7 +140,11 @@ export const runKeys = section({
     description: 'Compute type; `auto` is float32 on a CPU and bfloat16 on CUDA.',
     rule: 'one of auto, float32, bfloat16',
   }),
-  out: filePath('runs/cots', 'Folder of the run.'),
+  timeout: number(600, 'Seconds after which ranks give up on one that has not come or does not answer.', {
+    above: true,
+    max: 1e6,
+  }),
+  out: filePath('runs/cots', 'Folder of the run; with several ranks one that all of them see.'),
   init: optionalPath('Model folder to start from; null: random weights.'),
   tensorboard: flag(false, "Write RUN/tensorboard: the figures of metrics.jsonl as TensorBoard's scalars."),
   weightInit: choice(
@@ -144,6 +160,13 @@ export const checkpointKeys = section({
     'Steps between checkpoints; one is written before each evaluation and at the end too. 0: only then.',
   ),
   keep: integer(2, 'Checkpoints kept, the best one apart.', { min: 1, max: 1_000_000 }),
+  keepEveryHours: number(0, 'Keep besides the first checkpoint of every so many hours; 0: none.', {
+    max: 1e6,
+  }),
+  async: flag(
+    true,
+    'Copy the state and write it while the next steps run, in as much memory again; false: stop meanwhile.',
+  ),
 });
 
 export const evaluateKeys = section({

@@ -35,6 +35,11 @@ export class BatchQueue<T> {
     this.#stopped = true;
   }
 
+  /** Settles when all that was started has settled, whether it failed or not. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#started.map(async (started) => (await started).value));
+  }
+
   #fill(): void {
     while (!this.#stopped && this.#started.length < this.#depth) {
       const started = this.#last.then(() => this.#start());

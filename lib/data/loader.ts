@@ -1,24 +1,28 @@
 /**
  * Batches for training, made ahead of the step in progress: the addon decodes large JPEGs and makes the views on its transform
  * threads, sharp decodes the rest on its own, clips come from ffmpeg; the event loop only hands over. What a batch holds follows
- * from seed and cursor, whatever the number of workers. Legend: B pairs, N frames of all of them, S and V sides of the views, L tokens.
+ * from seed and cursor, whatever the number of workers and of ranks, each of which makes its slice of every batch.
+ * Legend: B pairs, N frames of all of them, S and V sides of the views, L tokens.
  */
 import type { NativeTransform } from '../binding.js';
 import { CotsError, DataError } from '../errors.js';
+import { disposedError } from '../native-call.js';
 import type { BadImages } from './bad-images.js';
 import { BatchQueue } from './batch-queue.js';
 import type { ClipSource } from './clip-source.js';
 import type { DecodedImage } from './decode.js';
+import { DrawRounds, type Result } from './draw-rounds.js';
 import type { ImageSource } from './image-source.js';
 import type { ManifestEntry } from './manifest.js';
+import type { Peers } from './peers.js';
 import type { Cursor, Draw, Sampler } from './sampler.js';
 import type { CaptionEncoder } from './text/captions.js';
 import type { EncodedTexts } from './text/tokenizer.js';
 import { makeJpegViews, makeViews, type View } from './views.js';
 
-/** A batch as the loader makes it. */
+/** A batch as the loader makes it; with several ranks, this rank's slice of it. */
 export interface LoadedBatch {
-  /** B. */
+  /** B, of this rank. */
   readonly size: number;
   /** Frames of each pair, N in all; null where every pair has an image, N = B. */
   readonly frames: Int32Array | null;
@@ -32,7 +36,9 @@ export interface LoadedBatch {
   readonly captions: readonly string[];
   /** Global sample index of each pair, unique over the run. */
   readonly samples: Float64Array;
-  /** Where the sampler stands after this batch. */
+  /** `items` of all ranks, in the order of the sample index. */
+  readonly allItems: readonly number[];
+  /** Where the sampler stands after this batch, the same on every rank. */
   readonly cursor: Cursor;
   /** Different images found bad so far. */
   readonly badImages: number;
@@ -49,8 +55,9 @@ export interface LoaderParts {
   readonly views: readonly View[];
   /** The transform of one sample, drawn from its global index alone; of a clip, the same for all frames. */
   readonly transform: (size: { width: number; height: number }, sample: number) => NativeTransform;
-  /** B. */
+  /** B, of all ranks. */
   readonly batchSize: number;
+  readonly peers: Peers;
   /** Batches made ahead. */
   readonly prefetch: number;
   /** Images asked for ahead of the one that is needed next. */
@@ -66,27 +73,16 @@ interface Taken extends Draw {
   readonly prepared: Prepared;
 }
 
-interface Failed {
-  readonly failure: unknown;
-}
-
-type Pending = {
-  readonly draw: Draw;
-  readonly after: Cursor;
-  readonly result: Prepared | Failed | Promise<Prepared | Failed>;
-};
-
 /** Endless batches, in the order that seed and cursor decide. */
 export class Loader {
   readonly #parts: LoaderParts;
-  readonly #pending: Pending[] = [];
+  readonly #rounds: DrawRounds<Prepared>;
   readonly #queue: BatchQueue<LoadedBatch>;
-  #cursor: Cursor;
   #closed = false;
 
   constructor(parts: LoaderParts) {
     this.#parts = parts;
-    this.#cursor = parts.sampler.cursor;
+    this.#rounds = new DrawRounds({ ...parts, prepare: (draw) => this.#prepare(draw) });
     this.#queue = new BatchQueue(parts.prefetch, () => this.#collect());
   }
 
@@ -118,44 +114,46 @@ export class Loader {
   /** Makes no further batches ahead and lists no further bad images. Idempotent. */
   close(): void {
     this.#closed = true;
+    this.#rounds.close();
     this.#queue.stop();
+  }
+
+  /** Closes and settles when nothing is under way: after it the ranks owe each other no answer. Does not reject. */
+  async drain(): Promise<void> {
+    this.close();
+    await this.#queue.settled();
   }
 
   /** The first B good samples in the sampler's order; their views and ids come as a promise, so that the next can start. */
   async #collect(): Promise<{ value: Promise<LoadedBatch> }> {
-    const { batchSize, bad, entries } = this.#parts;
+    const { bad } = this.#parts;
     const taken: Taken[] = [];
-    while (taken.length < batchSize) {
-      const { draw, after, result } = this.#shift();
-      this.#cursor = after;
-      const prepared = result instanceof Promise ? await result : result;
-      if ('failure' in prepared) {
-        if (this.#closed) throw prepared.failure;
-        const { id, image, video } = entries[draw.item] as ManifestEntry;
-        bad.bad(draw.item, id, image ?? video ?? '', prepared.failure, draw.sample + 1);
-        await bad.flush();
-        continue;
+    const all: Draw[] = [];
+    for (let owners = this.#rounds.owners; owners.length > 0; ) {
+      const round = await this.#rounds.next(owners);
+      owners = round.missing;
+      taken.push(...round.own);
+      for (const [at, draw] of round.draws.entries()) {
+        if (!round.failures.has(at)) all.push(draw);
+        if (!this.#closed) this.#judge(draw, round.failures.get(at));
       }
 
-      bad.good();
-      taken.push({ ...draw, prepared });
+      await bad.flush();
     }
 
-    return { value: this.#finish(taken, this.#cursor, bad.count) };
+    if (this.#closed) throw disposedError('loader');
+    return { value: this.#finish(taken, all, this.#rounds.cursor, bad.count) };
   }
 
-  #shift(): Pending {
-    const { sampler, lookahead } = this.#parts;
-    while (this.#pending.length <= lookahead) {
-      const draw = sampler.next();
-      const result = this.#prepare(draw);
-      this.#pending.push({ draw, after: sampler.cursor, result });
-    }
-
-    return this.#pending.shift() as Pending;
+  /** Counts the good and the bad of all ranks in the order of the draws: each rank stops at the same one. */
+  #judge({ item, sample }: Draw, failure: unknown): void {
+    const { bad, entries } = this.#parts;
+    const { id, image, video } = entries[item] as ManifestEntry;
+    if (failure === undefined) bad.good();
+    else bad.bad(item, id, image ?? video ?? '', failure, sample + 1);
   }
 
-  #prepare(draw: Draw): Pending['result'] {
+  #prepare(draw: Draw): Result<Prepared> {
     const { images, transform, entries } = this.#parts;
     const kept = images.kept(draw.item);
     if (kept !== undefined) return { image: kept, transform: transform(kept, draw.sample) };
@@ -195,7 +193,12 @@ export class Loader {
     });
   }
 
-  async #finish(taken: readonly Taken[], cursor: Cursor, badImages: number): Promise<LoadedBatch> {
+  async #finish(
+    taken: readonly Taken[],
+    all: readonly Draw[],
+    cursor: Cursor,
+    badImages: number,
+  ): Promise<LoadedBatch> {
     const { captions, entries } = this.#parts;
     const texts = taken.map(({ item, caption }) => (entries[item] as ManifestEntry).captions[caption] ?? '');
     const frames = taken.map(({ prepared }) => ('image' in prepared ? 1 : prepared.frames));
@@ -206,6 +209,7 @@ export class Loader {
       views,
       texts: captions === null ? null : captions.tokenizer.pad(texts.map((text) => captions.encode(text))),
       items: taken.map(({ item }) => item),
+      allItems: all.map(({ item }) => item),
       captions: texts,
       samples: Float64Array.from(taken, ({ sample }) => sample),
       cursor,

@@ -9,6 +9,7 @@ import { ClipSource } from './clip-source.js';
 import { ImageSource } from './image-source.js';
 import { type LoadedBatch, Loader, type LoaderParts } from './loader.js';
 import type { ManifestEntry } from './manifest.js';
+import { noPeers, type Peers } from './peers.js';
 import { type Cursor, Sampler } from './sampler.js';
 import type { CaptionEncoder } from './text/captions.js';
 import type { TrainingSet } from './training-set.js';
@@ -21,6 +22,8 @@ export interface LoaderOptions {
   readonly badFile?: string | null;
   /** @default train.seed */
   readonly seed?: number;
+  /** Who makes the other slices of each batch. @default nobody */
+  readonly peers?: Peers;
 }
 
 /** Pairs: the vision tower's view, the image tokenizer's while CMVM is on, and ids. */
@@ -82,7 +85,7 @@ function loader(
   config: TrainConfig,
   set: TrainingSet,
   shape: Shape,
-  { cursor, badFile = null, seed = config.train.seed }: LoaderOptions,
+  { cursor, badFile = null, seed = config.train.seed, peers = noPeers }: LoaderOptions,
 ): Loader {
   const { data } = config;
   const { entries, weights } = set;
@@ -90,10 +93,13 @@ function loader(
   const entry = (item: number) => entries[item] as ManifestEntry;
   const frames = set.hasClips ? shape.frames : 1;
   const batchBytes =
-    shape.batchSize * frames * shape.views.reduce((sum, { size }) => sum + 3 * size * size, 0);
+    Math.ceil(shape.batchSize / peers.world) *
+    frames *
+    shape.views.reduce((sum, { size }) => sum + 3 * size * size, 0);
   const limits = { workers: data.workers, workBytes: data.prefetchBytes / 2 };
   return new Loader({
     ...shape,
+    peers,
     entries,
     sampler: new Sampler({ seed, items, captions: (item) => entry(item).captions.length, weights, cursor }),
     images: new ImageSource({

@@ -8,7 +8,7 @@ import type { Cursor } from '../data/sampler.js';
 /** One optimizer step's pairs. */
 export interface LoadedBatch {
   readonly batch: NativeBatch;
-  /** The manifest's ids, in batch order. */
+  /** The manifest's ids of the whole batch, all ranks' pairs, in batch order. */
   readonly ids: readonly string[];
   /** Where the data stands after this batch. */
   readonly cursor: Cursor;
@@ -28,11 +28,16 @@ export class BatchSource {
   /** The next batch; those after it are made meanwhile. Rejects `signal.reason` on abort, after which the batch is still the next one. */
   async next(signal?: AbortSignal): Promise<LoadedBatch> {
     const loaded = await this.#loader.next({ signal });
-    const ids = loaded.items.map((item) => (this.#entries[item] as ManifestEntry).id);
+    const ids = loaded.allItems.map((item) => (this.#entries[item] as ManifestEntry).id);
     return { batch: nativeBatch(loaded), ids, cursor: loaded.cursor, badImages: loaded.badImages };
   }
 
   close(): void {
     this.#loader.close();
+  }
+
+  /** Closes and settles when nothing is under way. */
+  drain(): Promise<void> {
+    return this.#loader.drain();
   }
 }

@@ -1,20 +1,16 @@
 /**
- * A checkpoint: a model folder, `state.safetensors` and `trainer.json`. It is written beside its place, synced and renamed, so
+ * A checkpoint: a model folder, the state (`state.safetensors`, or a piece a rank) and `trainer.json`. It is written beside its place, synced and renamed, so
  * that one that is there is complete; `trainer.json` holds the size of each file, by which a torn copy is known.
  */
 import { stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import type { NativeTrainer } from '../binding.js';
 import { configKeys } from '../config/keys.js';
 import type { TrainConfig } from '../config/schema.js';
-import type { TextTokenizer } from '../data/text/tokenizer.js';
 import { CheckpointError } from '../errors.js';
-import { type ModelDescription, modelFiles } from '../model/config-file.js';
-import { writeModelText } from '../model/model-folder.js';
-import { kindOf, readJson } from '../read-file.js';
-import { replaceFolder, writeFileAtomic } from '../write-file.js';
+import { modelFiles } from '../model/config-file.js';
+import { fileError, kindOf, readJson } from '../read-file.js';
+import { type UnfinishedFolder, writeFileAtomic } from '../write-file.js';
 
-const stateFile = 'state.safetensors';
 const trainerFile = 'trainer.json';
 
 /** What trainer.json holds besides the file sizes. */
@@ -32,21 +28,52 @@ export interface CheckpointState {
   readonly best: { readonly step: number; readonly rsum: number } | null;
 }
 
-/** Writes a checkpoint folder whole. */
-export async function writeCheckpoint(
-  directory: string,
+/** Bytes of files by name. */
+export type FileSizes = Readonly<Record<string, number>>;
+
+/** Which of how many ranks wrote a part. */
+interface Part {
+  readonly rank: number;
+  readonly world: number;
+}
+
+/** The sizes of the files that a rank has written into a checkpoint. */
+export async function partSizes(directory: string, part: Part): Promise<FileSizes> {
+  const names = [...(part.rank === 0 ? Object.values(modelFiles) : []), stateFile(part)];
+  const sizes = names.map(async (name) => [name, (await stat(path.join(directory, name))).size] as const);
+  return Object.fromEntries(await Promise.all(sizes));
+}
+
+/** The state is one file, or one a rank; the native trainer gives them these names. */
+function stateFile({ rank, world }: Part): string {
+  const digits = (value: number): string => String(value).padStart(5, '0');
+  return world === 1 ? 'state.safetensors' : `state-${digits(rank + 1)}-of-${digits(world)}.safetensors`;
+}
+
+/** Puts a folder that holds all parts in its place, with trainer.json. Throws `ERR_COTS_FILE`. */
+export async function completeCheckpoint(
+  folder: UnfinishedFolder,
   state: CheckpointState,
-  parts: { description: ModelDescription; tokenizer: TextTokenizer; trainer: NativeTrainer },
+  sizes: FileSizes,
 ): Promise<void> {
-  await replaceFolder(directory, async (temporary) => {
-    await writeModelText(temporary, parts.description, parts.tokenizer);
-    await parts.trainer.save({ directory: temporary });
-    const sizes: Record<string, number> = {};
-    for (const name of [...Object.values(modelFiles), stateFile])
-      sizes[name] = (await stat(path.join(temporary, name))).size;
-    const json = { format: 'cots-checkpoint', version: 1, ...state, sizes };
-    await writeFile(path.join(temporary, trainerFile), jsonText(json));
-  });
+  const json = { format: 'cots-checkpoint', version: 1, written: Date.now(), ...state, sizes };
+  const file = path.join(folder.path, trainerFile);
+  try {
+    await writeFile(file, jsonText(json));
+  } catch (error) {
+    await folder.discard();
+    throw fileError(error, 'write', file);
+  }
+
+  await folder.commit();
+}
+
+/** When a checkpoint was written, in milliseconds since 1970; undefined where it does not say. */
+export async function writtenAt(directory: string): Promise<number | undefined> {
+  const found = (await readJson(path.join(directory, trainerFile)).catch(() => null)) as {
+    written?: number;
+  } | null;
+  return found?.written;
 }
 
 /** Notes in a checkpoint that is there the evaluation that `best` points to: it is known only after the checkpoint is written. */
@@ -98,7 +125,8 @@ export async function readCheckpoint(directory: string): Promise<CheckpointState
  * number, the pairs and their weights, is held by `CheckpointState.data`.
  */
 const freeKeys = [
-  /^train\.(out|threads|init|steps|epochs|tensorboard)$/,
+  /^train\.(out|threads|timeout|init|steps|epochs|tensorboard)$/,
+  /^optim\.(sharded|bucketMegabytes)$/,
   /^model\.(image|text)\.(init|arch)$/,
   /^data\.(train|validation|workers|prefetch|prefetchBytes|cacheBytes|cacheImageBytes|maxBadFraction|vocabulary)(\.|$)/,
   /^token\.tokenizer$/,
@@ -116,8 +144,8 @@ export function checkSameConfig(directory: string, found: TrainConfig, wanted: T
     key,
     JSON.stringify(value),
   ]);
-  const a = new Map([...defaults, ...flatten(found)]);
-  const b = flatten(wanted);
+  const a = new Map([...defaults, ...flattenConfig(found)]);
+  const b = flattenConfig(wanted);
   const differing = [...new Set([...a.keys(), ...b.keys()])].filter(
     (key) => a.get(key) !== b.get(key) && !freeKeys.some((free) => free.test(key)),
   );
@@ -129,12 +157,13 @@ export function checkSameConfig(directory: string, found: TrainConfig, wanted: T
   );
 }
 
-function flatten(value: unknown, prefix = ''): Map<string, string> {
+/** Leaves of a config by their dotted names, each as JSON. */
+export function flattenConfig(value: unknown, prefix = ''): Map<string, string> {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     return new Map([[prefix, JSON.stringify(value)]]);
   return new Map(
     Object.entries(value).flatMap(([key, child]) => [
-      ...flatten(child, prefix === '' ? key : `${prefix}.${key}`),
+      ...flattenConfig(child, prefix === '' ? key : `${prefix}.${key}`),
     ]),
   );
 }

@@ -18,10 +18,13 @@ import { checkSplit } from '../evaluate/embed-split.js';
 import { describedModel, type ModelDescription, modelFiles } from '../model/config-file.js';
 import { kindOf } from '../read-file.js';
 import { BatchSource } from './batch-source.js';
+import { checkRanks, checkSameRun, digest } from './check-ranks.js';
 import type { CheckpointState } from './checkpoint.js';
 import { initializeWeights, initialTokenizer } from './initial-weights.js';
+import { Ranks } from './ranks.js';
 import {
   type Candidate,
+  checkSameCandidates,
   checkSameData,
   findCandidates,
   fingerprint,
@@ -39,8 +42,9 @@ export interface PreparedRun {
   readonly config: TrainConfig;
   readonly totalSteps: number;
   readonly folder: RunFolder;
-  /** Held until the trainer is disposed. */
-  readonly lock: RunLock;
+  /** Held until the trainer is disposed; by the first rank alone. */
+  readonly lock: RunLock | undefined;
+  readonly ranks: Ranks;
   readonly description: ModelDescription;
   readonly tokenizer: TextTokenizer;
   readonly tokenizerHash: string | null;
@@ -74,21 +78,37 @@ export async function prepareRun(
 ): Promise<PreparedRun> {
   const config = typeof input === 'string' ? await loadConfig(input) : resolveConfig(input);
   checkDevice(config);
+  const ranks = await Ranks.join(config.train.timeout);
+  try {
+    checkRanks(config, ranks.world);
+    return await prepareLocked(config, resume, ranks);
+  } catch (error) {
+    ranks.dispose();
+    throw error;
+  }
+}
+
+async function prepareLocked(
+  config: TrainConfig,
+  resume: string | undefined,
+  ranks: Ranks,
+): Promise<PreparedRun> {
   const folder = new RunFolder(config.train.out);
   const isNew = (await kindOf(folder.directory)) === undefined;
-  const lock = await RunLock.take(folder.directory);
+  const lock = ranks.isFirst ? await RunLock.take(folder.directory) : undefined;
   try {
-    return await prepareIn(folder, lock, config, resume);
+    return await prepareIn(folder, lock, ranks, config, resume);
   } catch (error) {
-    lock.release();
-    if (isNew) await rmdir(folder.directory).catch(() => {}); // what it has got meanwhile stays
+    lock?.release();
+    if (lock !== undefined && isNew) await rmdir(folder.directory).catch(() => {}); // what it has got meanwhile stays
     throw error;
   }
 }
 
 async function prepareIn(
   folder: RunFolder,
-  lock: RunLock,
+  lock: RunLock | undefined,
+  ranks: Ranks,
   config: TrainConfig,
   resume: string | undefined,
 ): Promise<PreparedRun> {
@@ -102,31 +122,43 @@ async function prepareIn(
   if (validation.length > 0) checkSplit(validation, config.evaluate.protocol); // now, not at the first evaluation
   const data = fingerprint(set);
   for (const candidate of candidates) checkSameData(candidate, data);
+  await checkSameCandidates(candidates, ranks);
   const tokenizer = await tokenizerOf(config, candidates[0], set);
   const imageTokenizer = await imageTokenizerOf(config);
   const pairs = epochLength(set.entries.length, set.weights);
   const steps = totalSteps(config, pairs) as number;
-  await folder.prepare();
-  const native = await createNative(config, tokenizer, imageTokenizer, steps);
-  const restored = await initialState(config, native, candidates, imageTokenizer, warn);
+  await checkSameRun(ranks, config, {
+    'data.train': data.hash,
+    'data.validation': digest(validation.map(({ id, captions }) => [id, captions])),
+    vocabulary: digest(tokenizer.toJSON()),
+    'token.tokenizer': imageTokenizer?.hash ?? null,
+  });
+  if (ranks.isFirst) await folder.prepare();
+  await ranks.gather('prepared', true);
+  const native = await createNative(config, tokenizer, imageTokenizer, steps, ranks);
+  const restored = await initialState(config, native, candidates, imageTokenizer, ranks, warn);
   if (restored !== undefined) warnOfSchedule(restored, totalSteps(restored.config, pairs), steps, warn);
   else for (const text of planTraining(config, { pairs }).warnings) warn('WARN_COTS_PLAN', text);
-  await folder.writeConfig(config);
+  if (ranks.isFirst) await folder.writeConfig(config);
 
   const start = await startOf(folder, restored);
   const captions = new CaptionEncoder(tokenizer, captionRules(config));
   const open = (options: LoaderOptions): BatchSource =>
-    new BatchSource(pairLoader(config, set, captions, options), set.entries);
+    new BatchSource(pairLoader(config, set, captions, { ...options, peers: ranks.peers }), set.entries);
   return {
     config,
     totalSteps: steps,
     folder,
     lock,
+    ranks,
     description: describedModel(config),
     tokenizer,
     tokenizerHash: imageTokenizer?.hash ?? null,
     native,
-    loader: open({ cursor: start.cursor, badFile: folder.file('bad-images.jsonl') }),
+    loader: open({
+      cursor: start.cursor,
+      badFile: ranks.isFirst ? folder.file('bad-images.jsonl') : null,
+    }),
     validation,
     data,
     start,
@@ -159,6 +191,7 @@ function createNative(
   tokenizer: TextTokenizer,
   imageTokenizer: TokenizerFolder | null,
   steps: number,
+  ranks: Ranks,
 ): Promise<NativeTrainer> {
   const facts = {
     totalSteps: steps,
@@ -169,6 +202,7 @@ function createNative(
     config: nativeTrainConfig(config, facts),
     tokenizer: imageTokenizer === null ? null : { config: imageTokenizer.config, file: imageTokenizer.file },
     threads: threadsOf(config),
+    ranks: ranks.native,
   });
 }
 
@@ -195,10 +229,11 @@ async function initialState(
   native: NativeTrainer,
   candidates: readonly Candidate[],
   imageTokenizer: TokenizerFolder | null,
+  ranks: Ranks,
   warn: Warn,
 ): Promise<CheckpointState | undefined> {
   try {
-    const restored = await restore(native, candidates, imageTokenizer, warn);
+    const restored = await restore(native, candidates, imageTokenizer, ranks, warn);
     if (restored === undefined) await initializeWeights(config, native);
     return restored;
   } catch (error) {

@@ -5,6 +5,7 @@ import type { TrainConfig } from '../config/schema.js';
 import type { TrainingSet } from '../data/training-set.js';
 import { CheckpointError, CotsError } from '../errors.js';
 import { type CheckpointState, checkSameConfig, readCheckpoint } from './checkpoint.js';
+import type { Ranks } from './ranks.js';
 import type { RunFolder } from './run-folder.js';
 import type { TokenizerFolder } from './tokenizer-folder.js';
 
@@ -52,6 +53,18 @@ export async function findCandidates(
   return found;
 }
 
+/** Throws `ERR_COTS_DISTRIBUTED` when ranks have not found the same checkpoints. */
+export async function checkSameCandidates(candidates: readonly Candidate[], ranks: Ranks): Promise<void> {
+  const own = candidates.map(({ state }) => state.step).join(', ');
+  const all = await ranks.gather('candidates', own);
+  const other = all.findIndex((steps) => steps !== own);
+  if (other < 0) return;
+  throw new CotsError(
+    'ERR_COTS_DISTRIBUTED',
+    `Expected all ranks to find the same checkpoints, rank ${ranks.rank} has those of steps ${own || 'none'} and rank ${other} ${all[other] || 'none'}. Put train.out on storage that all ranks see.`,
+  );
+}
+
 /** Throws `ERR_COTS_CHECKPOINT` for other pairs, captions or weights than the checkpoint's. */
 export function checkSameData({ directory, state }: Candidate, data: CheckpointState['data']): void {
   if (state.data.hash === data.hash) return;
@@ -68,11 +81,12 @@ export function fingerprint({ entries, weights }: TrainingSet): CheckpointState[
   return { pairs: entries.length, hash: hash.digest('hex') };
 }
 
-/** Restores the first candidate that can be; the others before it are told as torn. */
+/** Restores the first candidate that every rank can; the others before it are told as torn. */
 export async function restore(
   native: NativeTrainer,
   candidates: readonly Candidate[],
   imageTokenizer: TokenizerFolder | null,
+  ranks: Ranks,
   warn: Warn,
 ): Promise<CheckpointState | undefined> {
   for (const [index, { directory, state }] of candidates.entries()) {
@@ -82,13 +96,16 @@ export async function restore(
       );
     }
 
-    try {
-      await native.restore({ directory });
-      return state;
-    } catch (error) {
-      if (index === candidates.length - 1) throw error;
-      warn('WARN_COTS_TORN_CHECKPOINT', `${directory} is left out: ${(error as Error).message}`);
-    }
+    const error = await native.restore({ directory }).then(
+      () => undefined,
+      (failure: unknown) => failure as CotsError,
+    );
+    const messages = await ranks.gather('restore', error?.message ?? null);
+    const failed = messages.findIndex((message) => message !== null);
+    if (failed < 0) return state;
+    if (index === candidates.length - 1)
+      throw error ?? new CheckpointError(`Rank ${failed}: ${messages[failed]}`);
+    warn('WARN_COTS_TORN_CHECKPOINT', `${directory} is left out: ${messages[failed]}`);
   }
 
   return undefined;

@@ -6,6 +6,7 @@ import type { TrainConfig } from '../config/schema.js';
 import { ConfigError } from '../errors.js';
 import { fileError, kindOf } from '../read-file.js';
 import { makeDirectory, removeUnfinished, unfinishedMark, writeFileAtomic } from '../write-file.js';
+import { writtenAt } from './checkpoint.js';
 
 export class RunFolder {
   readonly directory: string;
@@ -71,12 +72,31 @@ export class RunFolder {
     }
   }
 
-  /** Deletes the checkpoints of steps after `step` (a run that went back) and all but the newest `keep` and the best of the others. */
-  async prune(keep: number, step: number, best: number | null): Promise<void> {
+  /**
+   * Deletes the checkpoints of steps after `step` (a run that went back) and, of the others, all but the newest `keep`, the best
+   * and the first of every `keepEveryHours` hours of the clock.
+   */
+  async prune(
+    { keep, keepEveryHours }: Pick<TrainConfig['checkpoint'], 'keep' | 'keepEveryHours'>,
+    step: number,
+    best: number | null,
+  ): Promise<void> {
     const steps = await this.steps();
-    const kept = new Set([...steps.filter((other) => other <= step).slice(0, keep), best]);
+    const past = steps.filter((other) => other <= step);
+    const kept = new Set([...past.slice(0, keep), best, ...(await this.#firstOfEvery(keepEveryHours, past))]);
     for (const other of steps) {
       if (!kept.has(other)) await rm(this.checkpoint(other), { recursive: true, force: true });
     }
+  }
+
+  async #firstOfEvery(hours: number, past: readonly number[]): Promise<number[]> {
+    if (hours === 0) return [];
+    const first = new Map<number, number>();
+    for (const step of past) {
+      const time = await writtenAt(this.checkpoint(step));
+      if (time !== undefined) first.set(Math.floor(time / (hours * 3_600_000)), step); // newest first: the oldest stays
+    }
+
+    return [...first.values()];
   }
 }

@@ -39,6 +39,9 @@ export class Trainer {
   readonly config: TrainConfig;
   /** Steps of the whole run. */
   readonly totalSteps: number;
+  /** Which of the processes that train together this is, from 0, and how many they are (RANK and WORLD_SIZE). */
+  readonly rank: number;
+  readonly world: number;
   readonly #run: PreparedRun;
   readonly #recorder: RunRecorder;
   readonly #calls = new PendingCalls('trainer');
@@ -49,6 +52,8 @@ export class Trainer {
     this.#run = run;
     this.config = run.config;
     this.totalSteps = run.totalSteps;
+    this.rank = run.ranks.rank;
+    this.world = run.ranks.world;
     this.#recorder = new RunRecorder(run);
   }
 
@@ -128,6 +133,7 @@ export class Trainer {
     if (!this.#calls.dispose()) return;
     this.#run.loader.close();
     this.#run.native.dispose();
-    this.#run.lock.release();
+    this.#run.ranks.dispose();
+    this.#run.lock?.release();
   }
 }

@@ -1,13 +1,14 @@
 /** The loop: batch k + 1 is loaded while native step k runs; evaluations and checkpoints in between. */
-import { embedSplit } from '../evaluate/embed-split.js';
-import { textsAnImage } from '../evaluate/protocols.js';
-import { evaluateRetrieval, type RetrievalResult } from '../evaluate/retrieval.js';
-import { Cots } from '../model/cots.js';
+import { setTimeout } from 'node:timers/promises';
 import type { PendingCalls } from '../native-call.js';
 import type { PreparedRun } from './prepare-run.js';
 import type { RunRecorder } from './run-recorder.js';
 import { StepWarnings, stopError } from './step-warnings.js';
 import type { TrainEvent } from './trainer.js';
+import { validate } from './validation.js';
+
+/** Longest wait for the loader of a run that has ended. */
+const drainMs = 2000;
 
 type Events = AsyncGenerator<TrainEvent, void, undefined>;
 
@@ -22,19 +23,30 @@ export async function* trainingEvents(
   try {
     await recorder.open();
     yield* run.takeWarnings();
-    if (!isAborted(signal)) await prefill(run, recorder, calls, signal);
+    await prefill(run, recorder, calls, signal);
     yield* steps(run, recorder, calls, signal);
   } catch (error) {
     failed = true;
     throw error;
   } finally {
     try {
-      // Reached with steps unsaved only when the consumer left the loop.
-      if (!failed && recorder.unsaved && !calls.disposed) await recorder.saveCheckpoint();
+      if (!failed) await saveRest(recorder, calls);
+      else if (run.ranks.world === 1) await recorder.finishCheckpoint(true).catch(() => {}); // the first failure is told
     } finally {
+      if (run.ranks.world > 1)
+        await Promise.race([run.loader.drain(), setTimeout(drainMs, undefined, { ref: false })]);
       await recorder.close();
     }
   }
+}
+
+/** Reached with steps unsaved only when the consumer left the loop. */
+async function saveRest(recorder: RunRecorder, calls: PendingCalls): Promise<void> {
+  if (calls.disposed) return;
+  await recorder.finishCheckpoint(true);
+  if (!recorder.unsaved) return;
+  await recorder.beginCheckpoint();
+  await recorder.finishCheckpoint(true);
 }
 
 async function* steps(
@@ -45,9 +57,11 @@ async function* steps(
 ): Events {
   const { checkpoint, evaluate } = run.config;
   const warnings = new StepWarnings();
-  while (recorder.step < run.totalSteps && !isAborted(signal)) {
+  const waiting = waitSignal(run, signal);
+  while (recorder.step < run.totalSteps && !(await anyAborted(run, signal))) {
+    yield* finished(recorder, false);
     const start = performance.now();
-    const loaded = await unlessAborted(signal, () => calls.run(undefined, () => run.loader.next(signal)));
+    const loaded = await unlessAborted(signal, () => calls.run(undefined, () => run.loader.next(waiting)));
     if (loaded === undefined) break;
     const native = await calls.run(undefined, () => run.native.step({ batch: loaded.batch, cancel: null }));
     const metrics = await recorder.addStep(native, loaded, (performance.now() - start) / 1000);
@@ -60,18 +74,39 @@ async function* steps(
     const last = step === run.totalSteps;
     const evaluating = run.validation.length > 0 && (last || isDue(step, evaluate.everySteps));
     // Before the evaluation, so that one that fails loses no step.
-    if (last || evaluating || isDue(step, checkpoint.everySteps))
-      yield { type: 'checkpoint', step, path: await recorder.saveCheckpoint() };
-    if (!evaluating || isAborted(signal)) continue;
-    const result = await unlessAborted(signal, () => validate(run, calls, signal));
+    if (last || evaluating || isDue(step, checkpoint.everySteps)) {
+      yield* finished(recorder, true);
+      await recorder.beginCheckpoint();
+    }
+
+    if (!evaluating || (await anyAborted(run, signal))) continue;
+    const result = await unlessAborted(signal, () => validate(run, calls, waiting));
     if (result === undefined) continue;
+    yield* finished(recorder, true);
     await recorder.addEvaluation(result);
     yield { type: 'evaluation', step, result };
   }
 
-  if (recorder.unsaved)
-    yield { type: 'checkpoint', step: recorder.step, path: await recorder.saveCheckpoint() };
+  yield* finished(recorder, true);
+  if (recorder.unsaved) await recorder.beginCheckpoint();
+  yield* finished(recorder, true);
   yield { type: 'end', step: recorder.step, reason: recorder.step >= run.totalSteps ? 'done' : 'aborted' };
+}
+
+/** The checkpoint that was begun, if it is complete; `wait`: until it is. */
+async function* finished(recorder: RunRecorder, wait: boolean): Events {
+  const saved = await recorder.finishCheckpoint(wait);
+  if (saved !== undefined) yield { type: 'checkpoint', ...saved };
+}
+
+/** Ranks stop after the same step: that at which one of them was told to. */
+function anyAborted({ ranks }: PreparedRun, signal: AbortSignal | undefined): Promise<boolean> {
+  return ranks.any('stop', isAborted(signal));
+}
+
+/** What ends a wait at once: with several ranks nothing does, for the others would wait for this one. */
+function waitSignal({ ranks }: PreparedRun, signal: AbortSignal | undefined): AbortSignal | undefined {
+  return ranks.world === 1 ? signal : undefined;
 }
 
 function isAborted(signal: AbortSignal | undefined): boolean {
@@ -93,37 +128,19 @@ async function prefill(
   const batches = Math.ceil(run.config.queue.size / run.config.train.batchSize);
   const loader = run.openPrefillLoader();
   try {
-    for (let count = 0; count < batches && !isAborted(signal); count++) {
-      const loaded = await unlessAborted(signal, () => calls.run(undefined, () => loader.next(signal)));
+    for (let count = 0; count < batches && !(await anyAborted(run, signal)); count++) {
+      const loaded = await unlessAborted(signal, () =>
+        calls.run(undefined, () => loader.next(waitSignal(run, signal))),
+      );
       if (loaded === undefined) return;
       await calls.run(undefined, () => run.native.prefill({ batch: loaded.batch, cancel: null }));
     }
   } finally {
     loader.close();
   }
-}
 
-/** Retrieval on the validation pairs by the online towers as they are. Rejects `signal.reason` on abort. */
-async function validate(
-  run: PreparedRun,
-  calls: PendingCalls,
-  signal: AbortSignal | undefined,
-): Promise<RetrievalResult> {
-  const { description, tokenizer, native, config } = run;
-  const model = new Cots({ description, tokenizer, native: native.snapshot({ momentum: false }) });
-  try {
-    return await calls.run(undefined, async () => {
-      const embedded = await embedSplit(model, run.validation, {
-        captionsPerImage: textsAnImage(config.evaluate.protocol),
-        frames: config.evaluate.frames,
-        signal,
-      });
-      const { protocol } = config.evaluate;
-      return evaluateRetrieval({ ...embedded, protocol, ...(signal === undefined ? {} : { signal }) });
-    });
-  } finally {
-    model.dispose();
-  }
+  // The run's own loader asks the other ranks on the same connections.
+  if (run.ranks.world > 1) await loader.drain();
 }
 
 /** What `work` gives, or undefined when the signal ended it. */

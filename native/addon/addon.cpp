@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "addon/cancel_wrap.h"
+#include "addon/checkpoint_wrap.h"
 #include "addon/convert.h"
 #include "addon/cross_encoder_wrap.h"
 #include "addon/files_wrap.h"
@@ -14,6 +15,7 @@
 #include "addon/info.h"
 #include "addon/model_wrap.h"
 #include "addon/ops_wrap.h"
+#include "addon/ranks_wrap.h"
 #include "addon/tokenizer_trainer_wrap.h"
 #include "addon/tokenizer_wrap.h"
 #include "addon/trainer_wrap.h"
@@ -26,8 +28,10 @@ Addon::Addon(Napi::Env env, Napi::Object exports) {
   io::keep_freed_blocks();
   default_threads_ = at::get_num_threads();
   cancel_class = CancelWrap::define(env);
+  checkpoint_class = CheckpointWrap::define(env);
   gallery_class = GalleryWrap::define(env);
   model_class = ModelWrap::define(env);
+  ranks_class = RanksWrap::define(env);
   trainer_class = TrainerWrap::define(env);
   tokenizer_class = TokenizerWrap::define(env);
   tokenizer_trainer_class = TokenizerTrainerWrap::define(env);
@@ -55,6 +59,7 @@ Addon::Addon(Napi::Env env, Napi::Object exports) {
   entry("loadModel", load_model);
   entry("importHuggingFace", import_hugging_face);
   entry("exportHuggingFace", export_hugging_face);
+  entry("joinRanks", join_ranks);
   entry("createTrainer", create_trainer);
   entry("createTokenizerTrainer", create_tokenizer_trainer);
   entry("loadTokenizer", load_tokenizer);
@@ -89,6 +94,11 @@ const std::shared_ptr<Worker>& Addon::transform_worker(Napi::Env env) {
   const size_t most = std::max(1u, std::thread::hardware_concurrency());
   if (!all_busy || transform_workers_.size() >= most) return *idlest;
   return transform_workers_.emplace_back(create_worker(env, "cots-views"));
+}
+
+const std::shared_ptr<Worker>& Addon::file_worker(Napi::Env env) {
+  if (!file_worker_) file_worker_ = create_worker(env, "cots-files");
+  return file_worker_;
 }
 
 void Addon::stop_threads_at_exit(Napi::Env env) {

@@ -246,6 +246,8 @@ TrainConfig read_train_config(const Napi::Object& o) {
   c.seed = integer(o, "seed");
   c.accumulate = count(o, "accumulate", 1);
   c.max_non_finite = count(o, "maxNonFinite", 1);
+  c.bucket_bytes = count(o, "bucketBytes", 1);
+  c.sharded_optimizer = boolean(o, "shardedOptimizer");
   c.weight_init = one_of<WeightInit>(
       o, "weightInit", {{"fixed", WeightInit::kFixed}, {"fan_in", WeightInit::kFanIn}});
   numbers3(o, "imageMean", c.image_mean);
@@ -281,8 +283,9 @@ Napi::Object write_train_config(Napi::Env env, const TrainConfig& c) {
       "queue", write_queue(env, c.queue))("loss", write_loss(env, c.loss))(
       "filter", write_filter(env, c.filter))("optimizer", write_optimizer(env, c.optimizer))(
       "layerDecay", c.layer_decay)("emaM", c.ema_m)("seed", c.seed)("accumulate", c.accumulate)(
-      "maxNonFinite", c.max_non_finite)("weightInit",
-                                        c.weight_init == WeightInit::kFixed ? "fixed" : "fan_in")(
+      "maxNonFinite", c.max_non_finite)("bucketBytes", c.bucket_bytes)(
+      "shardedOptimizer", c.sharded_optimizer)(
+      "weightInit", c.weight_init == WeightInit::kFixed ? "fixed" : "fan_in")(
       "imageMean", write_numbers3(env, c.image_mean))("imageStd", write_numbers3(env, c.image_std));
 }
 

@@ -54,6 +54,9 @@ class Handle {
     if (owns_worker_) worker_->retire();
   }
 
+  /// Lets go of the state without ending the jobs that hold it.
+  void let_go() { state_.reset(); }
+
   int threads() const { return threads_; }
 
  private:

@@ -7,6 +7,8 @@
 #include "addon/config.h"
 #include "addon/convert.h"
 #include "addon/model_wrap.h"
+#include "addon/checkpoint_wrap.h"
+#include "addon/ranks_wrap.h"
 #include "infer/image_tokens.h"
 #include "io/memory.h"
 
@@ -50,6 +52,7 @@ Napi::Object write_seconds(Napi::Env env, const StageSeconds& s) {
   o.Set("losses", s.losses);
   o.Set("backward", s.backward);
   o.Set("optimizer", s.optimizer);
+  o.Set("exchange", s.exchange);
   return o;
 }
 
@@ -102,7 +105,8 @@ int64_t bytes_of(const std::vector<std::pair<std::string, Tensor>>& tensors) {
 
 TrainerBytes memory_of(Trainer& trainer) {
   const int64_t online = trainer.model().parameters().flat().nbytes();
-  return {2 * online /* and gradients */, 2 * online /* two moments */,
+  const int64_t moment = trainer.optimizer().own().count() * static_cast<int64_t>(sizeof(float));
+  return {2 * online /* and gradients */, 2 * moment,
           static_cast<int64_t>(trainer.momentum().parameters().flat().nbytes()),
           bytes_of(trainer.queue().state())};
 }
@@ -136,11 +140,12 @@ Napi::Value create_trainer(const Napi::CallbackInfo& info) {
         env.GetInstanceData<Addon>()->create_worker(env, "cots-train");
     JobOptions options;
     options.threads = threads;
-    Work work = [config, threads, tokenizer, file, owner = std::weak_ptr(worker)]() -> Settle {
+    Work work = [config, threads, tokenizer, file, group = step_group_of(o),
+                 owner = std::weak_ptr(worker)]() -> Settle {
       std::shared_ptr<const ImageTokenizer> image_tokenizer;
       if (tokenizer)
         image_tokenizer = load_image_tokenizer(*tokenizer, file, /*with_decoder=*/false);
-      auto trainer = std::make_shared<Trainer>(config, image_tokenizer);
+      auto trainer = std::make_shared<Trainer>(config, image_tokenizer, group);
       io::release_freed_blocks();  // initial values passed through as much memory again
       return [trainer, owner, threads](Napi::Env env) {
         return make_wrap(env, env.GetInstanceData<Addon>()->trainer_class,
@@ -155,7 +160,8 @@ Napi::FunctionReference TrainerWrap::define(Napi::Env env) {
   return Napi::Persistent(DefineClass(
       env, "NativeTrainer",
       {InstanceMethod("step", &TrainerWrap::step), InstanceMethod("prefill", &TrainerWrap::prefill),
-       InstanceMethod("save", &TrainerWrap::save), InstanceMethod("restore", &TrainerWrap::restore),
+       InstanceMethod("save", &TrainerWrap::save), InstanceMethod("capture", &TrainerWrap::capture),
+       InstanceMethod("restore", &TrainerWrap::restore),
        InstanceMethod("initializeFrom", &TrainerWrap::initialize_from),
        InstanceMethod("snapshot", &TrainerWrap::snapshot),
        InstanceMethod("memory", &TrainerWrap::memory),
@@ -222,6 +228,16 @@ Napi::Value TrainerWrap::prefill(const Napi::CallbackInfo& info) {
 Napi::Value TrainerWrap::save(const Napi::CallbackInfo& info) {
   return run_on_path(info, "directory", [](Trainer& trainer, const std::string& directory) {
     trainer.save(directory);
+  });
+}
+
+Napi::Value TrainerWrap::capture(const Napi::CallbackInfo& info) {
+  return guard_promise(info.Env(), [&] {
+    Work work = [trainer = handle_.state()]() -> Settle {
+      auto part = std::make_shared<CheckpointPart>(trainer->checkpoint_part().copy());
+      return [part](Napi::Env env) { return wrap_checkpoint(env, part); };
+    };
+    return handle_.post(info.Env(), Value(), std::move(work));
   });
 }
 

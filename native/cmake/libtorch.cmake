@@ -32,6 +32,8 @@ add_library(cots::libtorch ALIAS cots_libtorch)
 target_include_directories(cots_libtorch SYSTEM INTERFACE
   "${COTS_LIBTORCH}/include" "${COTS_LIBTORCH}/include/torch/csrc/api/include")
 target_compile_definitions(cots_libtorch INTERFACE USE_DISTRIBUTED USE_C10D_GLOO)
+# The wheel has Gloo but not its headers: native/third_party/gloo_stub/README.md.
+target_include_directories(cots_libtorch SYSTEM INTERFACE "${CMAKE_SOURCE_DIR}/native/third_party/gloo_stub")
 target_link_libraries(cots_libtorch INTERFACE
   -Wl,--no-as-needed ${libtorch_libraries} -Wl,--as-needed "${COTS_LIBTORCH}/lib/libc10.so")
 

@@ -6,15 +6,13 @@
 #include "io/failure.h"
 #include "io/safetensors.h"
 #include "model/weights.h"
+#include "train/checkpoint_part.h"
 #include "train/trainer.h"
 
 namespace cots {
 namespace {
 
-const std::map<std::string, std::string> kMetadata = {{"format", "pt"}};
-
 std::string model_file(const std::string& directory) { return directory + "/model.safetensors"; }
-std::string state_file(const std::string& directory) { return directory + "/state.safetensors"; }
 
 std::string in_model(const std::string& name) { return belongs_to_model(name) ? name : ""; }
 std::string in_state(const std::string& name) { return belongs_to_model(name) ? "" : name; }
@@ -40,21 +38,44 @@ std::vector<std::pair<std::string, Tensor>> Trainer::counters() const {
           {"trainer.ema_pending", scalar(ema_pending_)}};
 }
 
-void Trainer::save(const std::string& directory) const {
-  io::NamedTensors model, state;
+CheckpointPart Trainer::checkpoint_part() const {
+  CheckpointPart part{{}, {}, state_file_name(group_)};
+  io::NamedTensors state;
   for (const Parameter& p : model_.parameters().all())
-    (belongs_to_model(p.name) ? model : state).emplace_back(p.name, p.value);
+    (belongs_to_model(p.name) ? part.model : state).emplace_back(p.name, p.value);
+  if (group_.rank() > 0) part.model.clear();
   for (const Parameter& p : momentum_.parameters().all()) state.emplace_back(p.name, p.value);
-  for (const auto& part : {queue_.state(), optimizer_.state(), counters()})
-    state.insert(state.end(), part.begin(), part.end());
-  io::write_safetensors(state_file(directory), state, kMetadata);
-  io::write_safetensors(model_file(directory), model, kMetadata);
+  for (const auto& more : {queue_.state(), optimizer_.state(), counters()})
+    state.insert(state.end(), more.begin(), more.end());
+  if (group_.world() == 1) {
+    part.state = std::move(state);
+    return part;
+  }
+  io::NamedTensors moments, alike;
+  for (const auto& entry : state) (is_in_parts(entry.first) ? moments : alike).push_back(entry);
+  part.state = share_of(group_, alike);
+  const Range own = group_.own_part(model_.parameters().count());
+  for (const auto& [name, tensor] : moments)
+    part.state.emplace_back(name, tensor.narrow(0, own.begin - optimizer_.own().begin, own.count()));
+  return part;
+}
+
+void Trainer::save(const std::string& directory) const { checkpoint_part().write(directory); }
+
+/// The own part of moments that were read whole.
+void Trainer::cut_moments(std::map<std::string, Tensor>& state, const std::string& where) const {
+  const int64_t count = model_.parameters().count();
+  for (const auto& [name, tensor] : optimizer_.state())
+    if (is_in_parts(name))
+      state[name] = require_tensor(state, name, {count}, where)
+                        .narrow(0, optimizer_.own().begin, optimizer_.own().count());
 }
 
 void Trainer::restore(const std::string& directory) {
-  const std::string model_path = model_file(directory), state_path = state_file(directory);
-  const std::map<std::string, Tensor> model = io::read_safetensors(model_path),
-                                      state = io::read_safetensors(state_path);
+  const std::string model_path = model_file(directory), state_path = directory + " (state)";
+  const std::map<std::string, Tensor> model = io::read_safetensors(model_path);
+  std::map<std::string, Tensor> state = read_state(directory);
+  cut_moments(state, state_path);
   // Everything is checked before anything is written: a refused checkpoint leaves the trainer as it
   // was.
   check_weights(model_.parameters(), model, model_path, in_model);

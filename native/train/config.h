@@ -62,6 +62,10 @@ struct TrainConfig {
   int64_t accumulate = 1;  // micro-batches that one step's batch is cut into
   WeightInit weight_init = WeightInit::kFixed;
   int64_t max_non_finite = 10;  // steps in a row before the run stops
+  // With several ranks: bytes of gradients that are summed in one go, and whether each rank keeps
+  // the moments and makes the update of its own part of the weights alone.
+  int64_t bucket_bytes = 25'000'000;
+  bool sharded_optimizer = false;
   double image_mean[3] = {0.5, 0.5, 0.5}, image_std[3] = {0.5, 0.5, 0.5};
 };
 

@@ -9,7 +9,8 @@ namespace cots {
 /// Seconds a stage took within the step.
 struct StageSeconds {
   double tokenise = 0, clean_pass = 0, masked_pass = 0, momentum = 0, losses = 0, backward = 0,
-         optimizer = 0;
+         optimizer = 0,
+         exchange = 0;  // waiting for other ranks; 0 alone
 };
 
 /// Why a run cannot go on (SPEC 3.8).

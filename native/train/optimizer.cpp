@@ -35,25 +35,29 @@ double sum_of_squares(const float* values, int64_t count) {
 }  // namespace
 
 Optimizer::Optimizer(Parameters& parameters, const OptimizerConfig& config,
-                     const std::vector<double>& lr_scales)
+                     const std::vector<double>& lr_scales, std::optional<Range> own)
     : parameters_(parameters),
       config_(config),
-      exp_avg_(at::zeros({parameters.count()})),
-      exp_avg_sq_(at::zeros({parameters.count()})),
-      spans_(make_spans(parameters, lr_scales)),
-      decayed_(at::ones({std::min(kSpan, parameters.count())})),
+      own_(own.value_or(Range{0, parameters.count()})),
+      exp_avg_(at::zeros({own_.count()})),
+      exp_avg_sq_(at::zeros({own_.count()})),
+      spans_(make_spans(parameters, lr_scales, own_)),
+      decayed_(at::ones({std::min(kSpan, own_.count())})),
       undecayed_(at::zeros_like(decayed_)) {}
 
 /// Neighbors of the flat buffer with the same rule of weight decay and the same rate: two short
 /// masks then serve for one as long as the weights.
 std::vector<Optimizer::Span> Optimizer::make_spans(const Parameters& parameters,
-                                                   const std::vector<double>& lr_scales) {
+                                                   const std::vector<double>& lr_scales,
+                                                   Range own) {
   TORCH_INTERNAL_ASSERT(lr_scales.size() == parameters.all().size());
   std::vector<Span> spans;
-  int64_t offset = 0;
+  int64_t end = 0;  // of the parameter
   for (size_t i = 0; i < lr_scales.size(); ++i) {
     const Parameter& parameter = parameters.all()[i];
-    for (int64_t left = parameter.value.numel(); left > 0;) {
+    int64_t offset = std::max(end, own.begin);
+    end += parameter.value.numel();
+    for (int64_t left = std::min(end, own.end) - offset; left > 0;) {
       const bool extends = !spans.empty() && spans.back().decay == parameter.decay &&
                            spans.back().lr_scale == lr_scales[i] && spans.back().count < kSpan;
       if (!extends) spans.push_back({offset, 0, parameter.decay, lr_scales[i]});
@@ -66,8 +70,10 @@ std::vector<Optimizer::Span> Optimizer::make_spans(const Parameters& parameters,
   return spans;
 }
 
-double Optimizer::grad_norm() const {
-  const Tensor& grad = parameters_.flat_grad();
+double Optimizer::grad_norm() const { return std::sqrt(grad_square()); }
+
+double Optimizer::grad_square() const {
+  const Tensor grad = parameters_.flat_grad().narrow(0, own_.begin, own_.count());
   const float* values = grad.const_data_ptr<float>();
   const int64_t count = grad.numel(), blocks = (count + kBlock - 1) / kBlock;
   std::vector<double> sums(static_cast<size_t>(blocks));
@@ -78,7 +84,7 @@ double Optimizer::grad_norm() const {
   });
   double sum = 0;
   for (const double block : sums) sum += block;
-  return std::sqrt(sum);
+  return sum;
 }
 
 void Optimizer::step(double lr, double norm) {
@@ -90,8 +96,11 @@ void Optimizer::step(double lr, double norm) {
   for (const Span& span : spans_) {
     update.lr = lr * span.lr_scale;
     const auto part = [&](const Tensor& flat) { return flat.narrow(0, span.begin, span.count); };
-    ops::adamw_(part(parameters_.flat()), part(parameters_.flat_grad()), part(exp_avg_),
-                part(exp_avg_sq_), (span.decay ? decayed_ : undecayed_).narrow(0, 0, span.count),
+    const auto moment = [&](const Tensor& own) {
+      return own.narrow(0, span.begin - own_.begin, span.count);
+    };
+    ops::adamw_(part(parameters_.flat()), part(parameters_.flat_grad()), moment(exp_avg_),
+                moment(exp_avg_sq_), (span.decay ? decayed_ : undecayed_).narrow(0, 0, span.count),
                 update);
   }
   ++updates_;

@@ -30,7 +30,12 @@ int64_t embedding_width(const ModelConfig& model) {
   return model.has_projection() ? model.embed_dim : model.image.width;
 }
 
-void check_config(const TrainConfig& config, bool has_tokenizer) {
+void check_config(const TrainConfig& config, bool has_tokenizer, int64_t world) {
+  if (config.queue.include_batch_keys && world > 1)
+    throw Failure("ERR_COTS_CONFIG",
+                  "Expected one rank with queue.includeBatchKeys (a rank's pairs are not all of "
+                  "their step), got " +
+                      std::to_string(world) + ". Turn it off.");
   if (config.queue.include_batch_keys && config.accumulate > 1)
     throw Failure("ERR_COTS_CONFIG",
                   "Expected train.accumulate 1 with queue.includeBatchKeys (a micro-batch has not "
@@ -96,14 +101,20 @@ double count(const Tensor& mask, const Tensor& rows) {
 
 }  // namespace
 
-Trainer::Trainer(const TrainConfig& config, std::shared_ptr<const ImageTokenizer> tokenizer)
-    : config_((check_config(config, tokenizer != nullptr), config)),
+Trainer::Trainer(const TrainConfig& config, std::shared_ptr<const ImageTokenizer> tokenizer,
+                 const Group& group)
+    : config_((check_config(config, tokenizer != nullptr, group.world()), config)),
+      group_(group),
       tokenizer_(std::move(tokenizer)),
       model_(config.model, config.token, config.loss.tau, config.seed, config.weight_init),
       momentum_(model_, config.model),
       queue_(config.queue.size, embedding_width(config.model)),
       optimizer_(model_.parameters(), config.optimizer,
-                 layer_scales(model_.parameters(), config.layer_decay)) {
+                 layer_scales(model_.parameters(), config.layer_decay),
+                 config.sharded_optimizer
+                     ? std::optional(group.own_part(model_.parameters().count()))
+                     : std::nullopt),
+      gradients_(model_.parameters(), group, config.bucket_bytes, config.sharded_optimizer) {
   if (config.queue.random_init) queue_.fill_random(config.seed);
 }
 
@@ -112,20 +123,24 @@ StepMetrics Trainer::step(const Batch& batch) {
   check_batch(config_, batch);
   StepMetrics metrics;
   metrics.step = step_ + 1;
-  metrics.pairs = batch.ids_BL.size(0);
   metrics.lr = learning_rate(config_.optimizer, metrics.step);
   metrics.momentum = config_.ema_m;
 
   follow_online(metrics.seconds);
-  const Keys keys = [&] {
+  const Keys own = [&] {
     const Stopwatch watch(metrics.seconds.momentum);
-    return key_pass(momentum_.towers(), config_, batch, micro_batch_size(metrics.pairs));
+    return key_pass(momentum_.towers(), config_, batch, micro_batch_size(batch.ids_BL.size(0)));
   }();
-  const loss::FilterDecision decision = filter(keys, metrics);
-  const Outcome outcome = learn(batch, keys, decision.weights_B, metrics);
+  const StepKeys keys = [&] {
+    const Stopwatch watch(metrics.seconds.exchange);
+    return exchange_keys(group_, own, batch);
+  }();
+  metrics.pairs = keys.all.score_B.size(0);
+  const loss::FilterDecision decision = filter(keys.all, metrics);
+  const Outcome outcome = learn(batch, own, keys, decision.weights_B, metrics);
   ops::check_cancelled();
   const ops::CancelScope whole(nullptr);  // from here on the step happens entirely
-  commit(batch, keys, outcome, metrics);
+  commit(keys, outcome, metrics);
   return metrics;
 }
 
@@ -166,40 +181,88 @@ int64_t Trainer::micro_batch_size(int64_t pairs) const {
 }
 
 /// Online passes, losses and backward of every micro-batch: fills the gradients, changes nothing
-/// else.
-Trainer::Outcome Trainer::learn(const Batch& batch, const Keys& keys, const Tensor& weights_B,
-                                StepMetrics& metrics) {
+/// else. Every decision that leaves it early rests on what all ranks know.
+Trainer::Outcome Trainer::learn(const Batch& batch, const Keys& own, const StepKeys& keys,
+                                const Tensor& weights_G, StepMetrics& metrics) {
   if (metrics.non_finite_keys == metrics.pairs) return Outcome::kNonFinite;
-  const Tensor row_B =
-      config_.filter.apply_to == FilterScope::kAll ? weights_B.gt(0) : keys.finite_B;
-  const Tensor rows = row_B.nonzero().squeeze(1);  // what the filter drops costs nothing
-  if (rows.numel() == 0) return Outcome::kNothingKept;
+  const Tensor row_G =
+      config_.filter.apply_to == FilterScope::kAll ? weights_G.gt(0) : keys.all.finite_B;
+  if (!row_G.any().item<bool>()) return Outcome::kNothingKept;
+  const auto own_of = [&](const Tensor& t_G) {
+    return keys.own_B.defined() ? t_G.index_select(0, keys.own_B) : t_G;
+  };
+  const Tensor rows = own_of(row_G).nonzero().squeeze(1);  // what the filter drops costs nothing
 
   const Masks masks = draw_masks(config_, batch, metrics.step);
-  const StepContext context = make_context(batch, keys, masks, weights_B, rows, metrics.step);
+  StepContext context = make_context(batch, own, masks, own_of(weights_G), rows, metrics.step);
+  context.pairs = std::max(1.0, weights_G.sum().item<double>());
+  const Tensor masked_2 = at::tensor({context.masked_patches, context.masked_words}, at::kDouble);
+  group_.all_reduce(masked_2);
+  context.masked_patches = masked_2[0].item<double>();
+  context.masked_words = masked_2[1].item<double>();
+
+  if (!exchange_losses(run_micro_batches(context, rows, metrics), metrics))
+    return Outcome::kNonFinite;
+  const Stopwatch watch(metrics.seconds.optimizer);
+  metrics.grad_norm = grad_norm();
+  return std::isfinite(metrics.grad_norm) ? Outcome::kUpdate : Outcome::kNonFinite;
+}
+
+/// Whether all was finite on this rank. The gradients are the sums over all ranks after it.
+bool Trainer::run_micro_batches(const StepContext& context, const Tensor& rows,
+                                StepMetrics& metrics) {
   model_.parameters().zero_grad();
   const int64_t size = micro_batch_size(rows.numel());
-  for (int64_t first = 0; first < rows.numel(); first += size) {
+  bool finite = true;
+  for (int64_t first = 0; first < rows.numel() && finite; first += size) {
     ops::check_cancelled();
     Losses losses = online_pass(
         context, rows.narrow(0, first, std::min(size, rows.numel() - first)), metrics.seconds);
     add_losses(losses, metrics);
-    if (!losses.finite) return Outcome::kNonFinite;
+    finite = losses.finite;
+    if (!finite || !losses.total.requires_grad()) continue;
     const Stopwatch watch(metrics.seconds.backward);
-    if (losses.total.requires_grad()) losses.total.backward();
+    if (first + size >= rows.numel()) gradients_.begin_last(losses.total);
+    losses.total.backward();
   }
-  const Stopwatch watch(metrics.seconds.optimizer);
-  metrics.grad_norm = optimizer_.grad_norm();
-  return std::isfinite(metrics.grad_norm) ? Outcome::kUpdate : Outcome::kNonFinite;
+  const Stopwatch watch(metrics.seconds.exchange);
+  gradients_.finish();
+  return finite;
 }
 
-StepContext Trainer::make_context(const Batch& batch, const Keys& keys, const Masks& masks,
+/// Sums the losses of all ranks, each of which is divided by the whole batch's counts already;
+/// whether they were finite on every one.
+bool Trainer::exchange_losses(bool finite, StepMetrics& metrics) const {
+  if (group_.world() == 1) return finite;
+  const Stopwatch watch(metrics.seconds.exchange);
+  double* const sums[] = {&metrics.loss,      &metrics.loss_image_to_text,
+                          &metrics.loss_text_to_image, &metrics.loss_task,
+                          &metrics.loss_cmvm, &metrics.loss_cmlm};
+  std::vector<double> values = {finite ? 0.0 : 1.0};
+  for (const double* const sum : sums) values.push_back(*sum);
+  const Tensor all = at::tensor(values, at::kDouble);
+  group_.all_reduce(all);
+  const double* value = all.const_data_ptr<double>();
+  finite = *value == 0;
+  for (double* const sum : sums) *sum = *++value;
+  return finite;
+}
+
+double Trainer::grad_norm() const {
+  if (!config_.sharded_optimizer) return optimizer_.grad_norm();
+  const Tensor square = at::scalar_tensor(optimizer_.grad_square(), at::kDouble);
+  group_.all_reduce(square);
+  return std::sqrt(square.item<double>());
+}
+
+/// Of this rank's pairs: W and |M| are still to be made those of all ranks.
+StepContext Trainer::make_context(const Batch& batch, const Keys& own, const Masks& masks,
                                   const Tensor& weights_B, const Tensor& rows, int64_t step) const {
   StepContext c{config_,
                 model_,
                 tokenizer_.get(),
                 batch,
-                keys,
+                own,
                 masks,
                 step,
                 weights_B,
@@ -214,12 +277,12 @@ StepContext Trainer::make_context(const Batch& batch, const Keys& keys, const Ma
   if (!config_.queue.include_batch_keys) return c;
   // Own keys first, row r of the micro-batch at column n + r; then those of the rows that were
   // filtered out.
-  Tensor others_B = keys.finite_B.clone();
+  Tensor others_B = own.finite_B.clone();
   others_B.index_fill_(0, rows, false);
   const Tensor order = at::cat({rows, others_B.nonzero().squeeze(1)});
   c.batch_key_column = c.image_queue_nD.size(0);
-  c.image_queue_nD = at::cat({c.image_queue_nD, keys.image_BD.index_select(0, order)});
-  c.text_queue_nD = at::cat({c.text_queue_nD, keys.text_BD.index_select(0, order)});
+  c.image_queue_nD = at::cat({c.image_queue_nD, own.image_BD.index_select(0, order)});
+  c.text_queue_nD = at::cat({c.text_queue_nD, own.text_BD.index_select(0, order)});
   c.queue_id_n = at::cat({c.queue_id_n, batch.image_id_B.index_select(0, order)});
   return c;
 }
@@ -234,15 +297,16 @@ void Trainer::add_losses(const Losses& losses, StepMetrics& metrics) {
 }
 
 /// AdamW where there is something to learn from, and the push of all finite keys.
-void Trainer::commit(const Batch& batch, const Keys& keys, Outcome outcome, StepMetrics& metrics) {
+void Trainer::commit(const StepKeys& keys, Outcome outcome, StepMetrics& metrics) {
   {
     const Stopwatch watch(metrics.seconds.optimizer);
     if (outcome == Outcome::kUpdate) {
       optimizer_.step(metrics.lr, metrics.grad_norm);
+      if (config_.sharded_optimizer) group_.share_parts(model_.parameters().flat().detach());
       clamp_temperature();
       ema_pending_ = true;
     }
-    queue_.push(keys.image_BD, keys.text_BD, batch.image_id_B, keys.finite_B);
+    queue_.push(keys.all.image_BD, keys.all.text_BD, keys.image_id_G, keys.all.finite_B);
   }
   step_ = metrics.step;
   non_finite_in_row_ = outcome == Outcome::kNonFinite ? non_finite_in_row_ + 1 : 0;
@@ -288,8 +352,9 @@ void Trainer::refuse_stopped() const {
 void Trainer::prefill(const Batch& batch) {
   check_batch(config_, batch);
   const int64_t pairs = batch.ids_BL.size(0);
-  const Keys keys = key_pass(momentum_.towers(), config_, batch, micro_batch_size(pairs));
-  queue_.push(keys.image_BD, keys.text_BD, batch.image_id_B, keys.finite_B);
+  const StepKeys keys = exchange_keys(
+      group_, key_pass(momentum_.towers(), config_, batch, micro_batch_size(pairs)), batch);
+  queue_.push(keys.all.image_BD, keys.all.text_BD, keys.image_id_G, keys.all.finite_B);
 }
 
 }  // namespace cots

@@ -11,7 +11,11 @@
 #include "model/momentum.h"
 #include "model/queue.h"
 #include "train/batch.h"
+#include "train/checkpoint_part.h"
 #include "train/config.h"
+#include "train/distributed.h"
+#include "train/gradient_buckets.h"
+#include "train/key_exchange.h"
 #include "train/key_pass.h"
 #include "train/masks.h"
 #include "train/metrics.h"
@@ -22,8 +26,11 @@ namespace cots {
 
 class Trainer {
  public:
-  /// `tokenizer` may be null when loss.weight_cmvm is 0.
-  Trainer(const TrainConfig& config, std::shared_ptr<const ImageTokenizer> tokenizer);
+  /// `tokenizer` may be null when loss.weight_cmvm is 0. With several ranks each makes the same
+  /// calls with its own pairs of a batch; the metrics speak of the whole batch, in the order of the
+  /// global sample index, and are the same on all, but for the times.
+  Trainer(const TrainConfig& config, std::shared_ptr<const ImageTokenizer> tokenizer,
+          const Group& group = {});
 
   /// EMA -> keys of all micro-batches -> filter -> online passes, losses, backward per micro-batch
   /// -> clip -> AdamW -> push. Only pairs that the filter keeps go through the online passes.
@@ -31,8 +38,9 @@ class Trainer {
   /// are then those of the step before, and the momentum encoder, which follows the weights once
   /// per change, is not moved twice when the step is repeated. When max_non_finite steps in a row
   /// were not finite, or the queue's scores have collapsed (SPEC 3.8), the metrics say `stop` and
-  /// every later step throws ERR_COTS_NON_FINITE
-  /// or ERR_COTS_COLLAPSED.
+  /// every later step throws ERR_COTS_NON_FINITE or ERR_COTS_COLLAPSED. With several ranks, one that
+  /// has left ends the step with ERR_COTS_DISTRIBUTED, and so does one that is cancelled, on the
+  /// others.
   StepMetrics step(const Batch& batch);
 
   /// Runs the momentum towers over a batch and pushes the keys, nothing else (queue.prefill).
@@ -45,11 +53,14 @@ class Trainer {
   const Optimizer& optimizer() const { return optimizer_; }
   const TrainConfig& config() const { return config_; }
 
-  /// model.safetensors (online towers, projections, logit scale) and state.safetensors (heads,
-  /// momentum, queues, optimizer, counters) into an existing directory; each file is complete and
-  /// synced when this returns.
+  /// What this rank writes of a checkpoint: model.safetensors (online towers, projections, logit
+  /// scale) on rank 0, and its piece of the state (heads, momentum, queues, optimizer, counters).
+  /// Views of what the next step changes.
+  CheckpointPart checkpoint_part() const;
+  /// Writes it into an existing directory.
   void save(const std::string& directory) const;
-  /// Restores both files bit for bit; throws with the tensor's name, found and wanted shape.
+  /// Restores the files of any number of ranks bit for bit; throws with the tensor's name, found
+  /// and wanted shape.
   void restore(const std::string& directory);
   /// Initial weights from a model folder (train.init): towers present in the file replace the
   /// random ones, the momentum twin is copied again.
@@ -60,24 +71,30 @@ class Trainer {
 
   void follow_online(StageSeconds& seconds);
   loss::FilterDecision filter(const Keys& keys, StepMetrics& metrics) const;
-  Outcome learn(const Batch& batch, const Keys& keys, const Tensor& weights_B,
+  Outcome learn(const Batch& batch, const Keys& own, const StepKeys& keys, const Tensor& weights_G,
                 StepMetrics& metrics);
-  StepContext make_context(const Batch& batch, const Keys& keys, const Masks& masks,
+  bool run_micro_batches(const StepContext& context, const Tensor& rows, StepMetrics& metrics);
+  bool exchange_losses(bool finite, StepMetrics& metrics) const;
+  double grad_norm() const;
+  StepContext make_context(const Batch& batch, const Keys& own, const Masks& masks,
                            const Tensor& weights_B, const Tensor& rows, int64_t step) const;
   static void add_losses(const Losses& losses, StepMetrics& metrics);
-  void commit(const Batch& batch, const Keys& keys, Outcome outcome, StepMetrics& metrics);
+  void commit(const StepKeys& keys, Outcome outcome, StepMetrics& metrics);
   void clamp_temperature();
   Stop judge() const;
   void refuse_stopped() const;
   int64_t micro_batch_size(int64_t pairs) const;
   std::vector<std::pair<std::string, Tensor>> counters() const;
+  void cut_moments(std::map<std::string, Tensor>& state, const std::string& where) const;
 
   TrainConfig config_;
+  Group group_;
   std::shared_ptr<const ImageTokenizer> tokenizer_;
   Cots model_;
   Momentum momentum_;
   Queue queue_;
   Optimizer optimizer_;
+  GradientBuckets gradients_;
   int64_t step_ = 0, non_finite_in_row_ = 0, collapsed_steps_ = 0;
   // The weights have changed since the momentum encoder last followed them.
   bool ema_pending_ = false;

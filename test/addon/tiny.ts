@@ -98,6 +98,8 @@ export const config: NativeTrainConfig = {
   seed: 1,
   accumulate: 1,
   maxNonFinite: 10,
+  bucketBytes: 25e6,
+  shardedOptimizer: false,
   weightInit: 'fixed',
   imageMean: [0.5, 0.5, 0.5],
   imageStd: [0.5, 0.5, 0.5],

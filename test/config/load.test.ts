@@ -84,6 +84,8 @@ test('an empty config has the defaults of SPEC 2', (t) => {
     weightDecay: 0.02,
     clipGrad: 3,
     layerDecay: 1,
+    sharded: false,
+    bucketMegabytes: 25,
   });
   t.deepEqual(config.sched, { warmupSteps: 2000, warmupFrom: 1e-5, minLr: 1e-5 });
   t.deepEqual(config.data.aug, {

@@ -102,6 +102,8 @@ const config: NativeTrainConfig = {
   seed: 0,
   accumulate: 1,
   maxNonFinite: 10,
+  bucketBytes: 25e6,
+  shardedOptimizer: false,
   weightInit: 'fixed',
   imageMean: [0.5, 0.5, 0.5],
   imageStd: [0.5, 0.5, 0.5],

@@ -14,12 +14,16 @@ export interface Outcome {
   readonly stderr: string;
 }
 
-/** Starts `cots` with arguments; `watch` sees stderr as it comes. */
+/** Starts `cots` with arguments; `watch` sees stderr as it comes, `env` is set beside this process's variables. */
 export function startCots(
   args: readonly string[],
   watch?: (stderr: string, child: ChildProcess) => void,
+  env: Readonly<Record<string, string>> = {},
 ): { child: ChildProcess; ended: Promise<Outcome> } {
-  const child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [main, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+  });
   let stdout = '';
   let stderr = '';
   child.stdout.on('data', (chunk: Buffer) => {

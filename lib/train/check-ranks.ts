@@ -1,0 +1,50 @@
+/** What the ranks of a run must have in common before they begin. */
+import { createHash } from 'node:crypto';
+import type { TrainConfig } from '../config/schema.js';
+import { ConfigError, CotsError } from '../errors.js';
+import { flattenConfig } from './checkpoint.js';
+import type { Ranks } from './ranks.js';
+
+/** Keys that may differ between ranks: how a machine does its share, and where its files lie. */
+const localKeys = [
+  /^train\.(threads|init)$/,
+  /^data\.(train|validation|workers|prefetch|prefetchBytes|cacheBytes|cacheImageBytes|vocabulary)(\.|$)/,
+  /^token\.tokenizer$/,
+];
+
+/** Throws `ERR_COTS_CONFIG` for a config that does not go with so many ranks. */
+export function checkRanks({ queue, train }: TrainConfig, world: number): void {
+  if (world > 1 && queue.includeBatchKeys)
+    throw new ConfigError(
+      `Expected \`queue.includeBatchKeys\` to be false with several ranks, got true with ${world}: a rank does not see the pairs of the others. Set it to false.`,
+    );
+  if (world > train.batchSize)
+    throw new ConfigError(
+      `Expected \`train.batchSize\` to be at least the number of ranks (${world}), got ${train.batchSize}: it is the batch of all ranks together. Use ${world} or more.`,
+    );
+}
+
+/** Throws `ERR_COTS_DISTRIBUTED` on all ranks when they were not given the same config and the same files, told by their hashes. */
+export async function checkSameRun(
+  ranks: Ranks,
+  config: TrainConfig,
+  files: Readonly<Record<string, string | null>>,
+): Promise<void> {
+  if (ranks.world === 1) return;
+  const shared = [...flattenConfig(config)].filter(([key]) => !localKeys.some((local) => local.test(key)));
+  const own: typeof files = { config: digest(shared), ...files };
+  const all = await ranks.gather('same run', own);
+  for (const [what, value] of Object.entries(own)) {
+    const other = all.findIndex((found) => found[what] !== value);
+    if (other >= 0)
+      throw new CotsError(
+        'ERR_COTS_DISTRIBUTED',
+        `Expected all ranks to have the same ${what}, rank ${ranks.rank} and rank ${other} differ. Give every rank the same files and command.`,
+      );
+  }
+}
+
+/** Hash of plain JSON. */
+export function digest(value: unknown): string {
+  return createHash('sha256').update(JSON.stringify(value)).digest('hex');
+}

@@ -1,0 +1,24 @@
+// NativeCheckpoint: a rank's part of a checkpoint in memory of its own, written beside the steps that
+// follow.
+#pragma once
+
+#include <napi.h>
+
+#include "addon/handle.h"
+#include "train/checkpoint_part.h"
+
+namespace cots::addon {
+
+class CheckpointWrap : public Napi::ObjectWrap<CheckpointWrap> {
+ public:
+  static Napi::FunctionReference define(Napi::Env env);
+  explicit CheckpointWrap(const Napi::CallbackInfo& info);
+
+ private:
+  Napi::Value write(const Napi::CallbackInfo& info);
+  Handle<CheckpointPart> handle_;
+};
+
+Napi::Value wrap_checkpoint(Napi::Env env, std::shared_ptr<CheckpointPart> part);
+
+}  // namespace cots::addon
