@@ -69,8 +69,7 @@ export async function timeBatches(
     last = now;
   }
 
-  loader.close();
-  for (let batch = 0; batch < ahead; batch++) await loader.next();
+  await loader.drain();
   return (last - begin) / 1000;
 }
 

@@ -13,8 +13,8 @@ Napi::Value wrap_checkpoint(Napi::Env env, std::shared_ptr<CheckpointPart> part)
 }
 
 Napi::FunctionReference CheckpointWrap::define(Napi::Env env) {
-  return Napi::Persistent(DefineClass(env, "NativeCheckpoint",
-                                      {InstanceMethod("write", &CheckpointWrap::write)}));
+  return Napi::Persistent(
+      DefineClass(env, "NativeCheckpoint", {InstanceMethod("write", &CheckpointWrap::write)}));
 }
 
 CheckpointWrap::CheckpointWrap(const Napi::CallbackInfo& info)

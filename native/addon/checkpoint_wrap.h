@@ -1,5 +1,5 @@
-// NativeCheckpoint: a rank's part of a checkpoint in memory of its own, written beside the steps that
-// follow.
+// NativeCheckpoint: a rank's part of a checkpoint in memory of its own, written beside the steps
+// that follow.
 #pragma once
 
 #include <napi.h>

@@ -283,8 +283,8 @@ Napi::Object write_train_config(Napi::Env env, const TrainConfig& c) {
       "queue", write_queue(env, c.queue))("loss", write_loss(env, c.loss))(
       "filter", write_filter(env, c.filter))("optimizer", write_optimizer(env, c.optimizer))(
       "layerDecay", c.layer_decay)("emaM", c.ema_m)("seed", c.seed)("accumulate", c.accumulate)(
-      "maxNonFinite", c.max_non_finite)("bucketBytes", c.bucket_bytes)(
-      "shardedOptimizer", c.sharded_optimizer)(
+      "maxNonFinite", c.max_non_finite)("bucketBytes", c.bucket_bytes)("shardedOptimizer",
+                                                                       c.sharded_optimizer)(
       "weightInit", c.weight_init == WeightInit::kFixed ? "fixed" : "fan_in")(
       "imageMean", write_numbers3(env, c.image_mean))("imageStd", write_numbers3(env, c.image_std));
 }

@@ -64,8 +64,8 @@ Napi::FunctionReference RanksWrap::define(Napi::Env env) {
 RanksWrap::RanksWrap(const Napi::CallbackInfo& info)
     : Napi::ObjectWrap<RanksWrap>(info),
       loop_(take_handle<Ranks>(info)),
-      data_(loop_.state(), info.Env().GetInstanceData<Addon>()->create_worker(info.Env(), "cots-data"),
-            0, true) {}
+      data_(loop_.state(),
+            info.Env().GetInstanceData<Addon>()->create_worker(info.Env(), "cots-data"), 0, true) {}
 
 Napi::Value RanksWrap::gather(const Napi::CallbackInfo& info) {
   return guard_promise(info.Env(), [&] {

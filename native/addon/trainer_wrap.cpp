@@ -4,10 +4,10 @@
 #include <ATen/core/grad_mode.h>
 
 #include "addon/addon.h"
+#include "addon/checkpoint_wrap.h"
 #include "addon/config.h"
 #include "addon/convert.h"
 #include "addon/model_wrap.h"
-#include "addon/checkpoint_wrap.h"
 #include "addon/ranks_wrap.h"
 #include "infer/image_tokens.h"
 #include "io/memory.h"

@@ -56,7 +56,8 @@ CheckpointPart Trainer::checkpoint_part() const {
   part.state = share_of(group_, alike);
   const Range own = group_.own_part(model_.parameters().count());
   for (const auto& [name, tensor] : moments)
-    part.state.emplace_back(name, tensor.narrow(0, own.begin - optimizer_.own().begin, own.count()));
+    part.state.emplace_back(name,
+                            tensor.narrow(0, own.begin - optimizer_.own().begin, own.count()));
   return part;
 }
 

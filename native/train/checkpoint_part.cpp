@@ -90,8 +90,10 @@ std::map<std::string, Tensor> read_state(const std::string& directory) {
   const std::vector<std::string> files = state_files(directory);
   for (const std::string& file : files)
     for (auto& [name, tensor] : io::read_safetensors(file)) {
-      if (is_in_parts(name)) parts[name].push_back(tensor);
-      else state.emplace(name, std::move(tensor));
+      if (is_in_parts(name))
+        parts[name].push_back(tensor);
+      else
+        state.emplace(name, std::move(tensor));
     }
   for (const auto& [name, list] : parts)
     state.emplace(name, list.size() == 1 ? list.front() : at::cat(list));

@@ -62,14 +62,14 @@ void Group::Pending::wait() {
     state->work->wait();
   } catch (const std::exception& error) {
     const c10d::Backend& backend = *state->group->backend;
-    throw Failure("ERR_COTS_DISTRIBUTED",
-                  "Expected all " + std::to_string(backend.getSize()) +
-                      " ranks to take part until the end, rank " +
-                      std::to_string(backend.getRank()) + " lost another one: " +
-                      first_line(error.what()) +
-                      ". Look for the error of the rank that ended first, or raise train.timeout (" +
-                      std::to_string(state->group->timeout.count() / 1000) +
-                      " s) where one is only slow; then go on with --resume latest.");
+    throw Failure(
+        "ERR_COTS_DISTRIBUTED",
+        "Expected all " + std::to_string(backend.getSize()) +
+            " ranks to take part until the end, rank " + std::to_string(backend.getRank()) +
+            " lost another one: " + first_line(error.what()) +
+            ". Look for the error of the rank that ended first, or raise train.timeout (" +
+            std::to_string(state->group->timeout.count() / 1000) +
+            " s) where one is only slow; then go on with --resume latest.");
   }
 }
 
@@ -93,9 +93,9 @@ Group::Pending Group::start(const Start& collective) const {
   try {
     pending.state_->work = collective(*shared_->backend);
   } catch (const std::exception& error) {
-    throw Failure("ERR_COTS_DISTRIBUTED", "Expected the ranks to be connected, got: " +
-                                              first_line(error.what()) +
-                                              ". Go on with --resume latest.");
+    throw Failure("ERR_COTS_DISTRIBUTED",
+                  "Expected the ranks to be connected, got: " + first_line(error.what()) +
+                      ". Go on with --resume latest.");
   }
   shared_->add(pending.state_->work);
   // The future holds the callback and the callback the state: it must not hold the work as well.

@@ -55,12 +55,11 @@ GradientBuckets::GradientBuckets(const Parameters& parameters, const Group& grou
     const Range own{offset, offset + parameter.value.numel()};
     offset = own.end;
     // Buckets lie from the end to the beginning.
-    const auto first =
-        std::find_if(buckets_.begin(), buckets_.end(),
-                     [&](const Bucket& bucket) { return bucket.range.begin < own.end; });
-    const auto past = std::find_if(first, buckets_.end(), [&](const Bucket& bucket) {
-      return bucket.range.end <= own.begin;
+    const auto first = std::find_if(buckets_.begin(), buckets_.end(), [&](const Bucket& bucket) {
+      return bucket.range.begin < own.end;
     });
+    const auto past = std::find_if(
+        first, buckets_.end(), [&](const Bucket& bucket) { return bucket.range.end <= own.begin; });
     span_.emplace_back(first - buckets_.begin(), past - buckets_.begin());
     for (auto bucket = first; bucket != past; ++bucket) ++bucket->parameters;
     hook(span_.size() - 1, parameter.value);
@@ -114,8 +113,8 @@ void GradientBuckets::send_complete(bool all) {
   for (; next_ < buckets_.size() && (all || buckets_[next_].left == 0); ++next_) {
     Bucket& bucket = buckets_[next_];
     const Tensor grad = flat_grad_.narrow(0, bucket.range.begin, bucket.range.count());
-    bucket.pending = bucket.owner < 0 ? group_.start_all_reduce(grad)
-                                      : group_.start_reduce(grad, bucket.owner);
+    bucket.pending =
+        bucket.owner < 0 ? group_.start_all_reduce(grad) : group_.start_reduce(grad, bucket.owner);
   }
 }
 

@@ -32,9 +32,9 @@ class GradientBuckets {
  private:
   struct Bucket {
     Range range;
-    int64_t owner = -1;       // the one rank that gets the sum; -1: all
-    int64_t parameters = 0;   // that lie in it, wholly or partly
-    int64_t left = 0;         // of them, not yet ready
+    int64_t owner = -1;      // the one rank that gets the sum; -1: all
+    int64_t parameters = 0;  // that lie in it, wholly or partly
+    int64_t left = 0;        // of them, not yet ready
     Group::Pending pending;
   };
 
@@ -49,8 +49,8 @@ class GradientBuckets {
   std::vector<std::pair<size_t, size_t>> span_;  // first and last bucket of each parameter
   std::vector<const torch::autograd::Node*> accumulators_;  // one a parameter
   std::vector<std::shared_ptr<void>> kept_;  // that keeps them: autograd itself holds them weakly
-  std::shared_ptr<GradientBuckets*> self_;  // what the hooks hold, weakly
-  std::vector<bool> waited_for_;            // parameters that the last backward will complete
+  std::shared_ptr<GradientBuckets*> self_;   // what the hooks hold, weakly
+  std::vector<bool> waited_for_;             // parameters that the last backward will complete
   bool active_ = false;
   size_t next_ = 0;  // the first bucket that has not gone
 };

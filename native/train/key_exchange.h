@@ -10,9 +10,9 @@ namespace cots {
 /// The step's keys of all ranks, in the order of the global sample index. Legend: G pairs of all
 /// ranks, B those of this one.
 struct StepKeys {
-  Keys all;          // [G]
+  Keys all;           // [G]
   Tensor image_id_G;  // int64
-  Tensor own_B;      // int64, rows of this rank's pairs in `all`; undefined alone: all of them
+  Tensor own_B;       // int64, rows of this rank's pairs in `all`; undefined alone: all of them
 };
 
 StepKeys exchange_keys(const Group& group, const Keys& own, const Batch& batch);

@@ -96,12 +96,13 @@ std::vector<Group> join(const Rendezvous& m, const std::vector<std::string>& nam
   std::vector<Group> groups(names.size());
   if (m.world == 1) return groups;
   const Clock::time_point end = Clock::now() + m.timeout;
-  const Store store = c10::make_intrusive<c10d::PrefixStore>("cots/" + m.attempt, open_store(m, end));
+  const Store store =
+      c10::make_intrusive<c10d::PrefixStore>("cots/" + m.attempt, open_store(m, end));
   try {
     wait_for_all(m, store, end);
     for (size_t i = 0; i < names.size(); ++i)
-      groups[i] = Group(connect(m, c10::make_intrusive<c10d::PrefixStore>(names[i], store)),
-                        m.timeout);
+      groups[i] =
+          Group(connect(m, c10::make_intrusive<c10d::PrefixStore>(names[i], store)), m.timeout);
     // The store lives in rank 0, which must not be gone before the others have read it.
     groups.back().barrier();
   } catch (const c10::Error& error) {

@@ -14,9 +14,9 @@ struct Rendezvous {
   int64_t rank = 0, world = 1;
   std::string address;  // of rank 0
   int64_t port = 0;
-  bool is_server = false;   // this process opens the store; false on rank 0 too where torchrun's
-                            // agent has
-  std::string attempt;      // apart from the keys of an earlier attempt in the same store
+  bool is_server = false;  // this process opens the store; false on rank 0 too where torchrun's
+                           // agent has
+  std::string attempt;     // apart from the keys of an earlier attempt in the same store
   std::chrono::milliseconds timeout{0};  // of the meeting and of every collective
 };
 

@@ -235,9 +235,9 @@ bool Trainer::run_micro_batches(const StepContext& context, const Tensor& rows,
 bool Trainer::exchange_losses(bool finite, StepMetrics& metrics) const {
   if (group_.world() == 1) return finite;
   const Stopwatch watch(metrics.seconds.exchange);
-  double* const sums[] = {&metrics.loss,      &metrics.loss_image_to_text,
-                          &metrics.loss_text_to_image, &metrics.loss_task,
-                          &metrics.loss_cmvm, &metrics.loss_cmlm};
+  double* const sums[] = {
+      &metrics.loss,      &metrics.loss_image_to_text, &metrics.loss_text_to_image,
+      &metrics.loss_task, &metrics.loss_cmvm,          &metrics.loss_cmlm};
   std::vector<double> values = {finite ? 0.0 : 1.0};
   for (const double* const sum : sums) values.push_back(*sum);
   const Tensor all = at::tensor(values, at::kDouble);

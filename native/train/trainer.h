@@ -38,9 +38,9 @@ class Trainer {
   /// are then those of the step before, and the momentum encoder, which follows the weights once
   /// per change, is not moved twice when the step is repeated. When max_non_finite steps in a row
   /// were not finite, or the queue's scores have collapsed (SPEC 3.8), the metrics say `stop` and
-  /// every later step throws ERR_COTS_NON_FINITE or ERR_COTS_COLLAPSED. With several ranks, one that
-  /// has left ends the step with ERR_COTS_DISTRIBUTED, and so does one that is cancelled, on the
-  /// others.
+  /// every later step throws ERR_COTS_NON_FINITE or ERR_COTS_COLLAPSED. With several ranks, one
+  /// that has left ends the step with ERR_COTS_DISTRIBUTED, and so does one that is cancelled, on
+  /// the others.
   StepMetrics step(const Batch& batch);
 
   /// Runs the momentum towers over a batch and pushes the keys, nothing else (queue.prefill).

@@ -63,7 +63,13 @@ for (const [signal, expected] of [
 test('a second SIGINT stops train within the step; the one that npx passes on is no second one', async (t) => {
   const { config, out } = await endless(t);
   const slow = ['size=128', 'patch=8', 'width=128', 'layers=4'].map((size) => `model.image.${size}`);
-  const more = ['train.batchSize=64', 'checkpoint.everySteps=1', 'token.fusion=none'];
+  // Not beside the next step: the first checkpoint is told of before the second step begins.
+  const more = [
+    'train.batchSize=64',
+    'checkpoint.everySteps=1',
+    'checkpoint.async=false',
+    'token.fusion=none',
+  ];
   let sent = 0;
   const { ended } = startCots(['train', '--config', config, ...slow, ...more], (stderr, child) => {
     if (sent === 0 && stderr.includes('checkpoint')) {

@@ -84,7 +84,8 @@ TEST_CASE("distributed: collectives over 3 ranks, with parts of different length
     group.all_reduce(sum);
     CHECK(at::equal(sum, at::full({5}, 6.0, at::kDouble)));
     const Tensor rows = at::full({rank, 2}, rank, at::kLong);
-    CHECK(at::equal(group.all_gather_rows(rows), at::tensor({1, 1, 2, 2, 2, 2}, at::kLong).view({3, 2})));
+    CHECK(at::equal(group.all_gather_rows(rows),
+                    at::tensor({1, 1, 2, 2, 2, 2}, at::kLong).view({3, 2})));
     for (const int64_t count : {0, 2, 3, 7, 1000}) {
       const Tensor flat = at::full({count}, -1.0, at::kFloat);
       const cots::Range own = group.own_part(count);
@@ -141,7 +142,8 @@ TEST_CASE("distributed: each rank of a sharded optimizer has its part of the mom
 TEST_CASE("distributed: the sum of gradients is that of the batch, also where some never come") {
   for (const double token_weight : {1.0, 0.0}) {
     cots::TrainConfig config = tiny::config();
-    config.loss.weight_cmvm = config.loss.weight_cmlm = token_weight;  // 0: no gradient of the heads
+    config.loss.weight_cmvm = config.loss.weight_cmlm =
+        token_weight;  // 0: no gradient of the heads
     config.bucket_bytes = 2048;
     const auto gradients = [&](const cots::Group& group) {
       cots::Trainer trainer(config, tiny::tokenizer(), group);
@@ -164,8 +166,11 @@ TEST_CASE("distributed: one rank's loss that is not finite skips the step on all
     const Tensor before = trainer.model().parameters().flat().detach().clone();
     // A head: the momentum towers and so the keys stay finite.
     if (group.rank() == 1)
-      trainer.model().parameters().find("cmlm.dense.bias")->value.detach().fill_(
-          std::numeric_limits<float>::quiet_NaN());
+      trainer.model()
+          .parameters()
+          .find("cmlm.dense.bias")
+          ->value.detach()
+          .fill_(std::numeric_limits<float>::quiet_NaN());
     const cots::StepMetrics m = trainer.step(slice_of(tiny::batch_of_run(1), group));
     CHECK(m.skipped);
     CHECK(m.non_finite_in_row == 1);

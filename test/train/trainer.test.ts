@@ -225,13 +225,20 @@ test('of two runs begun at once the second is busy, and the trainer is free agai
   await t.notThrowsAsync(run(trainer));
 });
 
-test('a checkpoint that cannot be written when the loop is left frees the trainer and closes the logs', async (t) => {
-  const { out, config } = await fresh(t, { checkpoint: { everySteps: 0 } });
+const lastCheckpointFails = test.macro(async (t, isAsync: boolean) => {
+  const { out, config } = await fresh(t, { checkpoint: { everySteps: 0, async: isAsync } });
   let full = true;
-  const trainer = await trainerOver(t, config, (native) => ({
-    save: async (o) => {
+  const unlessFull =
+    (write: (o: { directory: string }) => Promise<void>) =>
+    async (o: { directory: string }): Promise<void> => {
       if (full) throw new CotsError('ERR_COTS_FILE', 'No space left on device.');
-      return native.save(o);
+      return write(o);
+    };
+  const trainer = await trainerOver(t, config, (native) => ({
+    save: unlessFull((o) => native.save(o)),
+    capture: async () => {
+      const part = await native.capture();
+      return { write: unlessFull((o) => part.write(o)) };
     },
   }));
   const leave = async () => {
@@ -247,6 +254,12 @@ test('a checkpoint that cannot be written when the loop is left frees the traine
   t.deepEqual((await run(trainer)).at(-1), { type: 'end', step: 12, reason: 'done' });
   t.is((await lines(path.join(out, 'metrics.jsonl'))).length, 12);
 });
+for (const isAsync of [false, true])
+  test(
+    `a checkpoint that cannot be written when the loop is left frees the trainer and closes the logs (${isAsync ? 'asynchronous' : 'at once'})`,
+    lastCheckpointFails,
+    isAsync,
+  );
 
 /** Paths that this process has open. */
 async function openFiles(): Promise<string[]> {
