@@ -5,6 +5,7 @@
 Random weights by transformers, written to FOLDER/image and FOLDER/text as save_pretrained does (the product imports them), exported once
 to ONNX. Every engine returns the last hidden states, as such an export does.
 """
+import json
 import os
 import sys
 import time
@@ -13,7 +14,7 @@ import numpy as np
 import onnxruntime
 import openvino
 import torch
-from transformers import BertConfig, BertModel, ViTConfig, ViTImageProcessor, ViTModel
+from transformers import BertConfig, BertModel, ViTConfig, ViTModel
 
 from peer import serve, versions
 
@@ -42,14 +43,14 @@ def prepare(vocabulary):
     """`vocabulary`: words of the text tower, a line each in FOLDER/text/vocab.txt."""
     vit = ViTModel(ViTConfig(image_size=384), add_pooling_layer=False).eval()
     bert = BertModel(BertConfig(vocab_size=vocabulary), add_pooling_layer=False).eval()
-    ViTImageProcessor(size={"height": 384, "width": 384}).save_pretrained(tower_folders["image"])
+    write_image_rules()
     examples = {
         "image": (torch.zeros(2, 3, 384, 384),),
         "text": (torch.zeros(2, 9, dtype=torch.long), torch.ones(2, 9, dtype=torch.long)),
     }
     for tower, model in (("image", vit), ("text", bert)):
         model.save_pretrained(tower_folders[tower])
-        states = States(model, inputs_of[tower])
+        states = States(model, inputs_of[tower]).eval()
         file = os.path.join(folder, tower + ".onnx")
         axes = {0: "batch"} if tower == "image" else {0: "batch", 1: "tokens"}
         names = inputs_of[tower]
@@ -58,6 +59,16 @@ def prepare(vocabulary):
         engines["pytorch", tower] = pytorch_engine(states)
         engines["onnxruntime", tower] = onnx_engine(file)
         engines["openvino", tower] = openvino_engine(file)
+
+
+def write_image_rules():
+    """What ViTImageProcessor.save_pretrained() writes; the class itself wants torchvision."""
+    rules = {"image_processor_type": "ViTImageProcessor", "do_resize": True, "size": {"height": 384, "width": 384},
+             "resample": 2, "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True,
+             "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    os.makedirs(tower_folders["image"])
+    with open(os.path.join(tower_folders["image"], "preprocessor_config.json"), "w") as file:
+        json.dump(rules, file)
 
 
 def pytorch_engine(states):

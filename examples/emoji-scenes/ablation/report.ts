@@ -40,7 +40,7 @@ export async function writeReport(
   const caption = `${steps} steps of ${batchSize} pairs, ${scenes.toLocaleString('en-US')} training scenes; a dot is a seed, a bar their mean, the dashed line the instance level alone. ${results.length} runs.`;
   const svg = ablationSvg(rows, caption);
   const png = figure ?? path.join(out, 'ablation.png');
-  await writeFileAtomic(png.replace(/\.png$/, '.svg'), svg);
+  await writeFileAtomic(`${png.replace(/\.png$/, '')}.svg`, svg);
   await writePng(svg, png);
 }
 

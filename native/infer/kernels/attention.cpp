@@ -135,13 +135,13 @@ template <class Floats, class F>
 COTS_INLINE void each_tile(int64_t rows, int64_t panels, const F& f) {
   constexpr int kRows = TileShape<Floats>::kRows, kPanels = TileShape<Floats>::kPanels;
   const auto columns = [&]<int kWide>(int64_t panel) __attribute__((always_inline)) {
-    int64_t row = 0;
-    for (; row + kRows <= rows; row += kRows) f.template operator()<kRows, kWide>(row, panel);
-    if (row < rows)
+    for (int64_t row = 0, tile; row < rows; row += tile) {
+      tile = tile_rows<kRows>(rows - row);
       with_rows<kRows>(
-          rows - row, [&]<int kLeft>() __attribute__((always_inline)) {
-            f.template operator()<kLeft, kWide>(row, panel);
+          tile, [&]<int kTile>() __attribute__((always_inline)) {
+            f.template operator()<kTile, kWide>(row, panel);
           });
+    }
   };
   int64_t panel = 0;
   for (; panel + kPanels <= panels; panel += kPanels) columns.template operator()<kPanels>(panel);

@@ -11,9 +11,9 @@
 namespace cots::kernels {
 namespace {
 
-constexpr int64_t kRowBlock = 96;  // rows whose inputs stay in the second-level cache; whole tiles
-
-/// The part [row, row_end) x [panel, panel_end) of one product.
+// Rows whose inputs stay in the second-level cache, whole tiles; the last block takes up to
+// kFewRows more.
+constexpr int64_t kRowBlock = 96, kFewRows = 11;
 struct Piece {
   Rows2d x;
   int64_t row, row_end, panel, panel_end, K;
@@ -40,13 +40,13 @@ COTS_INLINE void linear_tile(const Piece& p, int64_t row, int64_t panel) {
 template <class Floats, int kPanels>
 COTS_INLINE void linear_columns(const Piece& p, int64_t panel) {
   constexpr int kRows = TileShape<Floats>::kRows;
-  int64_t row = p.row;
-  for (; row + kRows <= p.row_end; row += kRows) linear_tile<Floats, kRows, kPanels>(p, row, panel);
-  if (row < p.row_end)
+  for (int64_t row = p.row, rows; row < p.row_end; row += rows) {
+    rows = tile_rows<kRows>(p.row_end - row);
     with_rows<kRows>(
-        p.row_end - row, [&]<int kLeft>() __attribute__((always_inline)) {
-          linear_tile<Floats, kLeft, kPanels>(p, row, panel);
+        rows, [&]<int kTile>() __attribute__((always_inline)) {
+          linear_tile<Floats, kTile, kPanels>(p, row, panel);
         });
+  }
 }
 
 template <class Floats>
@@ -84,7 +84,7 @@ Tensor PackedLinear::unpack() const {
 void PackedLinear::run(Rows2d x, int64_t rows, float* y, int64_t y_stride, const Epilogue& epilogue,
                        int64_t first, int64_t count) const {
   const int64_t first_panel = first / kLanes, panels = panels_of(count < 0 ? N_ - first : count),
-                row_blocks = (rows + kRowBlock - 1) / kRowBlock,
+                row_blocks = std::max<int64_t>(1, (rows + kRowBlock - 1 - kFewRows) / kRowBlock),
                 column_blocks = cuts(row_blocks, std::max<int64_t>(panels / 2, 1)),
                 panels_a_block = (panels + column_blocks - 1) / column_blocks;
   const Piece whole{.x = x,
@@ -98,8 +98,9 @@ void PackedLinear::run(Rows2d x, int64_t rows, float* y, int64_t y_stride, const
                     .outputs = {y, y_stride, N_, epilogue}};
   for_each_task(row_blocks * column_blocks, [&](int64_t task) {
     Piece piece = whole;
-    piece.row = task / column_blocks * kRowBlock;
-    piece.row_end = std::min(rows, piece.row + kRowBlock);
+    const int64_t block = task / column_blocks;
+    piece.row = block * kRowBlock;
+    if (block + 1 < row_blocks) piece.row_end = piece.row + kRowBlock;
     piece.panel = std::min(whole.panel_end, first_panel + task % column_blocks * panels_a_block);
     piece.panel_end = std::min(whole.panel_end, piece.panel + panels_a_block);
     linear_piece(piece);

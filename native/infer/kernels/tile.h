@@ -34,6 +34,12 @@ template <class Floats, int kRows, int kPanels>
 COTS_INLINE void multiply_tile(const float* A, int64_t lda, const float* B, int64_t panel_stride,
                                int64_t K, Floats (&sum)[kRows][kPanels]) {
   for (int64_t k = 0; k < K; ++k) {
+    // With few rows the weights come from memory: the hardware's own prefetch stops at a page's
+    // end.
+#pragma GCC unroll 4
+    for (int p = 0; p < kPanels; ++p)
+      __builtin_prefetch(reinterpret_cast<const char*>(B + p * panel_stride + k * kLanes) +
+                         kPrefetchBytes);
     Floats b[kPanels];
 #pragma GCC unroll 4
     for (int p = 0; p < kPanels; ++p) b[p] = load<Floats>(B + p * panel_stride + k * kLanes);
@@ -44,6 +50,14 @@ COTS_INLINE void multiply_tile(const float* A, int64_t lda, const float* B, int6
       for (int p = 0; p < kPanels; ++p) sum[r][p] += a * b[p];
     }
   }
+}
+
+/// Rows of the next tile where `left` are left: full tiles, but two even ones at the end rather
+/// than a full one and a sliver, which would wait for its few sums.
+template <int kMost>
+COTS_INLINE int64_t tile_rows(int64_t left) {
+  if (left > kMost && left < 2 * kMost) return (left + 1) / 2;
+  return std::min<int64_t>(left, kMost);
 }
 
 /// Calls f.template operator()<n>() with n = rows, 1 <= rows <= kMost.
