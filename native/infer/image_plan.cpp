@@ -2,8 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include <numeric>
-
 #include "infer/kernels/tasks.h"
 #include "infer/pooled_rows.h"
 #include "model/relative_bias.h"

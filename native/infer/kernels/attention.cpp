@@ -16,8 +16,6 @@ namespace {
 constexpr int64_t kQueryBlock = 48;  // whole tiles; scores of 577 keys take 110 KiB
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 
-int64_t panels_of(int64_t columns) { return (columns + kLanes - 1) / kLanes; }
-
 /// Memory of a thread that is kept from call to call, on a cache line.
 float* scratch(int64_t floats) {
   static thread_local std::vector<float> memory;
@@ -127,25 +125,6 @@ COTS_INLINE void mix_tile(const Head& h, int64_t query, int64_t row, int64_t pan
       else
         store_part(to, count, mixed);
     }
-}
-
-/// f<kRows, kPanels>(row, panel) over all tiles of `rows` rows and `panels` panels, a panel at a
-/// time.
-template <class Floats, class F>
-COTS_INLINE void each_tile(int64_t rows, int64_t panels, const F& f) {
-  constexpr int kRows = TileShape<Floats>::kRows, kPanels = TileShape<Floats>::kPanels;
-  const auto columns = [&]<int kWide>(int64_t panel) __attribute__((always_inline)) {
-    for (int64_t row = 0, tile; row < rows; row += tile) {
-      tile = tile_rows<kRows>(rows - row);
-      with_rows<kRows>(
-          tile, [&]<int kTile>() __attribute__((always_inline)) {
-            f.template operator()<kTile, kWide>(row, panel);
-          });
-    }
-  };
-  int64_t panel = 0;
-  for (; panel + kPanels <= panels; panel += kPanels) columns.template operator()<kPanels>(panel);
-  for (; panel < panels; ++panel) columns.template operator()<1>(panel);
 }
 
 /// The queries [query, query_end) of one head.

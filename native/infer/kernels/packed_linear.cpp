@@ -36,30 +36,15 @@ COTS_INLINE void linear_tile(const Piece& p, int64_t row, int64_t panel) {
     }
 }
 
-/// All rows of the piece by kPanels panels: the panels stay in the first-level cache.
-template <class Floats, int kPanels>
-COTS_INLINE void linear_columns(const Piece& p, int64_t panel) {
-  constexpr int kRows = TileShape<Floats>::kRows;
-  for (int64_t row = p.row, rows; row < p.row_end; row += rows) {
-    rows = tile_rows<kRows>(p.row_end - row);
-    with_rows<kRows>(
-        rows, [&]<int kTile>() __attribute__((always_inline)) {
-          linear_tile<Floats, kTile, kPanels>(p, row, panel);
-        });
-  }
-}
-
 template <class Floats>
 COTS_INLINE void linear_piece_body(const Piece& p) {
-  constexpr int kPanels = TileShape<Floats>::kPanels;
-  int64_t panel = p.panel;
-  for (; panel + kPanels <= p.panel_end; panel += kPanels)
-    linear_columns<Floats, kPanels>(p, panel);
-  for (; panel < p.panel_end; ++panel) linear_columns<Floats, 1>(p, panel);
+  each_tile<Floats>(
+      p.row_end - p.row, p.panel_end - p.panel,
+      [&]<int kRows, int kPanels>(int64_t row, int64_t panel) __attribute__((always_inline)) {
+        linear_tile<Floats, kRows, kPanels>(p, p.row + row, p.panel + panel);
+      });
 }
 COTS_LANE_VERSIONS(void, linear_piece, (const Piece& p), (p))
-
-int64_t panels_of(int64_t columns) { return (columns + kLanes - 1) / kLanes; }
 
 }  // namespace
 

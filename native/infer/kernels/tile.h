@@ -69,4 +69,26 @@ COTS_INLINE void with_rows(int64_t rows, const F& f) {
   f.template operator()<kMost>();
 }
 
+/// f<kRows, kPanels>(row, panel) over all tiles of `rows` rows and `panels` panels, a panel at a
+/// time: it stays in the first-level cache.
+template <class Floats, class F>
+COTS_INLINE void each_tile(int64_t rows, int64_t panels, const F& f) {
+  constexpr int kRows = TileShape<Floats>::kRows, kPanels = TileShape<Floats>::kPanels;
+  const auto columns = [&]<int kWide>(int64_t panel) __attribute__((always_inline)) {
+    for (int64_t row = 0, tile; row < rows; row += tile) {
+      tile = tile_rows<kRows>(rows - row);
+      with_rows<kRows>(
+          tile, [&]<int kTile>() __attribute__((always_inline)) {
+            f.template operator()<kTile, kWide>(row, panel);
+          });
+    }
+  };
+  int64_t panel = 0;
+  for (; panel + kPanels <= panels; panel += kPanels) columns.template operator()<kPanels>(panel);
+  for (; panel < panels; ++panel) columns.template operator()<1>(panel);
+}
+
+/// Panels of 16 that so many columns take.
+inline int64_t panels_of(int64_t columns) { return (columns + kLanes - 1) / kLanes; }
+
 }  // namespace cots::kernels
