@@ -88,8 +88,7 @@ async function fastestInFlight(ours: Ours): Promise<number> {
 async function largestDifference({ config, set, captions }: Ours, peer: PythonPeer): Promise<number> {
   const loader = pairLoader(config, set, captions);
   const batch = await loader.next();
-  loader.close();
-  for (let ahead = 0; ahead < loader.ahead; ahead++) await loader.next();
+  await loader.drain();
   let largest = 0;
   for (const [row, item] of batch.items.entries()) {
     const { image = '' } = set.entries[item] ?? {};

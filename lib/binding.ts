@@ -348,6 +348,17 @@ export interface NativeView {
   frame?: { width: number; height: number };
 }
 
+/** Pixels to make views of. */
+export interface NativeImage {
+  data: Uint8Array;
+  width: number;
+  height: number;
+  transform: NativeTransform;
+}
+
+/** Views that were made ahead, in memory that JavaScript does not see; good for one `makeViews`. */
+export type NativeMadeViews = object & { readonly madeViews: unique symbol };
+
 export interface NativeDirectionRanks {
   pessimistic: Int32Array;
   optimistic: Int32Array;
@@ -421,18 +432,17 @@ export interface NativeBinding {
     cancel?: NativeCancel | null;
   }): Promise<{ imageToText: NativeDirectionRanks; textToImage: NativeDirectionRanks }>;
   /** One packed uint8 [n, size, size, 3] a view. Runs on a transform thread of the addon, beside a training step. */
-  makeViews(o: {
-    images: { data: Uint8Array; width: number; height: number; transform: NativeTransform }[];
-    views: NativeView[];
-  }): Promise<Uint8Array[]>;
+  makeViews(o: { images: (NativeImage | NativeMadeViews)[]; views: NativeView[] }): Promise<Uint8Array[]>;
+  /** The same, for a `makeViews` of the same views to put in its place. */
+  prepareViews(o: { images: NativeImage[]; views: NativeView[] }): Promise<NativeMadeViews>;
   /** The same of one JPEG, of which only the transform's crop becomes pixels; null: it is not as plain as `jpegHeader` took it for. */
-  makeJpegViews(o: {
+  prepareJpegViews(o: {
     jpeg: Uint8Array;
     width: number;
     height: number;
     transform: NativeTransform;
     views: NativeView[];
-  }): Promise<Uint8Array[] | null>;
+  }): Promise<NativeMadeViews | null>;
   /** RGB of a whole JPEG, uint8 [height, width, 3]; null as above. */
   decodeJpeg(o: { jpeg: Uint8Array; width: number; height: number }): Promise<Uint8Array | null>;
   /** Size and EXIF orientation (1 to 8) of a JPEG of 8-bit gray or YCbCr; null for anything else, and where the build has no libjpeg-turbo. */

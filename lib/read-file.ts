@@ -44,8 +44,14 @@ export async function readBytes(file: string, what = 'a file'): Promise<Buffer> 
 /**
  * The bytes of a regular file as long as it is when it is opened, so that one that grows has an end, and a pipe or device is told from
  * a file. Throws `ERR_COTS_FILE`, also for more than `most` bytes.
+ * @param allocate memory for that many bytes, whatever is in it.
  */
-export async function readRegularFile(file: string, what: string, most: number): Promise<Buffer> {
+export async function readRegularFile(
+  file: string,
+  what: string,
+  most: number,
+  allocate: (bytes: number) => Buffer = Buffer.allocUnsafe,
+): Promise<Buffer> {
   let handle: FileHandle | undefined;
   try {
     handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK); // a pipe nobody writes to would wait here
@@ -54,7 +60,7 @@ export async function readRegularFile(file: string, what: string, most: number):
     const wrong = found.isFile() ? tooLarge(found.size, most) : 'a pipe or device. Name a file.';
     if (wrong !== undefined)
       throw new CotsError('ERR_COTS_FILE', `Expected to read ${what} at ${file}, got ${wrong}`);
-    const bytes = Buffer.allocUnsafe(found.size);
+    const bytes = allocate(found.size);
     let filled = 0;
     for (let read = -1; filled < bytes.length && read !== 0; filled += read)
       read = (await handle.read(bytes, filled, bytes.length - filled, filled)).bytesRead;

@@ -12,7 +12,7 @@ import { pairLoader, pairViews } from '../data/loaders.js';
 import { readMedia } from '../data/media.js';
 import { CaptionEncoder, captionRules, textTokenizerFor } from '../data/text/captions.js';
 import { captionsOf, openSources, type TrainingSet } from '../data/training-set.js';
-import { makeJpegViews, makeViews } from '../data/views.js';
+import { makeViews, prepareJpegViews } from '../data/views.js';
 import { type BenchContext, benchContext } from './machine.js';
 import { writePhotoShards } from './photo-shards.js';
 import { type Latency, latency, median } from './timing.js';
@@ -110,7 +110,7 @@ async function timeStages(config: TrainConfig, { entries }: TrainingSet): Promis
     const views = pairViews(config);
     await timed(times.views, () => makeViews([{ image: pixels, transform }], views));
     const jpeg = plainJpeg(bytes, exifRotate);
-    if (jpeg !== null) await timed(times.jpeg, () => makeJpegViews({ image: jpeg, transform }, views));
+    if (jpeg !== null) await timed(times.jpeg, () => prepareJpegViews({ image: jpeg, transform }, views));
   }
 
   return {

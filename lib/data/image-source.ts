@@ -3,6 +3,7 @@ import { type DecodedImage, decodeBytes, decodeWithSharp, refuseTooLarge } from 
 import { type Admit, DecodeQueue, type DecodeQueueOptions } from './decode-queue.js';
 import { type PlainJpeg, plainJpeg } from './jpeg.js';
 import { readMedia } from './media.js';
+import { ReusedBuffers } from './reused-buffers.js';
 
 export interface ImageSourceOptions extends DecodeQueueOptions {
   /** Path of an item's image. */
@@ -26,12 +27,14 @@ export interface ImageUse<T> {
 export class ImageSource {
   readonly #options: ImageSourceOptions;
   readonly #queue: DecodeQueue;
+  readonly #encoded: ReusedBuffers;
   readonly #kept = new Map<number, DecodedImage>();
   #keptBytes = 0;
 
   constructor(options: ImageSourceOptions) {
     this.#options = options;
     this.#queue = new DecodeQueue(options);
+    this.#encoded = new ReusedBuffers(options.workers);
   }
 
   /** Decoded bytes kept. */
@@ -70,9 +73,26 @@ export class ImageSource {
     useJpeg: ImageUse<T>['jpeg'],
     admit: Admit,
   ): Promise<DecodedImage | { used: T }> {
-    const { exifRotate } = this.#options;
     const path = this.#options.path(item);
-    const bytes = await readMedia(path, 'an image');
+    let lent: Buffer | undefined;
+    try {
+      const bytes = await readMedia(path, 'an image', (size) => {
+        lent = this.#encoded.take(size);
+        return lent;
+      });
+      return await this.#decodeBytes(bytes, path, useJpeg, admit);
+    } finally {
+      if (lent !== undefined) this.#encoded.give(lent);
+    }
+  }
+
+  async #decodeBytes<T>(
+    bytes: Buffer,
+    path: string,
+    useJpeg: ImageUse<T>['jpeg'],
+    admit: Admit,
+  ): Promise<DecodedImage | { used: T }> {
+    const { exifRotate } = this.#options;
     const jpeg = plainJpeg(bytes, exifRotate);
     if (jpeg === null || this.isSmall(jpeg)) return decodeBytes(bytes, path, exifRotate, admit);
     refuseTooLarge(jpeg, path);

@@ -10,7 +10,6 @@ import { disposedError } from '../native-call.js';
 import type { BadImages } from './bad-images.js';
 import { BatchQueue } from './batch-queue.js';
 import type { ClipSource } from './clip-source.js';
-import type { DecodedImage } from './decode.js';
 import { DrawRounds, type Result } from './draw-rounds.js';
 import type { ImageSource } from './image-source.js';
 import type { ManifestEntry } from './manifest.js';
@@ -18,7 +17,14 @@ import type { Peers } from './peers.js';
 import type { Cursor, Draw, Sampler } from './sampler.js';
 import type { CaptionEncoder } from './text/captions.js';
 import type { EncodedTexts } from './text/tokenizer.js';
-import { makeJpegViews, makeViews, type View } from './views.js';
+import {
+  type DrawnImage,
+  type MadeViews,
+  makeViews,
+  prepareJpegViews,
+  prepareViews,
+  type View,
+} from './views.js';
 
 /** A batch as the loader makes it; with several ranks, this rank's slice of it. */
 export interface LoadedBatch {
@@ -65,9 +71,10 @@ export interface LoaderParts {
 }
 
 /** A sample on its way: pixels that wait for the batch's one native call, or the views that a large image or a clip got at once. */
-type Prepared =
-  | { readonly image: DecodedImage; readonly transform: NativeTransform }
-  | { readonly views: readonly Uint8Array[]; readonly frames: number };
+interface Prepared {
+  readonly images: DrawnImage | MadeViews;
+  readonly frames: number;
+}
 
 interface Taken extends Draw {
   readonly prepared: Prepared;
@@ -156,7 +163,8 @@ export class Loader {
   #prepare(draw: Draw): Result<Prepared> {
     const { images, transform, entries } = this.#parts;
     const kept = images.kept(draw.item);
-    if (kept !== undefined) return { image: kept, transform: transform(kept, draw.sample) };
+    if (kept !== undefined)
+      return { images: { image: kept, transform: transform(kept, draw.sample) }, frames: 1 };
     const { id, image, captions } = entries[draw.item] as ManifestEntry;
     if (this.#parts.captions !== null && captions.length === 0)
       return {
@@ -175,12 +183,12 @@ export class Loader {
     const { images, transform, views } = this.#parts;
     return images.load<Prepared>(item, {
       jpeg: async (image) => {
-        const made = await makeJpegViews({ image, transform: transform(image, sample) }, views);
-        return made === null ? null : { views: made, frames: 1 };
+        const made = await prepareJpegViews({ image, transform: transform(image, sample) }, views);
+        return made === null ? null : { images: made, frames: 1 };
       },
       pixels: async (image) => {
         const drawn = { image, transform: transform(image, sample) };
-        return images.isSmall(image) ? drawn : { views: await makeViews([drawn], views), frames: 1 };
+        return { images: images.isSmall(image) ? drawn : await prepareViews([drawn], views), frames: 1 };
       },
     });
   }
@@ -189,7 +197,7 @@ export class Loader {
     const { clips, transform, views } = this.#parts;
     return clips.load(item, sample, async (frames) => {
       const drawn = frames.map((image) => ({ image, transform: transform(image, sample) }));
-      return { views: await makeViews(drawn, views), frames: frames.length };
+      return { images: await prepareViews(drawn, views), frames: frames.length };
     });
   }
 
@@ -201,8 +209,11 @@ export class Loader {
   ): Promise<LoadedBatch> {
     const { captions, entries } = this.#parts;
     const texts = taken.map(({ item, caption }) => (entries[item] as ManifestEntry).captions[caption] ?? '');
-    const frames = taken.map(({ prepared }) => ('image' in prepared ? 1 : prepared.frames));
-    const views = await this.#joinViews(taken, frames);
+    const frames = taken.map(({ prepared }) => prepared.frames);
+    const views = await makeViews(
+      taken.map(({ prepared }) => prepared.images),
+      this.#parts.views,
+    );
     return {
       size: taken.length,
       frames: frames.every((count) => count === 1) ? null : Int32Array.from(frames),
@@ -215,30 +226,6 @@ export class Loader {
       cursor,
       badImages,
     };
-  }
-
-  /** All small images in one native call; what large ones and clips got alone is put in its place. */
-  async #joinViews(taken: readonly Taken[], frames: readonly number[]): Promise<Uint8Array[]> {
-    const { views } = this.#parts;
-    const small = taken.flatMap(({ prepared }) => ('image' in prepared ? [prepared] : []));
-    const made = small.length === 0 ? [] : await makeViews(small, views);
-    if (small.length === taken.length) return made;
-    const rows = frames.reduce((sum, count) => sum + count, 0);
-    return views.map(({ size }, view) => {
-      const bytes = 3 * size * size;
-      const joined = new Uint8Array(rows * bytes);
-      let [row, place] = [0, 0];
-      for (const [index, { prepared }] of taken.entries()) {
-        const own =
-          'image' in prepared
-            ? (made[view] as Uint8Array).subarray(place++ * bytes, place * bytes)
-            : (prepared.views[view] as Uint8Array);
-        joined.set(own, row * bytes);
-        row += frames[index] as number;
-      }
-
-      return joined;
-    });
   }
 }
 

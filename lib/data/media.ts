@@ -3,6 +3,7 @@ import path from 'node:path';
 import { readRegularFile } from '../read-file.js';
 import { isRemote, nameOf } from '../remote/location.js';
 import { cachedFile, localCopy, readRemote } from '../remote/remote-file.js';
+import type { Allocate } from './shards/byte-source.js';
 import { findShardMember, readShardMember } from './shards/read-member.js';
 import type { TarMember } from './shards/tar-members.js';
 
@@ -17,11 +18,14 @@ export function memberLocation(shard: string, member: string): string {
   return [shard, member].join('!'); // a string of its own: one of two parts is copied when it is first read, and both are kept
 }
 
-/** Reads a location. `what` names it in messages, such as `an image`. Throws `ERR_COTS_FILE`, `ERR_COTS_DATA`. */
-export async function readMedia(location: string, what: string): Promise<Buffer> {
+/**
+ * Reads a location. `what` names it in messages, such as `an image`; `allocate` may give the memory for what lies on this machine.
+ * Throws `ERR_COTS_FILE`, `ERR_COTS_DATA`.
+ */
+export async function readMedia(location: string, what: string, allocate?: Allocate): Promise<Buffer> {
   const at = partsOf(location);
-  if (at !== undefined) return readShardMember(at.shard, at.member);
-  return isRemote(location) ? readRemote(location) : readRegularFile(location, what, mostBytes);
+  if (at !== undefined) return readShardMember(at.shard, at.member, allocate);
+  return isRemote(location) ? readRemote(location) : readRegularFile(location, what, mostBytes, allocate);
 }
 
 /** Where the bytes of a shard's member are; undefined for a plain path. Throws `ERR_COTS_FILE`, `ERR_COTS_DATA`. */

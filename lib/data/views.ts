@@ -1,5 +1,5 @@
 /** The views that networks take of an image, made by the addon beside a training step. */
-import { binding, type NativeTransform } from '../binding.js';
+import { binding, type NativeImage, type NativeMadeViews, type NativeTransform } from '../binding.js';
 import type { DecodedImage } from './decode.js';
 import type { PlainJpeg } from './jpeg.js';
 
@@ -12,27 +12,40 @@ export interface View {
   readonly jitter: boolean;
 }
 
-/** uint8 [n, side, side, 3] a view. */
+/** An image and what becomes of it. */
+export interface DrawnImage {
+  readonly image: DecodedImage;
+  readonly transform: NativeTransform;
+}
+
+/** Views made ahead of their batch. */
+export type MadeViews = NativeMadeViews;
+
+/** uint8 [n, side, side, 3] a view, of images and of views made ahead (which are used up), in their order. */
 export async function makeViews(
-  images: readonly { image: DecodedImage; transform: NativeTransform }[],
+  images: readonly (DrawnImage | MadeViews)[],
   views: readonly View[],
 ): Promise<Uint8Array[]> {
   if (views.length === 0) return [];
   return binding().makeViews({
-    images: images.map(({ image: { data, width, height }, transform }) => ({
-      data,
-      width,
-      height,
-      transform,
-    })),
+    images: images.map((one) => ('image' in one ? nativeImage(one) : one)),
     views: [...views],
   });
 }
 
+/** Views of images, or of a clip's frames, ahead of their batch. */
+export function prepareViews(images: readonly DrawnImage[], views: readonly View[]): Promise<MadeViews> {
+  return binding().prepareViews({ images: images.map(nativeImage), views: [...views] });
+}
+
 /** The same of one JPEG, decoded as far as the transform's crop needs it; null where sharp must decode it. */
-export async function makeJpegViews(
+export async function prepareJpegViews(
   { image, transform }: { image: PlainJpeg; transform: NativeTransform },
   views: readonly View[],
-): Promise<Uint8Array[] | null> {
-  return binding().makeJpegViews({ ...image, transform, views: [...views] });
+): Promise<MadeViews | null> {
+  return binding().prepareJpegViews({ ...image, transform, views: [...views] });
+}
+
+function nativeImage({ image: { data, width, height }, transform }: DrawnImage): NativeImage {
+  return { data, width, height, transform };
 }

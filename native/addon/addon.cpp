@@ -52,7 +52,8 @@ Addon::Addon(Napi::Env env, Napi::Object exports) {
   entry("retrievalRanks", retrieval_ranks);
   entry("openGallery", open_gallery);
   entry("makeViews", make_views);
-  entry("makeJpegViews", make_jpeg_views);
+  entry("prepareViews", prepare_views);
+  entry("prepareJpegViews", prepare_jpeg_views);
   entry("jpegHeader", jpeg_header);
   entry("decodeJpeg", decode_jpeg);
   entry("createModel", create_model);

@@ -2,7 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "addon/addon.h"
@@ -17,7 +19,17 @@ namespace {
 
 using at::Tensor;
 
+/// Views of some images, uint8 [n, size, size, 3] each. JavaScript holds them without knowing of
+/// their memory, which its collector would else run for: makeViews() uses them up.
+struct MadeViews {
+  std::vector<Tensor> views;
+};
+
+constexpr napi_type_tag kMadeViews{0x636f74732d766965, 0x77732d6d61646531};
+
+/// Views made before, or pixels to make them of.
 struct Source {
+  std::shared_ptr<MadeViews> made;
   Tensor image_HWC;
   io::Transform transform;
 };
@@ -47,10 +59,40 @@ io::Transform read_transform(const Napi::Object& o, int64_t width, int64_t heigh
   return t;
 }
 
+/// Null for anything but what settle_made() gave.
+MadeViews* made_views(Napi::Env env, const Napi::Value& value) {
+  bool is_made = false;
+  if (!value.IsExternal() ||
+      napi_check_object_type_tag(env, value, &kMadeViews, &is_made) != napi_ok || !is_made)
+    return nullptr;
+  return value.As<Napi::External<MadeViews>>().Data();
+}
+
+std::shared_ptr<MadeViews> take_made(MadeViews& made, const std::vector<io::View>& views) {
+  bool is_theirs = made.views.size() == views.size();
+  for (size_t v = 0; is_theirs && v < views.size(); ++v)
+    is_theirs = made.views[v].size(1) == views[v].size;
+  if (!is_theirs)
+    throw Failure("ERR_COTS_OPTION",
+                  "Expected views of the sizes asked for that were not used yet, got others.");
+  return std::make_shared<MadeViews>(std::exchange(made, {}));
+}
+
 Source read_source(const Napi::Object& o) {
   const int64_t width = count(o, "width", 1), height = count(o, "height", 1);
-  return {bytes(o, "data", {height, width, 3}),
+  return {nullptr, bytes(o, "data", {height, width, 3}),
           read_transform(object(o, "transform"), width, height)};
+}
+
+std::vector<Source> read_sources(const Napi::Object& o, const std::vector<io::View>& views) {
+  const Napi::Array items = items_of(o, "images");
+  std::vector<Source> sources;
+  for (uint32_t i = 0; i < items.Length(); ++i) {
+    MadeViews* made = made_views(o.Env(), items.Get(i));
+    sources.push_back(made ? Source{take_made(*made, views), {}, {}}
+                           : read_source(item_of(items, i, "images")));
+  }
+  return sources;
 }
 
 io::View read_view(const Napi::Object& o) {
@@ -70,19 +112,44 @@ Settle settle_views(std::vector<Tensor> views) {
   };
 }
 
-Settle run(const std::vector<Source>& sources, const std::vector<io::View>& views) {
+/// What JavaScript hands back to makeViews().
+Settle settle_made(std::vector<Tensor> views) {
+  return [made = std::make_shared<MadeViews>(std::move(views))](Napi::Env env) -> Napi::Value {
+    const auto external = Napi::External<MadeViews>::New(
+        env, new MadeViews(std::move(*made)), [](Napi::Env, MadeViews* held) { delete held; });
+    if (napi_type_tag_object(env, external, &kMadeViews) != napi_ok)
+      throw Failure("ERR_COTS_INTERNAL", "Expected a value to take a tag, it did not.");
+    return external;
+  };
+}
+
+int64_t rows_of(const Source& source) {
+  return source.made && !source.made->views.empty() ? source.made->views[0].size(0) : 1;
+}
+
+/// One uint8 [n, size, size, 3] a view, the sources' rows in their order.
+std::vector<Tensor> views_of(const std::vector<Source>& sources,
+                             const std::vector<io::View>& views) {
+  if (sources.size() == 1 && sources[0].made) return std::move(sources[0].made->views);
+  int64_t rows = 0;
+  for (const Source& source : sources) rows += rows_of(source);
   std::vector<Tensor> packed;
   for (const io::View& view : views)
-    packed.push_back(
-        at::empty({static_cast<int64_t>(sources.size()), view.size, view.size, 3}, at::kByte));
-  for (size_t i = 0; i < sources.size(); ++i) {
+    packed.push_back(at::empty({rows, view.size, view.size, 3}, at::kByte));
+  int64_t row = 0;
+  for (const Source& source : sources) {
     ops::check_cancelled();
+    const int64_t n = rows_of(source);
     const std::vector<Tensor> made =
-        io::make_views(sources[i].image_HWC, sources[i].transform, views);
-    for (size_t v = 0; v < views.size(); ++v)
-      packed[v].select(0, static_cast<int64_t>(i)).copy_(made[v]);
+        source.made ? std::move(source.made->views)  // their memory goes as soon as they are copied
+                    : io::make_views(source.image_HWC, source.transform, views);
+    for (size_t v = 0; v < views.size(); ++v) {
+      Tensor place = packed[v].narrow(0, row, n);
+      place.copy_(made[v].view_as(place));
+    }
+    row += n;
   }
-  return settle_views(std::move(packed));
+  return packed;
 }
 
 /// The views of one image, [1, size, size, 3] each, or null where the JPEG is sharp's to decode.
@@ -93,7 +160,10 @@ Settle run_jpeg(const Tensor& jpeg, const io::Transform& transform,
                       {transform.left, transform.top, transform.width, transform.height});
   if (!box_HWC) return [](Napi::Env env) -> Napi::Value { return env.Null(); };
   ops::check_cancelled();
-  return settle_views(io::make_box_views(*box_HWC, transform, views));
+  std::vector<Tensor> made;
+  for (const Tensor& view : io::make_box_views(*box_HWC, transform, views))
+    made.push_back(view.contiguous().unsqueeze(0));
+  return settle_made(std::move(made));
 }
 
 Napi::Promise post_transform(Napi::Env env, Work work) {
@@ -108,13 +178,27 @@ Napi::Value make_views(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guard_promise(env, [&]() -> Napi::Value {
     const Napi::Object o = options_of(info);
-    Work work = [sources = list<Source>(o, "images", read_source),
-                 views = list<io::View>(o, "views", read_view)] { return run(sources, views); };
+    std::vector<io::View> views = list<io::View>(o, "views", read_view);
+    Work work = [sources = read_sources(o, views), views]() -> Settle {
+      return settle_views(views_of(sources, views));
+    };
     return post_transform(env, std::move(work));
   });
 }
 
-Napi::Value make_jpeg_views(const Napi::CallbackInfo& info) {
+Napi::Value prepare_views(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guard_promise(env, [&]() -> Napi::Value {
+    const Napi::Object o = options_of(info);
+    std::vector<io::View> views = list<io::View>(o, "views", read_view);
+    Work work = [sources = read_sources(o, views), views]() -> Settle {
+      return settle_made(views_of(sources, views));
+    };
+    return post_transform(env, std::move(work));
+  });
+}
+
+Napi::Value prepare_jpeg_views(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guard_promise(env, [&]() -> Napi::Value {
     const Napi::Object o = options_of(info);

@@ -6,7 +6,8 @@
 namespace cots::addon {
 
 Napi::Value make_views(const Napi::CallbackInfo& info);
-Napi::Value make_jpeg_views(const Napi::CallbackInfo& info);
+Napi::Value prepare_views(const Napi::CallbackInfo& info);
+Napi::Value prepare_jpeg_views(const Napi::CallbackInfo& info);
 Napi::Value decode_jpeg(const Napi::CallbackInfo& info);
 Napi::Value jpeg_header(const Napi::CallbackInfo& info);
 

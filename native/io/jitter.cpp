@@ -64,37 +64,41 @@ void enhance_pixel(uint8_t* rgb, const Step* steps, int count) {
   }
 }
 
-/// ImageEnhance.Contrast's level: the mean gray, rounded half up, after the first `count` steps.
-float mean_gray(const uint8_t* rgb, int64_t pixels, const Steps& steps, int count) {
+/// Takes the steps in place; the sum of the grays that come out, 0 unless it is wanted.
+template <bool kSumsGrays>
+int64_t enhance_pixels(uint8_t* rgb, int64_t pixels, const Step* steps, int count) {
   int64_t sum = 0, pixel = 0;
 #if defined(__x86_64__)
   if (ops::isa() != ops::Isa::kBaseline) {
-    sum = avx2::sum_of_grays(rgb, pixels, steps, count);
+    sum = avx2::enhance_pixels<kSumsGrays>(rgb, pixels, steps, count);
     pixel = pixels / avx2::kPixels * avx2::kPixels;
   }
 #endif
   for (; pixel < pixels; ++pixel) {
-    uint8_t copy[3] = {rgb[3 * pixel], rgb[3 * pixel + 1], rgb[3 * pixel + 2]};
-    enhance_pixel(copy, steps.step, count);
-    sum += gray(copy);
+    enhance_pixel(rgb + 3 * pixel, steps, count);
+    if constexpr (kSumsGrays) sum += gray(rgb + 3 * pixel);
   }
+  return sum;
+}
+
+/// ImageEnhance.Contrast's level: the mean gray, rounded half up.
+float contrast_level(int64_t sum_of_grays, int64_t pixels) {
   return static_cast<float>(
-      static_cast<int>(static_cast<double>(sum) / static_cast<double>(pixels) + 0.5));
+      static_cast<int>(static_cast<double>(sum_of_grays) / static_cast<double>(pixels) + 0.5));
 }
 
 }  // namespace
 
 void color_jitter(uint8_t* rgb, int64_t pixels, const Jitter& jitter) {
   Steps steps = steps_of(jitter);
-  if (steps.count == 0) return;
-  for (int i = 0; i < steps.count; ++i)
-    if (steps.step[i].enhancement == E::kContrast)
-      steps.step[i].level = mean_gray(rgb, pixels, steps, i);
-#if defined(__x86_64__)
-  if (ops::isa() != ops::Isa::kBaseline) return avx2::enhance_pixels(rgb, pixels, steps);
-#endif
-  for (int64_t pixel = 0; pixel < pixels; ++pixel)
-    enhance_pixel(rgb + 3 * pixel, steps.step, steps.count);
+  int done = 0;
+  for (int i = 0; i < steps.count; ++i) {
+    if (steps.step[i].enhancement != E::kContrast) continue;
+    // Its level is of what the steps before it make.
+    steps.step[i].level = contrast_level(enhance_pixels<true>(rgb, pixels, steps.step, i), pixels);
+    done = i;
+  }
+  if (done < steps.count) enhance_pixels<false>(rgb, pixels, steps.step + done, steps.count - done);
 }
 
 }  // namespace cots::io

@@ -13,7 +13,7 @@
 
 namespace cots::io::avx2 {
 
-constexpr int64_t kPixels = 8, kBytes = 3 * kPixels;
+constexpr int64_t kPixels = 8;
 
 struct Planes {
   __m256 red, green, blue;
@@ -63,47 +63,45 @@ COTS_AVX2_INLINE __m256 gray(const Planes& planes) {
       _mm256_mul_ps(_mm256_add_ps(red_green, blue), _mm256_set1_ps(1.0f / 65536)));
 }
 
+COTS_AVX2_INLINE __m256 to_byte(__m256 value, bool clips) {
+  if (clips) value = _mm256_min_ps(_mm256_max_ps(value, _mm256_setzero_ps()), _mm256_set1_ps(255));
+  return _mm256_floor_ps(value);
+}
+
 COTS_AVX2_INLINE __m256 blend(__m256 value, __m256 level, __m256 factor) {
-  const __m256 blended = _mm256_add_ps(level, _mm256_mul_ps(factor, _mm256_sub_ps(value, level)));
-  return _mm256_floor_ps(
-      _mm256_min_ps(_mm256_max_ps(blended, _mm256_setzero_ps()), _mm256_set1_ps(255)));
+  return _mm256_add_ps(level, _mm256_mul_ps(factor, _mm256_sub_ps(value, level)));
 }
 
-COTS_AVX2_INLINE Planes enhance(Planes planes, const Step* steps, int count) {
-  for (int i = 0; i < count; ++i) {
-    const __m256 factor = _mm256_set1_ps(steps[i].factor);
-    const __m256 level = steps[i].enhancement == Enhancement::kSaturation
-                             ? gray(planes)
-                             : _mm256_set1_ps(steps[i].level);
-    planes = {blend(planes.red, level, factor), blend(planes.green, level, factor),
-              blend(planes.blue, level, factor)};
-  }
-  return planes;
+COTS_AVX2_INLINE Planes enhance(const Planes& planes, const Step& step) {
+  const __m256 factor = _mm256_set1_ps(step.factor);
+  const bool clips = step.extrapolates();
+  if (step.enhancement == Enhancement::kBrightness)  // the level is 0
+    return {to_byte(_mm256_mul_ps(factor, planes.red), clips),
+            to_byte(_mm256_mul_ps(factor, planes.green), clips),
+            to_byte(_mm256_mul_ps(factor, planes.blue), clips)};
+  const __m256 level =
+      step.enhancement == Enhancement::kSaturation ? gray(planes) : _mm256_set1_ps(step.level);
+  return {to_byte(blend(planes.red, level, factor), clips),
+          to_byte(blend(planes.green, level, factor), clips),
+          to_byte(blend(planes.blue, level, factor), clips)};
 }
 
-COTS_AVX2 inline void enhance_pixels(uint8_t* rgb, int64_t pixels, const Steps& steps) {
-  int64_t pixel = 0;
-  for (; pixel + kPixels <= pixels; pixel += kPixels)
-    store(enhance(load(rgb + 3 * pixel), steps.step, steps.count), rgb + 3 * pixel);
-  if (pixel == pixels) return;
-  uint8_t rest[kBytes] = {};
-  const size_t bytes = static_cast<size_t>(3 * (pixels - pixel));
-  std::memcpy(rest, rgb + 3 * pixel, bytes);
-  store(enhance(load(rest), steps.step, steps.count), rest);
-  std::memcpy(rgb + 3 * pixel, rest, bytes);
-}
-
-/// Sum of the grays after the first `count` steps, over the first pixels / kPixels * kPixels.
-COTS_AVX2 inline int64_t sum_of_grays(const uint8_t* rgb, int64_t pixels, const Steps& steps,
-                                      int count) {
+/// Takes the steps in place with the first pixels / kPixels * kPixels; the sum of the grays that
+/// come out, 0 unless it is wanted.
+template <bool kSumsGrays>
+COTS_AVX2 inline int64_t enhance_pixels(uint8_t* rgb, int64_t pixels, const Step* steps,
+                                        int count) {
   constexpr int64_t kBlock = int64_t{1} << 20;  // 255 * kBlock / 8 fits in 32 bits
   int64_t sum = 0;
   for (int64_t begin = 0; begin + kPixels <= pixels; begin += kBlock) {
     __m256i sums = _mm256_setzero_si256();
     const int64_t end = std::min(begin + kBlock, pixels / kPixels * kPixels);
-    for (int64_t pixel = begin; pixel < end; pixel += kPixels)
-      sums = _mm256_add_epi32(
-          sums, _mm256_cvttps_epi32(gray(enhance(load(rgb + 3 * pixel), steps.step, count))));
+    for (int64_t pixel = begin; pixel < end; pixel += kPixels) {
+      Planes planes = load(rgb + 3 * pixel);
+      for (int i = 0; i < count; ++i) planes = enhance(planes, steps[i]);
+      if (count > 0) store(planes, rgb + 3 * pixel);
+      if constexpr (kSumsGrays) sums = _mm256_add_epi32(sums, _mm256_cvttps_epi32(gray(planes)));
+    }
     alignas(32) int32_t lanes[kPixels];
     _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), sums);
     for (const int32_t lane : lanes) sum += lane;

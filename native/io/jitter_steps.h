@@ -11,6 +11,9 @@ struct Step {
   Enhancement enhancement;
   float factor;
   float level = 0;  // kContrast: the mean gray; kBrightness: 0
+
+  /// Else blends lie between a level and a byte, and need no clipping.
+  bool extrapolates() const { return factor < 0 || factor > 1; }
 };
 
 /// At most three; a factor of 1 is no step.

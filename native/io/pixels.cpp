@@ -9,6 +9,7 @@
 #include <array>
 #include <cstring>
 
+#include "io/flip.h"
 #include "ops/resize.h"
 
 namespace cots::io {
@@ -27,9 +28,11 @@ Tensor crop(const Tensor& image_HWC, const Transform& t) {
 void flip_in_place(Tensor& box_HWC) {
   const int64_t H = box_HWC.size(0), W = box_HWC.size(1);
   uint8_t* row = box_HWC.mutable_data_ptr<uint8_t>();
-  for (int64_t y = 0; y < H; ++y, row += 3 * W)
-    for (int64_t x = 0; x < W / 2; ++x)
-      std::swap_ranges(row + 3 * x, row + 3 * (x + 1), row + 3 * (W - 1 - x));
+  std::vector<uint8_t> flipped(static_cast<size_t>(3 * W));
+  for (int64_t y = 0; y < H; ++y, row += 3 * W) {
+    flip_row(row, W, flipped.data());
+    std::memcpy(row, flipped.data(), flipped.size());
+  }
 }
 
 /// The middle square; of an odd margin the smaller half comes first (torchvision, transformers).

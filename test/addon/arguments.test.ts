@@ -154,6 +154,30 @@ test('results are right when they are large enough to be handed over without a c
   );
 });
 
+test('views made ahead stand in the place of their image, once', async (t) => {
+  const whole = { left: 0, top: 0, width: 8, height: 6, flip: true, jitter: null };
+  const image = (seed: number) => ({
+    data: Uint8Array.from({ length: 8 * 6 * 3 }, (_, at) => (at * seed) % 251),
+    width: 8,
+    height: 6,
+    transform: whole,
+  });
+  const views = [
+    { size: 5, filter: 'bicubic' as const, jitter: false },
+    { size: 3, filter: 'lanczos' as const, jitter: false },
+  ];
+  const images = [3, 5, 7, 11].map(image);
+  const wanted = await addon.makeViews({ images, views });
+  const ahead = await addon.prepareViews({ images: images.slice(1, 3), views });
+  const mixed = [images[0], ahead, images[3]] as Parameters<typeof addon.makeViews>[0]['images'];
+  t.deepEqual(await addon.makeViews({ images: mixed, views }), wanted);
+  const used = { code: 'ERR_COTS_OPTION', message: /not used yet/ };
+  await t.throwsAsync(addon.makeViews({ images: mixed, views }), used);
+  const other = await addon.prepareViews({ images, views });
+  await t.throwsAsync(addon.makeViews({ images: [other], views: views.slice(1) }), used);
+  t.deepEqual(await addon.makeViews({ images: [other], views }), wanted);
+});
+
 test('the defaults of the addon are the constants of the paper', (t) => {
   const { defaults } = addon.info();
   t.is(defaults.model.image.size / defaults.model.image.patch, 24);

@@ -3,12 +3,15 @@ import { open } from 'node:fs/promises';
 import { isRemote } from '../../remote/location.js';
 import { readRemoteRange, remoteState } from '../../remote/remote-file.js';
 
+/** Memory for that many bytes, whatever is in it. */
+export type Allocate = (bytes: number) => Buffer;
+
 export interface ByteSource {
   readonly bytes: number;
   /** Another one means other bytes. */
   readonly version: string;
-  /** Fewer bytes than asked for at the end. Throws `ERR_COTS_FILE`, or what the file system throws. */
-  read(position: number, length: number): Promise<Buffer>;
+  /** Fewer bytes than asked for at the end; from a file, into what `allocate` gives. Throws `ERR_COTS_FILE`, or what the file system throws. */
+  read(position: number, length: number, allocate?: Allocate): Promise<Buffer>;
   close(): Promise<void>;
 }
 
@@ -24,10 +27,10 @@ async function openFile(file: string): Promise<ByteSource> {
     return {
       bytes: size,
       version: String(mtimeMs),
-      async read(position, length) {
+      async read(position, length, allocate = Buffer.allocUnsafe) {
         // A broken header may claim more than any memory holds.
         const room = Math.max(0, Math.min(length, size - position));
-        const { buffer, bytesRead } = await handle.read(Buffer.alloc(room), 0, room, position);
+        const { buffer, bytesRead } = await handle.read(allocate(room), 0, room, position);
         return buffer.subarray(0, bytesRead);
       },
       close: () => handle.close(),

@@ -3,13 +3,13 @@ import { DataError } from '../../errors.js';
 import { fileError } from '../../read-file.js';
 import { isRemote, nameOf } from '../../remote/location.js';
 import { readRemoteRange } from '../../remote/remote-file.js';
-import type { ByteSource } from './byte-source.js';
+import type { Allocate, ByteSource } from './byte-source.js';
 import { withKeptFile } from './kept-files.js';
 import { loadedIndexes, type ShardIndex, shardIndex, withBytes } from './shard-index.js';
 import { readTarMember, type TarMember, tarMembers } from './tar-members.js';
 
-/** The bytes of a sample's picture or clip; fewer where the shard is cut. Throws `ERR_COTS_DATA`, `ERR_COTS_FILE`. */
-export async function readShardMember(file: string, name: string): Promise<Buffer> {
+/** The bytes of a sample's picture or clip; fewer where the shard is cut. `allocate` may give memory for those of a file. Throws `ERR_COTS_DATA`, `ERR_COTS_FILE`. */
+export async function readShardMember(file: string, name: string, allocate?: Allocate): Promise<Buffer> {
   const { member, index } = await findMember(file, name);
   if (isRemote(file)) {
     const state = { bytes: index.bytes, version: index.stamp };
@@ -18,7 +18,7 @@ export async function readShardMember(file: string, name: string): Promise<Buffe
 
   try {
     return await withKeptFile(file, (source) =>
-      readTarMember((at, length) => source.read(at, length), member, file),
+      readTarMember((at, length) => source.read(at, length, allocate), member, file),
     );
   } catch (error) {
     throw fileError(error, 'read a shard at', file);
