@@ -70,8 +70,21 @@ set(COTS_CORE_SOURCES
   native/train/trainer.cpp
 )
 
-# CUDA twins of native/ops/cpu, built only where libtorch has CUDA and nvcc is found.
+# CUDA twins of native/ops/cpu, built only where libtorch has CUDA and nvcc is found: NAME.cu launches the
+# kernels of NAME.cuh and knows no tensors, NAME.cpp checks tensors, allocates and registers.
 set(COTS_CUDA_SOURCES
+  native/ops/cuda/adamw.cpp
+  native/ops/cuda/adamw.cu
+  native/ops/cuda/keyed_random.cpp
+  native/ops/cuda/keyed_random.cu
+  native/ops/cuda/momentum_filter.cpp
+  native/ops/cuda/momentum_filter.cu
+  native/ops/cuda/queue_contrast.cpp
+  native/ops/cuda/queue_contrast.cu
+  native/ops/cuda/top_k.cpp
+  native/ops/cuda/top_k.cu
+  native/ops/cuda/vocabulary_cross_entropy.cpp
+  native/ops/cuda/vocabulary_cross_entropy.cu
 )
 
 set(COTS_ADDON_SOURCES
@@ -99,6 +112,9 @@ set(COTS_NATIVE_TEST_SOURCES
   test/native/adaptive-filter.cpp
   test/native/clips.cpp
   test/native/contrast-loss.cpp
+  test/native/cuda-device.cpp
+  test/native/cuda-kernels.cpp
+  test/native/cuda-queue-contrast.cpp
   test/native/distributed.cpp
   test/native/edge-cases.cpp
   test/native/gallery.cpp

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Sets up, then runs the suite: lint, types, native tests, ava.
-//   node scripts/test.mjs [--only lint|types|native|unit] [arguments for ava, with --only unit]
+//   node scripts/test.mjs [--only lint|types|native|cuda|unit] [arguments for ava, with --only unit]
 
 import { SetupError } from './setup/project.mjs';
 import { setUp } from './setup.mjs';
@@ -21,6 +21,7 @@ const kNeeds = {
   lint: ['packages', 'typescript'],
   types: ['packages', 'typescript'],
   native: ['packages', 'native'],
+  cuda: ['tools', 'packages', 'libtorch'],
 };
 
 try {

@@ -4,21 +4,28 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "ops/adamw_update.h"
+
 namespace cots::ops {
 
 using at::Tensor;
 
-struct AdamW {
-  double lr, beta1, beta2, eps, weight_decay;
-  int64_t step;       // from 1
-  double grad_scale;  // clipping
+/// A moving average of the parameters, updated in the same pass: average <- decay * average + (1 -
+/// decay) * parameter, after the step (SPEC 2.2, the momentum encoder's rule).
+struct MovingAverage {
+  Tensor average;  // f32 [N]; undefined: none is kept
+  double decay = 1;
 };
 
 /// Schema cots::adamw_. All f32 [N] and contiguous; updates parameter, first and second moment in
-/// place, exactly torch.optim.AdamW's formula with bias correction.
+/// place, exactly torch.optim.AdamW's formula with bias correction. live: f64 [4], the fields of
+/// LiveAdamW, on the same device; undefined: the options as they are. A CUDA graph replays it with
+/// what the tensor holds then.
 void adamw_(const Tensor& parameter, const Tensor& grad, const Tensor& first_moment,
-            const Tensor& second_moment, const Tensor& decay_mask, const AdamW& options);
+            const Tensor& second_moment, const Tensor& decay_mask, const AdamW& options,
+            const Tensor& live = {}, const MovingAverage& average = {});
 void adamw_composite_(const Tensor& parameter, const Tensor& grad, const Tensor& first_moment,
-                      const Tensor& second_moment, const Tensor& decay_mask, const AdamW& options);
+                      const Tensor& second_moment, const Tensor& decay_mask, const AdamW& options,
+                      const Tensor& live = {}, const MovingAverage& average = {});
 
 }  // namespace cots::ops

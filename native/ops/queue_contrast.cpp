@@ -134,10 +134,15 @@ Tensor queue_contrast_composite(const ContrastInputs& in, const ContrastOptions&
 Tensor queue_contrast_loss(const ContrastInputs& in, const ContrastOptions& o) {
   if (in.image_BD.scalar_type() == at::kDouble)  // gradient checks; the kernels are float32
     return queue_contrast_composite(in, o);
-  ContrastInputs f32 = in;
-  f32.image_BD = in.image_BD.to(at::kFloat), f32.text_BD = in.text_BD.to(at::kFloat);
-  return QueueContrast::apply(f32.image_BD, f32.text_BD, in.log_scale, [&] {
-    ContrastInputs constants = f32;
+  // bfloat16 rows are multiplied as they are where tensor cores sum in float32, and only there.
+  const bool is_half = in.image_BD.is_cuda() && in.image_BD.scalar_type() == at::kBFloat16;
+  const at::ScalarType type = is_half ? at::kBFloat16 : at::kFloat;
+  ContrastInputs typed = in;
+  for (Tensor* x : {&typed.image_BD, &typed.text_BD, &typed.image_key_BD, &typed.text_key_BD,
+                    &typed.image_queue_nD, &typed.text_queue_nD})
+    *x = x->to(type);
+  return QueueContrast::apply(typed.image_BD, typed.text_BD, in.log_scale, [&] {
+    ContrastInputs constants = typed;
     for (Tensor* x : {&constants.image_BD, &constants.text_BD, &constants.image_key_BD,
                       &constants.text_key_BD, &constants.log_scale})
       *x = x->detach();

@@ -5,16 +5,13 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <cstdint>
 #include <tuple>
+
+#include "ops/contrast_options.h"
 
 namespace cots::ops {
 
 using at::Tensor;
-
-/// What a queue entry of the same image is to a row: a negative like any other, left out of both
-/// distributions, or a positive beside the pair itself.
-enum class DuplicatePolicy : int64_t { kKeep = 0, kMaskSameImage = 1, kMultiPositive = 2 };
 
 struct ContrastInputs {
   Tensor image_BD, text_BD;              // online, unit rows, gradient
@@ -23,14 +20,6 @@ struct ContrastInputs {
   Tensor weights_B;                      // 0 or 1, from the filter
   Tensor log_scale;                      // scalar ln(1 / tau); gradient if tau is learnable
   Tensor id_B, queue_id_n;               // int64 image ids; undefined when duplicates are kept
-};
-
-struct ContrastOptions {
-  double normalizer;  // W = max(sum of weights over the whole step, 1)
-  double instance_weight, task_weight;
-  bool include_positive, stopgrad_target;
-  DuplicatePolicy duplicate_policy = DuplicatePolicy::kKeep;
-  int64_t batch_key_column = -1;  // first column of the batch's own keys in the queues, or -1
 };
 
 /// Schema cots::queue_contrast, which takes the fields of both structs one by one. Returns (losses
@@ -44,6 +33,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> queue_contrast(const ContrastInputs& 
 /// carries gradient to image, text and log_scale.
 Tensor queue_contrast_composite(const ContrastInputs& inputs, const ContrastOptions& options);
 
+/// On CUDA: float32 or, for tensor cores, bfloat16 of all six matrices, D up to 256. Nothing waits
+/// for the device: a step whose W only the device knows passes weights w / W and normalizer 1.
+///
 /// Differentiable face: losses [4] whose element 0 carries the gradient formed in forward (backward
 /// only scales it).
 Tensor queue_contrast_loss(const ContrastInputs& inputs, const ContrastOptions& options);

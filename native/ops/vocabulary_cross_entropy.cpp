@@ -55,8 +55,11 @@ Tensor vocabulary_cross_entropy(const Tensor& query_Md, const Tensor& weight_Vd,
     return vocabulary_cross_entropy_composite(query_Md, weight_Vd, bias_V, target_M);
   const bool grad_mode = at::GradMode::is_enabled();
   const auto wants = [grad_mode](const Tensor& x) { return grad_mode && x.requires_grad(); };
-  return VocabularyCrossEntropy::apply(query_Md.to(at::kFloat), weight_Vd.to(at::kFloat),
-                                       bias_V.to(at::kFloat), target_M,
+  // bfloat16 is multiplied as it is where tensor cores sum in float32, and only there.
+  const bool is_half = query_Md.is_cuda() && query_Md.scalar_type() == at::kBFloat16;
+  const at::ScalarType type = is_half ? at::kBFloat16 : at::kFloat;
+  return VocabularyCrossEntropy::apply(query_Md.to(type), weight_Vd.to(type), bias_V.to(at::kFloat),
+                                       target_M,
                                        Gradients{wants(query_Md), wants(weight_Vd), wants(bias_V)});
 }
 

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { root } from '../setup/project.mjs';
 import { run } from '../setup/run.mjs';
 import { listFiles } from '../setup/stamp.mjs';
+import { compileCuda } from './cuda-gate.mjs';
 
 const bin = (name) => join(root, 'node_modules/.bin', name);
 
@@ -13,7 +14,11 @@ const bin = (name) => join(root, 'node_modules/.bin', name);
 export function nativeSources() {
   const isSource = (name) => /\.(cpp|h|cu|cuh)$/.test(name);
   const ours = (file) => !file.startsWith('native/third_party/');
-  return [...listFiles('native', isSource), ...listFiles('test/native', isSource)].filter(ours);
+  return [
+    ...listFiles('native', isSource),
+    ...listFiles('test/native', isSource),
+    ...listFiles('bench/native', isSource),
+  ].filter(ours);
 }
 
 async function check(command, args) {
@@ -78,5 +83,6 @@ export const stages = [
     name: 'native tests',
     run: () => runNativeTests(join(root, 'build/Release/cots_native_tests')),
   },
+  { group: 'cuda', name: 'CUDA sources', run: () => compileCuda() },
   { group: 'unit', name: 'ava', run: (args) => runAva(process.execPath, args) },
 ];

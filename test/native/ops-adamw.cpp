@@ -72,3 +72,33 @@ TEST_CASE("adamw_ refuses a buffer of another length") {
                        doctest::Contains("expected grad as contiguous float32 of 4 elements"),
                        c10::Error);
 }
+
+TEST_CASE("adamw_ with a moving average and live options follows the composite") {
+  const State start = random_state(257);
+  const State kernel = start.to(at::kFloat), composite = start.to(at::kFloat);
+  const Tensor average = at::ones({257}), composite_average = average.clone();
+  const Tensor live = at::tensor({0.5, 7.0, 0.25, 1.0}, at::kDouble);
+  const ops::AdamW options{1e-2, 0.9, 0.999, 1e-8, 0.02, 1, 1.0};
+  const auto run = [&] {
+    ops::adamw_(kernel.parameter, kernel.grad, kernel.first, kernel.second, kernel.decay, options,
+                live, {average, 0.75});
+    ops::adamw_composite_(composite.parameter, composite.grad, composite.first, composite.second,
+                          composite.decay, options, live, {composite_average, 0.75});
+  };
+  run();
+  CHECK(test::max_error(kernel.parameter, composite.parameter) < 1e-6);
+  CHECK(test::max_error(average, composite_average) < 1e-6);
+  CHECK(test::max_error(average, 0.75 + 0.25 * kernel.parameter) < 1e-6);
+
+  // The live step, factor and scale are used: the same as plain options with those values.
+  const State plain = start.to(at::kFloat);
+  ops::adamw_(plain.parameter, plain.grad, plain.first, plain.second, plain.decay,
+              {5e-3, 0.9, 0.999, 1e-8, 0.02, 7, 0.25});
+  CHECK(plain.parameter.equal(kernel.parameter));
+
+  const Tensor before = kernel.parameter.clone(), average_before = average.clone();
+  live[3].fill_(0.0);  // a step whose pairs were all filtered out
+  run();
+  CHECK(kernel.parameter.equal(before));
+  CHECK(average.equal(average_before));
+}

@@ -5,7 +5,7 @@
 #include <ATen/Parallel.h>
 #include <torch/library.h>
 
-#include <cmath>
+#include <optional>
 
 #include "ops/cpu/isa.h"
 
@@ -19,14 +19,10 @@ struct Buffers {
   const float* decay;
 };
 
-struct Step {  // what is the same for every element
-  float decay, blend, beta2, rest2, inverse_root2, eps, rate, grad_scale;
-};
-
 #pragma GCC push_options
 #pragma GCC optimize("no-math-errno", \
                      "no-trapping-math")  // else a call to sqrtf stands in the way of vector code
-COTS_INLINE void update_body(const Buffers& b, const Step& s, int64_t begin, int64_t end) {
+COTS_INLINE void update_body(const Buffers& b, const AdamWStep& s, int64_t begin, int64_t end) {
   float* __restrict parameter = b.parameter;
   float* __restrict first = b.first;
   float* __restrict second = b.second;
@@ -40,7 +36,7 @@ COTS_INLINE void update_body(const Buffers& b, const Step& s, int64_t begin, int
     parameter[i] = parameter[i] * (1.0f - s.decay * b.decay[i]) - s.rate * (m / denominator);
   }
 }
-COTS_VERSIONS(void, update, (const Buffers& b, const Step& s, int64_t begin, int64_t end),
+COTS_VERSIONS(void, update, (const Buffers& b, const AdamWStep& s, int64_t begin, int64_t end),
               (b, s, begin, end))
 #pragma GCC pop_options
 
@@ -52,7 +48,9 @@ void check_buffer(const Tensor& x, const char* name, int64_t N) {
 
 void adamw_cpu_(const Tensor& parameter, const Tensor& grad, const Tensor& first_moment,
                 const Tensor& second_moment, const Tensor& decay_mask, double lr, double beta1,
-                double beta2, double eps, double weight_decay, int64_t step, double grad_scale) {
+                double beta2, double eps, double weight_decay, int64_t step, double grad_scale,
+                const std::optional<Tensor>& live, const std::optional<Tensor>& average,
+                double average_decay) {
   const int64_t N = parameter.numel();
   check_buffer(parameter, "parameter", N);
   check_buffer(grad, "grad", N);
@@ -61,20 +59,21 @@ void adamw_cpu_(const Tensor& parameter, const Tensor& grad, const Tensor& first
   check_buffer(decay_mask, "decay_mask", N);
   TORCH_CHECK(step >= 1, "adamw_: expected step >= 1, got ", step);
 
-  const double correction1 = 1 - std::pow(beta1, static_cast<double>(step));
-  const double correction2 = 1 - std::pow(beta2, static_cast<double>(step));
-  const Step s{static_cast<float>(lr * weight_decay),
-               static_cast<float>(1 - beta1),
-               static_cast<float>(beta2),
-               static_cast<float>(1 - beta2),
-               static_cast<float>(1 / std::sqrt(correction2)),
-               static_cast<float>(eps),
-               static_cast<float>(lr / correction1),
-               static_cast<float>(grad_scale)};
+  if (average) check_buffer(*average, "average", N);
+  AdamW options{lr, beta1, beta2, eps, weight_decay, step, grad_scale};
+  if (live) {
+    TORCH_CHECK(live->scalar_type() == at::kDouble && live->is_contiguous() && live->numel() == 4,
+                "adamw_: expected live as contiguous float64 [4]");
+    const double* v = live->const_data_ptr<double>();
+    if (v[3] == 0) return;
+    options = LiveAdamW{v[0], v[1], v[2], v[3]}.apply_to(options);
+  }
+  const AdamWStep s = AdamWStep::of(options);
   const Buffers b{parameter.mutable_data_ptr<float>(), grad.const_data_ptr<float>(),
                   first_moment.mutable_data_ptr<float>(), second_moment.mutable_data_ptr<float>(),
                   decay_mask.const_data_ptr<float>()};
   at::parallel_for(0, N, 1 << 15, [&](int64_t begin, int64_t end) { update(b, s, begin, end); });
+  if (average) average->lerp_(parameter, 1 - average_decay);
 }
 
 }  // namespace

@@ -18,6 +18,7 @@
 #include "ops/cancel.h"
 #include "ops/cpu/queue_contrast_columns.h"
 #include "ops/cpu/queue_contrast_rows.h"
+#include "ops/queue_contrast_row.h"
 
 namespace cots::ops {
 namespace {
@@ -52,18 +53,6 @@ struct Problem {
 
 struct Tile {
   int64_t chunk, row, rows, column, columns;
-};
-
-struct RowState {
-  OnlineSoftmax a, b;                   // over the queue; the positive joins at the end
-  double matched_a = 0, matched_b = 0;  // sum of the logits of the row's other positives
-};
-
-struct RowResult {
-  double image_to_text = 0, text_to_image = 0, task = 0;
-  double positive_a = 0, positive_b = 0;  // gradient of the logits of column 0
-  double matched = 0;  // what the target takes off the gradient of a matched column
-  RowGradient gradient{};
 };
 
 void form_logits(Tensor& out_RT, const Tensor& query_BD, const Tensor& queue_nD, const Tile& t,
@@ -140,63 +129,6 @@ std::vector<RowState> softmax_sweep(const Problem& p) {
     }
   }
   return state_B;
-}
-
-/// One direction of a row once its queue is summed: x0 is the positive's logit, d0 its a - b.
-struct Direction {
-  double lse, task_lse, expectation;  // of all columns; of the task's columns, and E[d] over them
-
-  Direction(const OnlineSoftmax& queue, double x0, double d0, bool include_positive) {
-    OnlineSoftmax all = queue;
-    all.merge({x0, 1, d0});
-    lse = all.m + std::log(all.l);
-    const OnlineSoftmax& task = include_positive || queue.l == 0 ? all : queue;
-    task_lse = task.m + std::log(task.l);
-    expectation = task.s / task.l;
-  }
-};
-
-/// Losses and gradient coefficients of one row (SPEC 3.2, 3.3); p' and q' are the distributions of
-/// the task.
-RowResult finish_row(const RowState& state, double a0, double b0, int64_t positives, double share,
-                     const ContrastOptions& o) {
-  const double d0 = a0 - b0;
-  const bool empty = state.a.l == 0;
-  const Direction a(state.a, a0, d0, o.include_positive), b(state.b, b0, d0, o.include_positive);
-  const double target = 1.0 / static_cast<double>(positives);
-  const double has_task = !o.include_positive && empty ? 0 : 1;
-  const double instance = o.instance_weight * share, task = o.task_weight * share * has_task;
-
-  RowResult result;
-  result.image_to_text = share * (a.lse - target * (a0 + state.matched_a));
-  result.text_to_image = share * (b.lse - target * (b0 + state.matched_b));
-  result.task = share * has_task * (a.expectation - b.expectation);
-  result.matched = instance * target;
-
-  const double slope = o.stopgrad_target ? 0 : 1;
-  const double p0 = std::exp(a0 - a.lse), q0 = std::exp(b0 - b.lse);
-  const double task0 = o.include_positive ? task : 0;
-  result.positive_a =
-      instance * (p0 - target) + task0 * (slope * p0 * (d0 - a.expectation) + p0 - q0);
-  result.positive_b =
-      instance * (q0 - target) + task0 * (q0 - p0 - slope * q0 * (d0 - b.expectation));
-  if (empty)
-    return result;  // no column of weight in sweep 2: m = 0 makes every masked exponential vanish
-
-  const double p = std::exp(state.a.m - a.lse), task_p = std::exp(state.a.m - a.task_lse);
-  const double q = std::exp(state.b.m - b.lse), task_q = std::exp(state.b.m - b.task_lse);
-  const auto f = [](double x) { return static_cast<float>(x); };
-  result.gradient = {f(state.a.m),
-                     f(state.b.m),
-                     f(a.expectation),
-                     f(b.expectation),
-                     f(instance * p + task * task_p),
-                     f(task * task_p * slope),
-                     f(task * task_q),
-                     f(instance * q + task * task_q),
-                     f(task * task_q * slope),
-                     f(task * task_p)};
-  return result;
 }
 
 double dot(const float* x, const float* y, int64_t n) {

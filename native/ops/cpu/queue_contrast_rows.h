@@ -2,39 +2,14 @@
 // text) and b (text to image), d = a - b. SPEC 3.5. Included by queue_contrast.cpp alone.
 #pragma once
 
-#include <cmath>
-
 #include "ops/cpu/lanes.h"
+#include "ops/queue_contrast_row.h"
 
 namespace cots::ops {
 
 /// Columns out of a row's distributions get this logit on both sides: finite, so that d = 0 and
 /// e^(a - m) = 0 without NaN.
 constexpr float kMaskedLogit = -1e30f;
-
-/// Online softmax of one direction: l = sum e^(a - m), s = sum e^(a - m) d over the columns seen.
-struct OnlineSoftmax {
-  double m = -INFINITY, l = 0, s = 0;
-
-  void merge(const OnlineSoftmax& other) {
-    if (other.l == 0) return;
-    const double top = std::max(m, other.m), keep = std::exp(m - top),
-                 add = std::exp(other.m - top);
-    l = l * keep + other.l * add;
-    s = s * keep + other.s * add;
-    m = top;
-  }
-};
-
-/// Gradient of one row in terms of e_a = e^(a - m_a), e_b = e^(b - m_b):
-/// G_a = e_a (a_one + a_d (d - mean_a)) - a_other e_b, G_b = e_b (b_one - b_d (d - mean_b)) -
-/// b_other e_a.
-struct RowGradient {
-  float m_a, m_b, mean_a,
-      mean_b;  // mean: E[d] under p and q; taken off before anything is multiplied, d being large
-  float a_one, a_d, a_other;
-  float b_one, b_d, b_other;
-};
 
 struct TileSums {
   float m_a, m_b;
