@@ -1,5 +1,5 @@
 // One head of one sequence at a time: its keys and values go into panels once
-// (infer/kernels/tile.h), then blocks of queries pass over them: scores, softmax in place, and the
+// (ops/cpu/tile.h), then blocks of queries pass over them: scores, softmax in place, and the
 // mix of the values while the block is in the cache. Legend: l queries of a block, L keys, w head
 // width.
 #include "infer/kernels/attention.h"
@@ -8,10 +8,12 @@
 #include <limits>
 
 #include "infer/kernels/tasks.h"
-#include "infer/kernels/tile.h"
+#include "ops/cpu/tile.h"
 
 namespace cots::kernels {
 namespace {
+
+using namespace ops;  // the lanes and their tiles
 
 constexpr int64_t kQueryBlock = 48;  // whole tiles; scores of 577 keys take 110 KiB
 constexpr float kNever = -std::numeric_limits<float>::infinity();

@@ -1,4 +1,4 @@
-// Weights in panels of 16 outputs, so that a tile of results (infer/kernels/tile.h) reads them in a
+// Weights in panels of 16 outputs, so that a tile of results (ops/cpu/tile.h) reads them in a
 // row and its inputs from the cache. Legend: M rows, K inputs, N outputs.
 #include "infer/kernels/packed_linear.h"
 
@@ -6,10 +6,12 @@
 
 #include "infer/kernels/epilogue.h"
 #include "infer/kernels/tasks.h"
-#include "infer/kernels/tile.h"
+#include "ops/cpu/tile.h"
 
 namespace cots::kernels {
 namespace {
+
+using namespace ops;  // the lanes and their tiles
 
 // Rows whose inputs stay in the second-level cache, whole tiles; the last block takes up to
 // kFewRows more.

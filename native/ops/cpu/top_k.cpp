@@ -1,8 +1,8 @@
-// Scores of a tile of the gallery by GEMM, candidates by a threshold that only rises, and the last
-// word by exact_dot. A thread keeps about 2k candidates a query; no [Q, N] matrix is formed. Why
-// the threshold loses nothing: a float32 score is off by less than half of `margin`, so whatever
-// scores `margin` below the k-th best seen cannot be among the k best. Legend: Q queries, N gallery
-// rows, D embedding, k results, T rows of a tile.
+// Scores of a tile of the gallery in float32, candidates by a threshold that only rises, and the
+// last word by exact_dot. A thread keeps about 2k candidates a query; no [Q, N] matrix is formed.
+// Why the threshold loses nothing: a float32 score is off by less than half of `margin`, so
+// whatever scores `margin` below the k-th best seen cannot be among the k best. Legend: Q queries,
+// N gallery rows, D embedding, k results, T rows of a tile, C queries filled up to whole panels.
 #include "ops/top_k.h"
 
 #include <ATen/ATen.h>
@@ -17,6 +17,7 @@
 #include "ops/cancel.h"
 #include "ops/cpu/half_rows.h"
 #include "ops/cpu/lanes.h"
+#include "ops/cpu/tile.h"
 #include "ops/exact_dot.h"
 
 namespace cots::ops {
@@ -24,8 +25,8 @@ namespace {
 
 constexpr int64_t kQueryBlock = 256, kTile = kGalleryTile;
 constexpr int64_t kFewQueries =
-    2;  // up to here the gallery's bandwidth decides, and our own dot products beat GEMM
-constexpr double kMargin = 1e-6;  // for unit rows; grows with the product of the norms
+    2;  // up to here the gallery's bandwidth decides, and a dot product each beats a tile of them
+constexpr int64_t kScoredRows = 128;  // they and their scores stay in the second-level cache
 constexpr float kNothing = -INFINITY;
 
 struct Candidate {
@@ -79,23 +80,75 @@ COTS_INLINE float largest_square_body(const float* gallery, int64_t T, int64_t D
 COTS_LANE_VERSIONS(float, largest_square, (const float* gallery, int64_t T, int64_t D),
                    (gallery, T, D))
 
-/// Places of the scores that are not below the threshold (NaN is not below); returns how many.
-COTS_INLINE int64_t collect_body(const float* scores, int64_t T, float threshold, int32_t* places) {
-  int64_t found = 0, t = 0;
-  for (; t + 4 * kLanes <= T; t += 4 * kLanes) {
-    int32_t below[4 * kLanes], all = -1;
-    for (int64_t l = 0; l < 4 * kLanes; ++l) below[l] = scores[t + l] < threshold ? -1 : 0;
-    for (int64_t l = 0; l < 4 * kLanes; ++l) all &= below[l];
+/// Places of the scores that are not below their thresholds (NaN is not below); returns how many.
+/// threshold(i) is that of scores[i].
+template <class Threshold>
+COTS_INLINE int64_t collect(const float* scores, int64_t n, const Threshold& threshold,
+                            int32_t* places) {
+  constexpr int64_t kBlock = 4 * kLanes;
+  int64_t found = 0, i = 0;
+  for (; i + kBlock <= n; i += kBlock) {
+    int32_t below[kBlock], all = -1;
+    for (int64_t l = 0; l < kBlock; ++l) below[l] = scores[i + l] < threshold(i + l) ? -1 : 0;
+    for (int64_t l = 0; l < kBlock; ++l) all &= below[l];
     if (all) continue;
-    for (int64_t l = 0; l < 4 * kLanes; ++l)
-      if (!below[l]) places[found++] = static_cast<int32_t>(t + l);
+    for (int64_t l = 0; l < kBlock; ++l)
+      if (!below[l]) places[found++] = static_cast<int32_t>(i + l);
   }
-  for (; t < T; ++t)
-    if (!(scores[t] < threshold)) places[found++] = static_cast<int32_t>(t);
+  for (; i < n; ++i)
+    if (!(scores[i] < threshold(i))) places[found++] = static_cast<int32_t>(i);
   return found;
 }
-COTS_VERSIONS(int64_t, collect, (const float* scores, int64_t T, float threshold, int32_t* places),
+
+COTS_INLINE int64_t collect_rows_body(const float* scores, int64_t T, float threshold,
+                                      int32_t* places) {
+  return collect(
+      scores, T, [&](int64_t) { return threshold; }, places);
+}
+/// Of one query: places of rows.
+COTS_VERSIONS(int64_t, collect_rows,
+              (const float* scores, int64_t T, float threshold, int32_t* places),
               (scores, T, threshold, places))
+
+COTS_INLINE int64_t collect_queries_body(const float* scores, int64_t C, const float* thresholds,
+                                         int32_t* places) {
+  return collect(
+      scores, C, [&](int64_t c) { return thresholds[c]; }, places);
+}
+/// Of one row: places of queries.
+COTS_VERSIONS(int64_t, collect_queries,
+              (const float* scores, int64_t C, const float* thresholds, int32_t* places),
+              (scores, C, thresholds, places))
+
+/// scores [T, C] of gallery rows [T, D] and queries in panels [C / 16][D][16].
+template <class Floats>
+COTS_INLINE void score_panels_body(const float* gallery, int64_t T, int64_t D, const float* panels,
+                                   int64_t C, float* scores) {
+  each_tile<Floats>(
+      T, C / kLanes,
+      [&]<int kRows, int kPanels>(int64_t row, int64_t panel) __attribute__((always_inline)) {
+        Floats sum[kRows][kPanels] = {};
+        multiply_tile(gallery + row * D, D, panels + panel * D * kLanes, D * kLanes, D, sum);
+        float* out = scores + row * C + panel * kLanes;
+#pragma GCC unroll 16
+        for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 4
+          for (int p = 0; p < kPanels; ++p) store(out + r * C + p * kLanes, sum[r][p]);
+      });
+}
+COTS_LANE_VERSIONS(void, score_panels,
+                   (const float* gallery, int64_t T, int64_t D, const float* panels, int64_t C,
+                    float* scores),
+                   (gallery, T, D, panels, C, scores))
+
+/// [Q, D] as panels [C / 16][D][16], filled up with zeros.
+std::vector<float> pack_panels(const float* queries, int64_t Q, int64_t D) {
+  std::vector<float> panels(static_cast<size_t>(panels_of(Q) * kLanes * D), 0.0f);
+  for (int64_t q = 0; q < Q; ++q)
+    for (int64_t d = 0; d < D; ++d)
+      panels[static_cast<size_t>((q / kLanes * D + d) * kLanes + q % kLanes)] = queries[q * D + d];
+  return panels;
+}
 
 /// The rows that are searched: float32, or float16 taken for the float32 numbers that they stand
 /// for.
@@ -127,14 +180,13 @@ void score_exactly(std::vector<Candidate>& list, const float* query, const Galle
 /// The candidates of one query in one chunk of the gallery.
 class Shortlist {
  public:
-  float threshold() const { return threshold_; }
+  /// What scores lower cannot be among the k best; `margin` for the row with the largest norm.
+  float threshold(float margin) const { return kth_ - margin; }
   const std::vector<Candidate>& list() const { return list_; }
 
-  void add(const float* scores, const int32_t* places, int64_t count, int64_t first_row) {
-    for (int64_t i = 0; i < count; ++i) {
-      if (!std::isfinite(scores[places[i]])) fail_non_finite("scores");
-      list_.push_back({scores[places[i]], first_row + places[i]});
-    }
+  void add(float score, int64_t row) {
+    if (!std::isfinite(score)) fail_non_finite("scores");
+    list_.push_back({score, row});
   }
 
   /// Drops what cannot be among the k best any more. Ties may leave too many: then the exact order
@@ -144,8 +196,8 @@ class Shortlist {
     if (list_.size() <= limit) return;
     const auto kth = list_.begin() + (k - 1);
     std::nth_element(list_.begin(), kth, list_.end(), better);
-    threshold_ = std::max(threshold_, kth->score - margin);
-    std::erase_if(list_, [&](const Candidate& c) { return c.score < threshold_; });
+    kth_ = std::max(kth_, kth->score);
+    std::erase_if(list_, [&](const Candidate& c) { return c.score < threshold(margin); });
     if (list_.size() <= limit) return;
     score_exactly(list_, query, gallery);
     std::nth_element(list_.begin(), list_.begin() + (k - 1), list_.end(), better);
@@ -154,15 +206,25 @@ class Shortlist {
 
  private:
   std::vector<Candidate> list_;
-  float threshold_ = kNothing;
+  float kth_ = kNothing;  // the k-th best score of those seen, or a lower one
 };
 
 struct Search {
   const float* queries;
-  Tensor queries_QD;
   const Gallery& gallery;
   int64_t Q, k;
   std::vector<float> query_norm;  // [Q]
+  std::vector<float> panels;      // of many queries; empty for few
+
+  int64_t C() const { return panels_of(Q) * kLanes; }
+
+  /// Twice what a float32 score of rows up to that norm can be off: a sum of D products in any
+  /// order is within D * 2^-24 of the product of the norms (Higham 2002, 3.1; to first order).
+  float margin(int64_t q, double largest_norm) const {
+    return static_cast<float>(2.1 * std::ldexp(static_cast<double>(gallery.D), -24) * largest_norm *
+                              query_norm[static_cast<size_t>(q)]);
+  }
+  const float* query(int64_t q) const { return queries + q * gallery.D; }
 };
 
 /// Rows [row, row + T) as float32 [T, D].
@@ -185,45 +247,77 @@ double norm_of_tile(const Gallery& gallery, int64_t row, int64_t T) {
   return norm;
 }
 
-/// Scores of tile rows [row, row + T) for all queries.
-void score_tile(const Search& s, int64_t row, int64_t T, Tensor& scores_QT) {
+/// The shortlists of a chunk and the memory that they are made with.
+struct Scan {
+  std::vector<Shortlist>& lists_Q;
+  double largest_norm = 0;  // of the rows so far
+  std::vector<float> scores{};
+  std::vector<int32_t> places{};
+  std::vector<float> thresholds{};  // [C], of many queries: a copy side by side
+};
+
+/// Tile rows [row, row + T) for each query by itself.
+void scan_for_few(const Search& s, int64_t row, int64_t T, Scan& scan) {
   const Gallery& gallery = s.gallery;
   const int64_t D = gallery.D;
-  if (s.Q > kFewQueries) {
-    at::mm_out(scores_QT, s.queries_QD, tile_of(gallery, row, T).t());
-    return;
-  }
-  float* scores = scores_QT.mutable_data_ptr<float>();
-  const float* query = s.queries;
-  for (int64_t q = 0; q < s.Q; ++q, query += D, scores += T) {
+  for (int64_t q = 0; q < s.Q; ++q) {
     if (gallery.float16 == nullptr)
-      score_rows(query, gallery.float32 + row * D, T, D, scores);
+      score_rows(s.query(q), gallery.float32 + row * D, T, D, scan.scores.data());
     else
-      half_scores(query, gallery.float16 + row * D, T, D, scores);
+      half_scores(s.query(q), gallery.float16 + row * D, T, D, scan.scores.data());
+    Shortlist& list = scan.lists_Q[static_cast<size_t>(q)];
+    const float margin = s.margin(q, scan.largest_norm);
+    const int64_t found =
+        collect_rows(scan.scores.data(), T, list.threshold(margin), scan.places.data());
+    if (found == 0) continue;
+    for (int64_t i = 0; i < found; ++i)
+      list.add(scan.scores[static_cast<size_t>(scan.places[static_cast<size_t>(i)])],
+               row + scan.places[static_cast<size_t>(i)]);
+    list.prune(s.k, margin, s.query(q), gallery);
+  }
+}
+
+/// Tile rows [row, row + T) for all queries side by side.
+void scan_for_many(const Search& s, int64_t row, int64_t T, Scan& scan) {
+  const int64_t C = s.C();
+  const Tensor rows_TD = tile_of(s.gallery, row, T);
+  score_panels(rows_TD.const_data_ptr<float>(), T, s.gallery.D, s.panels.data(), C,
+               scan.scores.data());
+  for (int64_t t = 0; t < T; ++t) {
+    const float* scores = scan.scores.data() + t * C;
+    const int64_t found = collect_queries(scores, C, scan.thresholds.data(), scan.places.data());
+    for (int64_t i = 0; i < found; ++i) {
+      const int64_t q = scan.places[static_cast<size_t>(i)];
+      if (q >= s.Q) continue;  // a column that fills the panel; only NaN comes so far
+      Shortlist& list = scan.lists_Q[static_cast<size_t>(q)];
+      const float margin = s.margin(q, scan.largest_norm);
+      list.add(scores[q], row + t);
+      list.prune(s.k, margin, s.query(q), s.gallery);
+      scan.thresholds[static_cast<size_t>(q)] = list.threshold(margin);
+    }
   }
 }
 
 /// The shortlists of all queries over gallery rows [begin, end).
 void search_chunk(const Search& s, int64_t begin, int64_t end, std::vector<Shortlist>& lists_Q) {
-  const Tensor buffer = at::empty({s.Q * std::min(kTile, end - begin)}, s.queries_QD.options());
-  std::vector<int32_t> places(static_cast<size_t>(kTile));
-  double largest_norm = 0;
-  for (int64_t row = begin; row < end; row += kTile) {
+  const bool is_many = !s.panels.empty();
+  Scan scan{lists_Q};
+  scan.scores.resize(static_cast<size_t>(is_many ? kScoredRows * s.C() : kTile));
+  scan.places.resize(static_cast<size_t>(std::max(kTile, s.C())));
+  scan.thresholds.assign(static_cast<size_t>(s.C()), INFINITY);
+  for (int64_t tile = begin; tile < end; tile += kTile) {
     check_cancelled();
-    const int64_t T = std::min(kTile, end - row);
-    Tensor scores_QT = buffer.narrow(0, 0, s.Q * T).view({s.Q, T});
-    largest_norm = std::max(largest_norm, norm_of_tile(s.gallery, row, T));
-    score_tile(s, row, T, scores_QT);
-    for (int64_t q = 0; q < s.Q; ++q) {
-      const float* scores = scores_QT.const_data_ptr<float>() + q * T;
-      Shortlist& list = lists_Q[static_cast<size_t>(q)];
-      const int64_t found = collect(scores, T, list.threshold(), places.data());
-      if (found == 0) continue;
-      list.add(scores, places.data(), found, row);
-      const double margin =
-          kMargin * std::max(1.0, largest_norm * s.query_norm[static_cast<size_t>(q)]);
-      list.prune(s.k, static_cast<float>(margin), s.queries + q * s.gallery.D, s.gallery);
+    const int64_t tile_end = std::min(tile + kTile, end);
+    scan.largest_norm = std::max(scan.largest_norm, norm_of_tile(s.gallery, tile, tile_end - tile));
+    if (!is_many) {
+      scan_for_few(s, tile, tile_end - tile, scan);
+      continue;
     }
+    for (int64_t q = 0; q < s.Q; ++q)
+      scan.thresholds[static_cast<size_t>(q)] =
+          lists_Q[static_cast<size_t>(q)].threshold(s.margin(q, scan.largest_norm));
+    for (int64_t row = tile; row < tile_end; row += kScoredRows)
+      scan_for_many(s, row, std::min(kScoredRows, tile_end - row), scan);
   }
 }
 
@@ -293,12 +387,15 @@ std::tuple<Tensor, Tensor> top_k_cpu(const Tensor& queries_QD, const Tensor& gal
     const Tensor block = queries.narrow(0, q, std::min(kQueryBlock, Q - q));
     const Tensor query_norms = block.norm(2, 1).contiguous();
     const float* norm = query_norms.const_data_ptr<float>();
-    const Search s{block.const_data_ptr<float>(),
-                   block,
-                   gallery,
-                   block.size(0),
-                   k,
-                   std::vector<float>(norm, norm + block.size(0))};
+    const float* rows = block.const_data_ptr<float>();
+    const int64_t count = block.size(0);
+    const Search s{
+        rows,
+        gallery,
+        count,
+        k,
+        std::vector<float>(norm, norm + count),
+        count > kFewQueries ? pack_panels(rows, count, gallery.D) : std::vector<float>{}};
     search_block(s, scores_Qk.mutable_data_ptr<float>() + q * k,
                  indices_Qk.mutable_data_ptr<int64_t>() + q * k);
   }

@@ -1,5 +1,5 @@
 // A tile of a matrix product in registers: kRows rows of A times panels of 16 columns of B. The
-// inner loop of the inference kernels. Legend: K the summed index.
+// inner loop of the inference kernels and of exact search. Legend: K the summed index.
 #pragma once
 
 #include <algorithm>
@@ -7,9 +7,7 @@
 
 #include "ops/cpu/lanes.h"
 
-namespace cots::kernels {
-
-using namespace ops;  // the lanes
+namespace cots::ops {
 
 /// What fits the registers: 12 x 2 sums of AVX-512's 32, 6 x 1 (of two registers each) of AVX2's
 /// 16.
@@ -91,4 +89,4 @@ COTS_INLINE void each_tile(int64_t rows, int64_t panels, const F& f) {
 /// Panels of 16 that so many columns take.
 inline int64_t panels_of(int64_t columns) { return (columns + kLanes - 1) / kLanes; }
 
-}  // namespace cots::kernels
+}  // namespace cots::ops
