@@ -19,13 +19,19 @@ export interface NativeInfo {
   readonly cuda: boolean;
   /** The build found the system's libjpeg-turbo. */
   readonly jpeg: boolean;
-  /** What the processor reports, e.g. `AVX512`, and the features found: `avx2`, `avx512`, `avx512_vnni`, `avx512_bf16`, `amx_bf16`. */
-  readonly cpu: { capability: string; features: string[] };
+  /** What the processor reports, e.g. `AVX512`; the features found, such as `avx2` and `avx512_vnni`; how int8 products are formed. */
+  readonly cpu: {
+    capability: string;
+    features: string[];
+    int8: 'portable' | 'avx2' | 'avx_vnni' | 'avx512_vnni';
+  };
   /** Threads one native job uses by default. */
   readonly threads: number;
   /** The constants of native/model/config.h and native/train/config.h, in the shape of the config. */
   readonly defaults: { model: NativeModelConfig; train: Record<string, unknown> };
 }
+
+export type NativePrecision = 'float32' | 'bfloat16' | 'int8';
 
 export interface NativeModelConfig {
   image: {
@@ -447,8 +453,18 @@ export interface NativeBinding {
   decodeJpeg(o: { jpeg: Uint8Array; width: number; height: number }): Promise<Uint8Array | null>;
   /** Size and EXIF orientation (1 to 8) of a JPEG of 8-bit gray or YCbCr; null for anything else, and where the build has no libjpeg-turbo. */
   jpegHeader(bytes: Uint8Array): { width: number; height: number; orientation: number } | null;
-  createModel(o: { config: NativeModelConfig; seed: number; threads: number }): Promise<NativeModel>;
-  loadModel(o: { config: NativeModelConfig; file: string; threads: number }): Promise<NativeModel>;
+  createModel(o: {
+    config: NativeModelConfig;
+    seed: number;
+    precision: NativePrecision;
+    threads: number;
+  }): Promise<NativeModel>;
+  loadModel(o: {
+    config: NativeModelConfig;
+    file: string;
+    precision: NativePrecision;
+    threads: number;
+  }): Promise<NativeModel>;
   /** Converts checkpoints of transformers to model.safetensors (SPEC 6.1 to 6.3); `files` are the shards of one. */
   importHuggingFace(o: {
     config: NativeModelConfig;

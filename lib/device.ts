@@ -22,13 +22,9 @@ export function resolveDevice(device: unknown): 'cpu' {
 }
 
 /** The number type asked for, `float32` by default (DESIGN 2.7: set, never chosen by a timing). */
-export function resolvePrecision(precision: unknown): 'float32' {
-  if (precision === undefined || precision === 'float32') return 'float32';
-  const known = check.oneOf('precision', precision, ['float32', 'bfloat16', 'int8']);
-  throw new CotsError(
-    'ERR_COTS_NOT_IMPLEMENTED',
-    `Expected precision 'float32', got '${known}', which this version does not have on a CPU.`,
-  );
+export function resolvePrecision(precision: unknown): Precision {
+  if (precision === undefined) return 'float32';
+  return check.oneOf('precision', precision, ['float32', 'bfloat16', 'int8']);
 }
 
 /** Threads of a native job: the number asked for, else the cores this process may use. */

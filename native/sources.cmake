@@ -40,19 +40,24 @@ set(COTS_CORE_SOURCES
   native/io/pixels.cpp
   native/io/position_resize.cpp
   native/io/safetensors.cpp
+  native/io/safetensors_header.cpp
   native/search/gallery.cpp
   native/search/ranks.cpp
   native/infer/cross_encoder.cpp
   native/infer/embedder.cpp
   native/infer/encoder_plan.cpp
+  native/infer/file_weights.cpp
   native/infer/image_plan.cpp
   native/infer/image_tokens.cpp
   native/infer/peak.cpp
+  native/infer/planned_linear.cpp
   native/infer/pooled_rows.cpp
   native/infer/text_plan.cpp
+  native/infer/weight_source.cpp
   native/infer/kernels/attention.cpp
   native/infer/kernels/layer_norm.cpp
   native/infer/kernels/packed_linear.cpp
+  native/infer/kernels/quantized_linear.cpp
   native/train/batch.cpp
   native/train/checkpoint.cpp
   native/train/checkpoint_part.cpp
@@ -117,6 +122,7 @@ set(COTS_NATIVE_TEST_SOURCES
   test/native/cuda-queue-contrast.cpp
   test/native/distributed.cpp
   test/native/edge-cases.cpp
+  test/native/file-weights.cpp
   test/native/gallery.cpp
   test/native/gradients.cpp
   test/native/huggingface.cpp
@@ -138,6 +144,7 @@ set(COTS_NATIVE_TEST_SOURCES
   test/native/ops-vocabulary-cross-entropy.cpp
   test/native/parameters.cpp
   test/native/pixels.cpp
+  test/native/quantized-linear.cpp
   test/native/queue.cpp
   test/native/ranks.cpp
   test/native/safetensors.cpp

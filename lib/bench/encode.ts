@@ -72,9 +72,9 @@ const leastWords = 6;
 const mostWords = 17; // captions of COCO have 8 to 20 tokens, 13.5 on average
 
 export async function benchEncode(options: BenchEncodeOptions): Promise<BenchEncodeResult> {
-  resolvePrecision(options.precision);
+  const precision = resolvePrecision(options.precision);
   const threads = resolveThreads(options.threads);
-  const { description, native, tokenizer } = await openSource(options.source, threads);
+  const { description, native, tokenizer } = await openSource(options.source, precision, threads);
   const prepared =
     options.modality === 'image'
       ? await prepareImages(description, native, options.batchSize)
@@ -88,7 +88,7 @@ export async function benchEncode(options: BenchEncodeOptions): Promise<BenchEnc
   });
   native.dispose();
   const peakFlops = await measurePeak(threads);
-  const { modality, precision, batchSize } = options;
+  const { modality, batchSize } = options;
   const copy = median(copies);
   const itemsPerSecond = (batchSize * times.length * 1000) / times.reduce((sum, time) => sum + time, 0);
   return {
@@ -114,6 +114,7 @@ export async function benchEncode(options: BenchEncodeOptions): Promise<BenchEnc
 
 async function openSource(
   source: BenchEncodeOptions['source'],
+  precision: Precision,
   threads: number,
 ): Promise<{ description: ModelDescription; native: NativeModel; tokenizer: TextTokenizer | null }> {
   if ('model' in source) {
@@ -123,6 +124,7 @@ async function openSource(
     const native = await binding().loadModel({
       config: nativeModelConfig(description.config),
       file,
+      precision,
       threads,
     });
     return {
@@ -140,6 +142,7 @@ async function openSource(
   const native = await binding().createModel({
     config: nativeModelConfig(description.config),
     seed: config.train.seed,
+    precision,
     threads,
   });
   return { description, native, tokenizer: null };

@@ -94,6 +94,7 @@ export async function benchRetrieval(options: BenchRetrievalOptions): Promise<Be
   const native = await binding().createModel({
     config: nativeModelConfig(description.config),
     seed: config.train.seed,
+    precision: 'float32',
     threads,
   });
   const stage = (name: string) => options.onStage?.(name);

@@ -7,7 +7,7 @@ import type { ModelDescription } from './config-file.js';
 export interface LoadOptions {
   /** @default 'cpu' */
   readonly device?: Device;
-  /** @default 'float32' on a CPU */
+  /** Number type of the towers: docs/inference.md says what each costs. @default 'float32' on a CPU */
   readonly precision?: Precision;
   /** Threads of native work. @default the cores this process may use */
   readonly threads?: number;
@@ -54,5 +54,6 @@ export interface CotsParts {
   readonly description: ModelDescription;
   /** null: the model has no text tower. */
   readonly tokenizer: TextTokenizer | null;
+  readonly precision: Precision;
   readonly native: Promise<NativeModel>;
 }

@@ -2,6 +2,7 @@
 import type { Matrix } from '../binding.js';
 import * as check from '../checks.js';
 import type { ModelConfig, ModelConfigInput } from '../config/schema.js';
+import type { Precision } from '../device.js';
 import { CotsError, OptionError } from '../errors.js';
 import { callSite, fromSite, PendingCalls } from '../native-call.js';
 import type {
@@ -32,6 +33,8 @@ const defaultTextBatch = 256;
 export class Cots {
   /** Sizes of the network. */
   readonly config: ModelConfig;
+  /** Number type of the towers. */
+  readonly precision: Precision;
   readonly #parts: CotsParts;
   readonly #calls = new PendingCalls('Cots model');
   readonly #towers: Towers;
@@ -40,6 +43,7 @@ export class Cots {
   constructor(parts: CotsParts) {
     this.#parts = parts;
     this.config = parts.description.config;
+    this.precision = parts.precision;
     this.#towers = new Towers(parts, this.#calls);
     parts.native.catch(() => {});
   }

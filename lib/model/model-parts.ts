@@ -17,7 +17,7 @@ import { checkModelFolder } from './model-folder.js';
 /** Reads a model folder; the weights are loaded when this resolves. */
 export async function loadParts(directory: string, options: LoadOptions): Promise<CotsParts> {
   resolveDevice(options.device);
-  resolvePrecision(options.precision);
+  const precision = resolvePrecision(options.precision);
   const threads = resolveThreads(options.threads);
   await checkModelFolder(directory);
   const description = await readModelDescription(directory);
@@ -36,9 +36,10 @@ export async function loadParts(directory: string, options: LoadOptions): Promis
   const native = await binding().loadModel({
     config,
     file: path.join(directory, modelFiles.weights),
+    precision,
     threads,
   });
-  return { description, tokenizer, native: Promise.resolve(native) };
+  return { description, tokenizer, precision, native: Promise.resolve(native) };
 }
 
 /** A model of random weights; its words are spelled letter by letter. */
@@ -52,9 +53,11 @@ export async function createParts(input: ModelConfigInput, options: CreateOption
   const native = await binding().createModel({
     config: nativeModelConfig(config),
     seed,
+    precision: 'float32',
     threads: resolveThreads(undefined),
   });
   return {
+    precision: 'float32',
     description: {
       config,
       image: { mean, std, filter: defaults.data.filter, resize: null },

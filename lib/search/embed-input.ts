@@ -67,7 +67,11 @@ export async function embedInto(
   const size = options.partitionRows ?? usualPartitionRows[modality];
   const partitions = Math.max(1, Math.ceil(entries.length / size));
   const plan = {
-    model: { path: path.resolve(modelPath), hash: await hashModel(modelPath) },
+    model: {
+      path: path.resolve(modelPath),
+      hash: await hashModel(modelPath),
+      ...(model.precision === 'float32' ? {} : { precision: model.precision }),
+    },
     dimension,
     partitions,
     inputHash: inputHash(entries, size, options.sampling),

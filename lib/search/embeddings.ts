@@ -7,6 +7,7 @@
 import { createHash } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
+import type { Precision } from '../device.js';
 import { DataError } from '../errors.js';
 import { exists, kindOf, readJson } from '../read-file.js';
 import { makeDirectory, refuseForeign, removeUnfinished, writeFileAtomic } from '../write-file.js';
@@ -18,6 +19,8 @@ import { folders, type Modality } from './partitions.js';
 export interface ModelMark {
   readonly path: string;
   readonly hash: string;
+  /** Number type of its towers; absent: float32. */
+  readonly precision?: Precision;
 }
 
 export interface EmbeddingsManifest {
@@ -87,6 +90,13 @@ export async function beginEmbeddings(
   if (found !== undefined && found.model.hash !== plan.model.hash) {
     throw new DataError(
       `Expected ${directory} to hold vectors of the model ${plan.model.path}, got those of ${found.model.path} (another hash). Use another --out.`,
+    );
+  }
+
+  const [had, asked] = [found?.model.precision ?? 'float32', plan.model.precision ?? 'float32'];
+  if (found !== undefined && had !== asked) {
+    throw new DataError(
+      `Expected ${directory} to hold vectors of precision ${asked}, got ${had}. Use the same --precision, or another --out.`,
     );
   }
 

@@ -125,7 +125,12 @@ export class Trainer {
   model(): Cots {
     this.#calls.check();
     const { description, tokenizer, native } = this.#run;
-    return new Cots({ description, tokenizer, native: native.snapshot({ momentum: false }) });
+    return new Cots({
+      description,
+      tokenizer,
+      precision: 'float32',
+      native: native.snapshot({ momentum: false }),
+    });
   }
 
   /** Frees weights, queues, loader and the folder's lock. A run in progress rejects `ERR_COTS_DISPOSED`. A second call does nothing. */

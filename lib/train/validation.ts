@@ -16,7 +16,12 @@ export async function validate(
   signal: AbortSignal | undefined,
 ): Promise<RetrievalResult> {
   const { description, tokenizer, native, config, ranks, validation } = run;
-  const model = new Cots({ description, tokenizer, native: native.snapshot({ momentum: false }) });
+  const model = new Cots({
+    description,
+    tokenizer,
+    precision: 'float32',
+    native: native.snapshot({ momentum: false }),
+  });
   const { begin, end } = sliceOf(validation.length, ranks);
   try {
     return await calls.run(undefined, async () => {

@@ -7,6 +7,7 @@
 #include "addon/addon.h"
 #include "addon/config.h"
 #include "addon/convert.h"
+#include "infer/kernels/quantized_linear.h"
 #include "infer/peak.h"
 #include "io/jpeg.h"
 
@@ -22,6 +23,7 @@ Napi::Array cpu_features(Napi::Env env) {
   note("avx2", __builtin_cpu_supports("avx2"));
   note("avx512", __builtin_cpu_supports("avx512f"));
   note("avx512_vnni", __builtin_cpu_supports("avx512vnni"));
+  note("avx_vnni", __builtin_cpu_supports("avxvnni"));
   note("avx512_bf16", __builtin_cpu_supports("avx512bf16"));
   note("amx_bf16", __builtin_cpu_supports("amx-bf16"));
 #endif
@@ -35,6 +37,7 @@ Napi::Value info(const Napi::CallbackInfo& call) {
   Napi::Object cpu = Napi::Object::New(env);
   cpu.Set("capability", at::get_cpu_capability());
   cpu.Set("features", cpu_features(env));
+  cpu.Set("int8", kernels::to_text(kernels::dot4_path()));
   Napi::Object defaults = Napi::Object::New(env);
   defaults.Set("model", write_model_config(env, ModelConfig()));
   defaults.Set("train", write_train_config(env, TrainConfig()));

@@ -5,7 +5,6 @@
 #include "addon/addon.h"
 #include "addon/config.h"
 #include "addon/convert.h"
-#include "model/weights.h"
 
 namespace cots::addon {
 namespace {
@@ -24,11 +23,11 @@ Napi::Value post_creation(Napi::Env env, int threads, Make make) {
   return env.GetInstanceData<Addon>()->device_worker(env)->post(env, std::move(work), options);
 }
 
-int64_t count_scalars(const Embedder& embedder, const char* prefix) {
-  int64_t scalars = 0;
-  for (const Parameter& p : embedder.parameters().all())
-    if (has_prefix(p.name, prefix)) scalars += p.value.numel();
-  return scalars;
+Precision precision_of(const Napi::Object& o) {
+  return one_of<Precision>(o, "precision",
+                           {{"float32", Precision::kFloat32},
+                            {"bfloat16", Precision::kBfloat16},
+                            {"int8", Precision::kInt8}});
 }
 
 struct ImageBatch {
@@ -80,9 +79,10 @@ Napi::Value create_model(const Napi::CallbackInfo& info) {
   return guard_promise(info.Env(), [&] {
     const Napi::Object o = options_of(info);
     const ModelConfig config = read_model_config(object(o, "config"));
-    return post_creation(
-        info.Env(), static_cast<int>(count(o, "threads")),
-        [config, seed = integer(o, "seed")] { return std::make_shared<Embedder>(config, seed); });
+    return post_creation(info.Env(), static_cast<int>(count(o, "threads")),
+                         [config, seed = integer(o, "seed"), precision = precision_of(o)] {
+                           return std::make_shared<Embedder>(config, seed, precision);
+                         });
   });
 }
 
@@ -91,7 +91,9 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
     const Napi::Object o = options_of(info);
     const ModelConfig config = read_model_config(object(o, "config"));
     return post_creation(info.Env(), static_cast<int>(count(o, "threads")),
-                         [config, file = text(o, "file")] { return Embedder::load(config, file); });
+                         [config, file = text(o, "file"), precision = precision_of(o)] {
+                           return Embedder::load(config, file, precision);
+                         });
   });
 }
 
@@ -107,7 +109,7 @@ Napi::FunctionReference ModelWrap::define(Napi::Env env) {
 
 ModelWrap::ModelWrap(const Napi::CallbackInfo& info)
     : Napi::ObjectWrap<ModelWrap>(info), handle_(take_handle<Embedder>(info)) {
-  bytes_ = handle_.state()->parameters().flat().nbytes();
+  bytes_ = handle_.state()->weights().bytes();
   Napi::MemoryManagement::AdjustExternalMemory(info.Env(), bytes_);
 }
 
@@ -151,8 +153,8 @@ Napi::Value ModelWrap::parameter_counts(const Napi::CallbackInfo& info) {
   return guard(info.Env(), [&]() -> Napi::Value {
     const std::shared_ptr<Embedder> embedder = handle_.state();
     Napi::Object counts = Napi::Object::New(info.Env());
-    counts.Set("image", static_cast<double>(count_scalars(*embedder, "visual.")));
-    counts.Set("text", static_cast<double>(count_scalars(*embedder, "text.")));
+    counts.Set("image", static_cast<double>(embedder->weights().count("visual.")));
+    counts.Set("text", static_cast<double>(embedder->weights().count("text.")));
     return counts;
   });
 }

@@ -24,7 +24,7 @@ EncoderPlan make_blocks(Parameters& parameters) {
            .order = NormOrder::kPost},
           Scope(parameters, "blocks." + std::to_string(n)));
   Linear(Scope(parameters, ""), "head", kSizes.width, 1);
-  return {parameters,
+  return {ParameterWeights(parameters),
           "blocks.",
           {.width = kSizes.width,
            .layers = kSizes.layers,
@@ -32,7 +32,8 @@ EncoderPlan make_blocks(Parameters& parameters) {
            .feed_forward = feed_forward,
            .layer_norm_eps = kSizes.layer_norm_eps,
            .order = NormOrder::kPost,
-           .activation = Activation::kGelu}};
+           .activation = Activation::kGelu},
+          Precision::kFloat32};
 }
 
 }  // namespace
@@ -40,7 +41,7 @@ EncoderPlan make_blocks(Parameters& parameters) {
 CrossEncoder::CrossEncoder()
     : parameters_(kSeed),
       blocks_(make_blocks(parameters_)),
-      head_(pack_linear(parameters_, "head")) {}
+      head_(pack_linear(ParameterWeights(parameters_), "head", Precision::kFloat32)) {}
 
 Tensor CrossEncoder::score(int64_t pairs, int64_t tokens) {
   const c10::InferenceMode inference;

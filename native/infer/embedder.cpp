@@ -5,9 +5,9 @@
 
 #include <algorithm>
 
+#include "infer/file_weights.h"
 #include "io/failure.h"
-#include "io/safetensors.h"
-#include "model/weights.h"
+#include "model/cots.h"
 
 namespace cots {
 namespace {
@@ -15,20 +15,6 @@ namespace {
 // Tokens that pass a tower at once: enough to fill the kernels, little enough to bound memory at
 // any batch size.
 constexpr int64_t kTokensAtOnce = 4608;
-
-const std::string kLogitScale = "loss.logit_scale";
-
-/// A tensor that the network has no place for is of another network.
-void refuse_others(const Parameters& parameters, const std::map<std::string, Tensor>& tensors,
-                   const std::string& file) {
-  for (const auto& [name, tensor] : tensors)
-    if (parameters.find(name) == nullptr)
-      throw Failure("ERR_COTS_CHECKPOINT",
-                    "Expected " + file + " to hold the weights of its config, got the tensor '" +
-                        name +
-                        "', which such a model does not have. Restore the config.json that "
-                        "belongs to it.");
-}
 
 void require_tower(bool has, const char* name, const char* other) {
   if (!has)
@@ -39,43 +25,30 @@ void require_tower(bool has, const char* name, const char* other) {
 
 }  // namespace
 
-Embedder::Embedder(const ModelConfig& config, std::optional<int64_t> seed, Unfilled)
-    : config_(config),
-      parameters_(seed),
-      towers_(config, Scope(parameters_, "visual"), Scope(parameters_, "text")) {}
+Embedder::Embedder(const ModelConfig& config, std::unique_ptr<WeightSource> weights,
+                   Precision precision)
+    : config_(config), precision_(precision), weights_(std::move(weights)) {}
 
-Embedder::Embedder(const ModelConfig& config, std::optional<int64_t> seed)
-    : Embedder(config, seed, Unfilled()) {
-  parameters_.flatten(/*requires_grad=*/false);
+Embedder::Embedder(const ModelConfig& config, std::optional<int64_t> seed, Precision precision)
+    : config_(config), precision_(precision), parameters_(std::make_unique<Parameters>(seed)) {
+  const Towers towers(config, Scope(*parameters_, "visual"), Scope(*parameters_, "text"));
+  parameters_->flatten(/*requires_grad=*/false);
+  weights_ = std::make_unique<ParameterWeights>(*parameters_);
 }
 
-std::unique_ptr<Embedder> Embedder::load(const ModelConfig& config, const std::string& file) {
-  const std::map<std::string, Tensor> tensors = io::read_safetensors(file);
-  std::unique_ptr<Embedder> embedder(new Embedder(config, std::nullopt, Unfilled()));
-  // Embedding does not read it, but what was loaded can be saved again.
-  if (tensors.contains(kLogitScale))
-    embedder->parameters_.add(kLogitScale, {}, Init::zeros(), /*decay=*/false);
-  refuse_others(embedder->parameters_, tensors, file);
-  // Imported towers have no mask token: only training reads it.
-  fill_weights(embedder->parameters_, /*requires_grad=*/false, tensors, file,
-               [&](const std::string& name) {
-                 return name == "visual.mask_token" && !tensors.contains(name) ? "" : name;
-               });
-  return embedder;
+std::unique_ptr<Embedder> Embedder::load(const ModelConfig& config, const std::string& file,
+                                         Precision precision) {
+  return std::unique_ptr<Embedder>(
+      new Embedder(config, std::make_unique<FileWeights>(config, file), precision));
 }
 
-void Embedder::save(const std::string& file) const {
-  io::NamedTensors tensors;
-  for (const Parameter& parameter : parameters_.all())
-    tensors.emplace_back(parameter.name, parameter.value);
-  io::write_safetensors(file, tensors, {{"format", "pt"}});
-}
+void Embedder::save(const std::string& file) const { weights_->save(file); }
 
 Tensor Embedder::embed_images(const Tensor& images_BSS3, const double (&mean)[3],
                               const double (&std)[3]) {
   require_tower(config_.has_image(), "an image tower", "texts");
   const c10::InferenceMode inference;
-  if (!image_plan_) image_plan_ = std::make_unique<ImagePlan>(config_, parameters_);
+  if (!image_plan_) image_plan_ = std::make_unique<ImagePlan>(config_, *weights_, precision_);
   const int64_t B = images_BSS3.size(0), D = embedding_width(/*image=*/true),
                 step = std::max<int64_t>(1, kTokensAtOnce / (1 + config_.image.patches()));
   Tensor result_BD = at::empty({B, D}, at::kFloat);
@@ -89,7 +62,7 @@ Tensor Embedder::embed_images(const Tensor& images_BSS3, const double (&mean)[3]
 Tensor Embedder::embed_texts(const Tensor& ids_BL, const Tensor& lengths_B) {
   require_tower(config_.has_text(), "a text tower", "images");
   const c10::InferenceMode inference;
-  if (!text_plan_) text_plan_ = std::make_unique<TextPlan>(config_, parameters_);
+  if (!text_plan_) text_plan_ = std::make_unique<TextPlan>(config_, *weights_, precision_);
   const Tensor ids = ids_BL.contiguous(), lengths = lengths_B.contiguous();
   const int64_t B = ids.size(0), L = ids.size(1), D = embedding_width(/*image=*/false);
   const int64_t *id = ids.const_data_ptr<int64_t>(), *length = lengths.const_data_ptr<int64_t>();
@@ -104,7 +77,8 @@ Tensor Embedder::embed_texts(const Tensor& ids_BL, const Tensor& lengths_B) {
 }
 
 void Embedder::set_weights(const Tensor& flat) {
-  parameters_.flat().copy_(flat.narrow(0, 0, parameters_.count()));
+  TORCH_INTERNAL_ASSERT(parameters_ != nullptr, "weights are set of an embedder of a file");
+  parameters_->flat().copy_(flat.narrow(0, 0, parameters_->count()));
   image_plan_.reset();
   text_plan_.reset();
 }

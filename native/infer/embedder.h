@@ -1,4 +1,4 @@
-// Embeds batches with the towers of a model by their execution plans: evaluation mode, float32. A
+// Embeds batches with the towers of a model by their execution plans: evaluation mode. A
 // row's bits do not depend on its batch.
 #pragma once
 
@@ -7,17 +7,19 @@
 
 #include "infer/image_plan.h"
 #include "infer/text_plan.h"
-#include "model/cots.h"
+#include "infer/weight_source.h"
 
 namespace cots {
 
 class Embedder {
  public:
-  /// Without a seed the weights are zero, to be copied.
-  Embedder(const ModelConfig& config, std::optional<int64_t> seed);
-  /// With the weights of model.safetensors. Throws with the tensor's name, found and wanted shape,
-  /// or what is missing, not finite or not of this model, before it takes memory for the network.
-  static std::unique_ptr<Embedder> load(const ModelConfig& config, const std::string& file);
+  /// With parameters in memory. Without a seed they are zero, to be copied.
+  Embedder(const ModelConfig& config, std::optional<int64_t> seed,
+           Precision precision = Precision::kFloat32);
+  /// With the weights of model.safetensors, which stays open: a tower's weights are read when it is
+  /// first used. Throws as FileWeights does.
+  static std::unique_ptr<Embedder> load(const ModelConfig& config, const std::string& file,
+                                        Precision precision = Precision::kFloat32);
 
   void save(const std::string& file) const;
 
@@ -31,18 +33,20 @@ class Embedder {
 
   /// Takes the first values of `flat`, a network's parameters that begin with these towers.
   void set_weights(const Tensor& flat);
-  const Parameters& parameters() const { return parameters_; }
+  /// Of an embedder that was not loaded.
+  const Parameters& parameters() const { return *parameters_; }
+  const WeightSource& weights() const { return *weights_; }
   const ModelConfig& config() const { return config_; }
   /// Columns of what embed_images() or embed_texts() returns.
   int64_t embedding_width(bool image) const;
 
  private:
-  struct Unfilled {};  // towers whose parameters have no memory yet
-  Embedder(const ModelConfig& config, std::optional<int64_t> seed, Unfilled);
+  Embedder(const ModelConfig& config, std::unique_ptr<WeightSource> weights, Precision precision);
 
   ModelConfig config_;
-  Parameters parameters_;
-  Towers towers_;                          // names and shapes of the parameters
+  Precision precision_;
+  std::unique_ptr<Parameters> parameters_;  // null: the weights are in a file
+  std::unique_ptr<WeightSource> weights_;
   std::unique_ptr<ImagePlan> image_plan_;  // made when they are first used
   std::unique_ptr<TextPlan> text_plan_;
 };

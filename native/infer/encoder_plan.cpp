@@ -12,7 +12,6 @@ namespace {
 
 using kernels::Epilogue;
 using kernels::LinearActivation;
-using kernels::PackedLinear;
 using kernels::Rows2d;
 
 /// The rows `rows` of x, side by side.
@@ -28,7 +27,8 @@ const float* data_of(const Tensor& tensor) {
 }
 
 /// y += gamma * (x W^T + b), the end of a residual branch.
-void add_branch(const PackedLinear& linear, Rows2d x, int64_t rows, const Tensor& gamma, float* y) {
+void add_branch(const PlannedLinear& linear, const LinearInput& x, int64_t rows,
+                const Tensor& gamma, float* y) {
   const int64_t width = linear.out();
   linear.run(x, rows, y, width,
              Epilogue{.gamma = data_of(gamma), .residual = y, .residual_stride = width});
@@ -41,49 +41,35 @@ float* reserve(Tensor& kept, int64_t floats) {
   return kept.mutable_data_ptr<float>();
 }
 
-const Tensor& weight_of(const Parameters& parameters, const std::string& name) {
-  const Parameter* found = parameters.find(name);
-  TORCH_CHECK(found != nullptr, "Expected the parameter '", name, "' in the network of this plan.");
-  return found->value;
-}
-
-PackedLinear pack_linear(const Parameters& parameters, const std::string& name) {
-  return {weight_of(parameters, name + ".weight"), weight_of(parameters, name + ".bias")};
-}
-
-PlannedNorm::PlannedNorm(const Parameters& parameters, const std::string& name, double eps)
-    : weight(weight_of(parameters, name + ".weight")),
-      bias(weight_of(parameters, name + ".bias")),
-      eps(eps) {}
+PlannedNorm::PlannedNorm(const WeightSource& weights, const std::string& name, double eps)
+    : weight(weights.weight(name + ".weight")), bias(weights.weight(name + ".bias")), eps(eps) {}
 
 void PlannedNorm::run(Rows2d x, int64_t rows, float* y) const {
   const int64_t width = weight.numel();
   kernels::layer_norm(x, rows, width, data_of(weight), data_of(bias), eps, y, width);
 }
 
-EncoderPlan::EncoderPlan(const Parameters& parameters, const std::string& prefix,
-                         const EncoderShape& shape)
-    : shape_(shape) {
+EncoderPlan::EncoderPlan(const WeightSource& weights, const std::string& prefix,
+                         const EncoderShape& shape, Precision precision)
+    : shape_(shape), precision_(precision) {
   for (int64_t n = 0; n < shape.layers; ++n) {
     const std::string block = prefix + std::to_string(n) + ".";
     const auto optional = [&](const char* name) {
-      const Parameter* found = parameters.find(block + name);
-      return found == nullptr ? Tensor() : found->value;
+      return weights.has(block + name) ? weights.weight(block + name) : Tensor();
     };
     const auto norm = [&](const char* name) {
-      return PlannedNorm(parameters, block + name, shape.layer_norm_eps);
+      return PlannedNorm(weights, block + name, shape.layer_norm_eps);
     };
-    const auto weights = weight_of(parameters, block + "qkv.weight")
-                             .split_with_sizes({shape.width, 2 * shape.width}),
-               biases = weight_of(parameters, block + "qkv.bias")
-                            .split_with_sizes({shape.width, 2 * shape.width});
+    const std::vector<int64_t> split{shape.width, 2 * shape.width};
+    const auto qkv = weights.weight(block + "qkv.weight").split_with_sizes(split),
+               biases = weights.weight(block + "qkv.bias").split_with_sizes(split);
     layers_.push_back({.ln1 = norm("ln1"),
                        .ln2 = norm("ln2"),
-                       .query = {weights[0], biases[0]},
-                       .key_value = {weights[1], biases[1]},
-                       .proj = pack_linear(parameters, block + "proj"),
-                       .fc1 = pack_linear(parameters, block + "fc1"),
-                       .fc2 = pack_linear(parameters, block + "fc2"),
+                       .query = {qkv[0], biases[0], precision},
+                       .key_value = {qkv[1], biases[1], precision},
+                       .proj = plan_linear(weights, block + "proj", precision),
+                       .fc1 = plan_linear(weights, block + "fc1", precision),
+                       .fc2 = plan_linear(weights, block + "fc2", precision),
                        .gamma1 = optional("gamma1"),
                        .gamma2 = optional("gamma2"),
                        .relative_bias_NH = optional("rel_bias")});
@@ -106,7 +92,7 @@ const float* EncoderPlan::run(float* x, const std::vector<int64_t>& starts,
 
 void EncoderPlan::run_layer(const Layer& layer, float* x, const std::vector<int64_t>& starts) {
   const int64_t M = starts.back(), d = shape_.width;
-  const Rows2d input{attention_input(layer, x, M), d};
+  const LinearInput input = input_of(attention_input(layer, x, M), M, d);
   float *qkv = wide_.mutable_data_ptr<float>(), *mixed = narrow_.mutable_data_ptr<float>();
   layer.query.run(input, M, qkv, 3 * d);
   layer.key_value.run(input, M, qkv + d, 3 * d);
@@ -134,9 +120,9 @@ const float* EncoderPlan::run_last_layer(const Layer& layer, float* x,
   const float* input = attention_input(layer, x, M);
   float *kept = reserve(picked_, 2 * S * d), *query = kept + S * d,
         *key_value = wide_.mutable_data_ptr<float>();
-  layer.key_value.run({input, d}, M, key_value, 2 * d);
+  layer.key_value.run(input_of(input, M, d), M, key_value, 2 * d);
   gather(input, needed, d, kept);
-  layer.query.run({kept, d}, S, query, d);
+  layer.query.run(input_of(kept, S, d), S, query, d);
   std::vector<kernels::AttentionSequence> sequences;
   for (int64_t s = 0; s < S; ++s) {
     const float* rows = key_value + starts[s] * 2 * d;
@@ -155,6 +141,14 @@ const float* EncoderPlan::run_last_layer(const Layer& layer, float* x,
   return kept;
 }
 
+/// Rows side by side as linear layers read them; valid until the next call.
+LinearInput EncoderPlan::input_of(const float* x, int64_t rows, int64_t width) {
+  const Rows2d floats{x, width};
+  if (precision_ != Precision::kInt8) return {floats};
+  codes_.quantize(floats, rows, width);
+  return {floats, &codes_};
+}
+
 /// What the attention of a block reads: the states, normalized first in a pre-LN block.
 const float* EncoderPlan::attention_input(const Layer& layer, const float* x, int64_t rows) {
   if (shape_.order == NormOrder::kPost) return x;
@@ -168,16 +162,16 @@ void EncoderPlan::finish_layer(const Layer& layer, float* x, int64_t rows, const
   const int64_t d = shape_.width, F = shape_.feed_forward;
   const bool post = shape_.order == NormOrder::kPost;
   float *normalized = narrow_.mutable_data_ptr<float>(), *hidden = wide_.mutable_data_ptr<float>();
-  add_branch(layer.proj, {mixed, d}, rows, layer.gamma1, x);
+  add_branch(layer.proj, input_of(mixed, rows, d), rows, layer.gamma1, x);
   if (post)
     layer.ln1.run({x, d}, rows, x);
   else
     layer.ln2.run({x, d}, rows, normalized);
   layer.fc1.run(
-      {post ? x : normalized, d}, rows, hidden, F,
+      input_of(post ? x : normalized, rows, d), rows, hidden, F,
       {.activation = shape_.activation == Activation::kGelu ? LinearActivation::kGelu
                                                             : LinearActivation::kQuickGelu});
-  add_branch(layer.fc2, {hidden, F}, rows, layer.gamma2, x);
+  add_branch(layer.fc2, input_of(hidden, rows, F), rows, layer.gamma2, x);
   if (post) layer.ln2.run({x, d}, rows, x);
 }
 

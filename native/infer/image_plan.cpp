@@ -22,9 +22,9 @@ EncoderShape shape_of(const VisionConfig& config) {
 }
 
 /// A convolution whose stride is its kernel is one matrix product over the cut-out patches.
-kernels::PackedLinear pack_patches(const Parameters& parameters) {
-  return {weight_of(parameters, "visual.patch.weight").flatten(1),
-          weight_of(parameters, "visual.patch.bias")};
+kernels::PackedLinear pack_patches(const WeightSource& weights, Precision precision) {
+  return {weights.weight("visual.patch.weight").flatten(1), weights.weight("visual.patch.bias"),
+          storage_of(precision)};
 }
 
 /// The 256 values that a channel can take: (x / 255 - mean) / std, rounded as a float32 computation
@@ -38,16 +38,16 @@ std::vector<float> levels_of(double mean, double std) {
 
 }  // namespace
 
-ImagePlan::ImagePlan(const ModelConfig& config, const Parameters& parameters)
+ImagePlan::ImagePlan(const ModelConfig& config, const WeightSource& weights, Precision precision)
     : config_(config),
-      cls_token_(weight_of(parameters, "visual.cls_token")),
-      pos_embed_(weight_of(parameters, "visual.pos_embed")),
-      patch_(pack_patches(parameters)),
-      norm_(parameters, "visual.norm", config.image.layer_norm_eps),
-      blocks_(parameters, "visual.blocks.", shape_of(config.image)) {
-  if (config.has_projection()) proj_ = pack_linear(parameters, "visual.proj");
+      cls_token_(weights.weight("visual.cls_token")),
+      pos_embed_(weights.weight("visual.pos_embed")),
+      patch_(pack_patches(weights, precision)),
+      norm_(weights, "visual.norm", config.image.layer_norm_eps),
+      blocks_(weights, "visual.blocks.", shape_of(config.image), precision) {
+  if (config.has_projection()) proj_ = pack_linear(weights, "visual.proj", precision);
   if (config.image.input_norm)
-    ln_pre_ = PlannedNorm(parameters, "visual.ln_pre", config.image.layer_norm_eps);
+    ln_pre_ = PlannedNorm(weights, "visual.ln_pre", config.image.layer_norm_eps);
 }
 
 void ImagePlan::run(const Tensor& images_BSS3, const double (&mean)[3], const double (&std)[3],

@@ -8,8 +8,8 @@ namespace cots {
 
 class ImagePlan {
  public:
-  /// The parameters must outlive the plan, which reads the small ones in place.
-  ImagePlan(const ModelConfig& config, const Parameters& parameters);
+  /// The weights must outlive the plan, which reads the small ones in place.
+  ImagePlan(const ModelConfig& config, const WeightSource& weights, Precision precision);
   /// images_BSS3 uint8 RGB; mean and std per channel of pixels in [0, 1]. Writes unit rows [B, D].
   /// One call at a time: the activations live in the plan.
   void run(const Tensor& images_BSS3, const double (&mean)[3], const double (&std)[3], float* out);

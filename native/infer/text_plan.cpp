@@ -8,6 +8,12 @@
 namespace cots {
 namespace {
 
+/// x = word + place, of one token.
+template <class Number>
+void add_token(const Number* word, const float* place, int64_t d, float* x) {
+  for (int64_t k = 0; k < d; ++k) x[k] = static_cast<float>(word[k]) + place[k];
+}
+
 EncoderShape shape_of(const TextConfig& config) {
   return {
       .width = config.width,
@@ -38,16 +44,17 @@ std::vector<int64_t> pooled_rows(Pool pool, const std::vector<int64_t>& starts) 
 
 }  // namespace
 
-TextPlan::TextPlan(const ModelConfig& config, const Parameters& parameters)
+TextPlan::TextPlan(const ModelConfig& config, const WeightSource& weights, Precision precision)
     : config_(config),
-      word_(weight_of(parameters, "text.embed.word.weight")),
-      place_Ld_(weight_of(parameters, "text.embed.pos.weight") +
-                weight_of(parameters, "text.embed.type.weight").select(0, 0)),
-      blocks_(parameters, "text.blocks.", shape_of(config.text)) {
-  if (config.has_projection()) proj_ = pack_linear(parameters, "text.proj");
+      word_(weights.weight("text.embed.word.weight")
+                .to(precision == Precision::kBfloat16 ? at::kBFloat16 : at::kFloat)),
+      place_Ld_(weights.weight("text.embed.pos.weight") +
+                weights.weight("text.embed.type.weight").select(0, 0)),
+      blocks_(weights, "text.blocks.", shape_of(config.text), precision) {
+  if (config.has_projection()) proj_ = pack_linear(weights, "text.proj", precision);
   const bool post = config.text.norm == NormOrder::kPost;
   (post ? ln_ : norm_) =
-      PlannedNorm(parameters, post ? "text.embed.ln" : "text.norm", config.text.layer_norm_eps);
+      PlannedNorm(weights, post ? "text.embed.ln" : "text.norm", config.text.layer_norm_eps);
 }
 
 void TextPlan::run(const int64_t* ids_BL, int64_t L, const int64_t* lengths, int64_t B,
@@ -81,11 +88,15 @@ void TextPlan::run(const int64_t* ids_BL, int64_t L, const int64_t* lengths, int
 void TextPlan::embed_tokens(const int64_t* ids_BL, int64_t L, const std::vector<int64_t>& starts,
                             float* x) const {
   const int64_t d = config_.text.width;
-  const float *word = word_.const_data_ptr<float>(), *place = place_Ld_.const_data_ptr<float>();
+  const bool halves = word_.scalar_type() == at::kBFloat16;
+  const float* place = place_Ld_.const_data_ptr<float>();
   for (size_t b = 0; b + 1 < starts.size(); ++b)
     for (int64_t t = 0; t < starts[b + 1] - starts[b]; ++t, x += d) {
-      const float *token = word + ids_BL[static_cast<int64_t>(b) * L + t] * d, *at = place + t * d;
-      for (int64_t k = 0; k < d; ++k) x[k] = token[k] + at[k];
+      const int64_t word = ids_BL[static_cast<int64_t>(b) * L + t] * d;
+      if (halves)
+        add_token(word_.const_data_ptr<at::BFloat16>() + word, place + t * d, d, x);
+      else
+        add_token(word_.const_data_ptr<float>() + word, place + t * d, d, x);
     }
 }
 

@@ -8,8 +8,8 @@ namespace cots {
 
 class TextPlan {
  public:
-  /// The parameters must outlive the plan, which reads the small ones in place.
-  TextPlan(const ModelConfig& config, const Parameters& parameters);
+  /// The weights must outlive the plan, which reads the small ones in place.
+  TextPlan(const ModelConfig& config, const WeightSource& weights, Precision precision);
   /// Text b is the first lengths[b] ids of row b; at least one each. Writes unit rows [B, D]. One
   /// call at a time: the activations live in the plan.
   void run(const int64_t* ids_BL, int64_t L, const int64_t* lengths, int64_t B, float* out);
@@ -19,7 +19,8 @@ class TextPlan {
                     float* x) const;
 
   ModelConfig config_;
-  Tensor word_, place_Ld_;  // place: position plus the one token type in use
+  Tensor word_,
+      place_Ld_;  // word: bfloat16 in such a plan; place: position plus the one token type in use
   kernels::PackedLinear proj_;
   PlannedNorm ln_, norm_;  // of the embeddings (post-LN), of the last states (pre-LN)
   EncoderPlan blocks_;

@@ -16,38 +16,57 @@ std::string to_text(at::IntArrayRef shape) {
   return result + "]";
 }
 
+[[noreturn]] void refuse_weight(const std::string& name, const std::string& file,
+                                const std::string& got, const char* way_out) {
+  throw Failure("ERR_COTS_CHECKPOINT", "Expected tensor '" + name + "' of " + file +
+                                           " to hold finite numbers of type F32, F16, BF16 or "
+                                           "F64, got " +
+                                           got + ". " + way_out);
+}
+
 }  // namespace
+
+void refuse_missing(const std::string& name, at::IntArrayRef shape, const std::string& file) {
+  throw Failure("ERR_COTS_CHECKPOINT", "Expected " + file + " to hold the tensor '" + name +
+                                           "' of shape " + to_text(shape) +
+                                           ", found none. Use weights made for this config.");
+}
+
+void require_shape(at::IntArrayRef found, const std::string& name, at::IntArrayRef shape,
+                   const std::string& file) {
+  if (found != shape)
+    throw Failure("ERR_COTS_CHECKPOINT",
+                  "Expected tensor '" + name + "' of " + file + " to have shape " + to_text(shape) +
+                      ", found " + to_text(found) + ". Use weights made for this config.");
+}
 
 const Tensor& require_tensor(const std::map<std::string, Tensor>& tensors, const std::string& name,
                              at::IntArrayRef shape, const std::string& file) {
   const auto found = tensors.find(name);
-  if (found == tensors.end())
-    throw Failure("ERR_COTS_CHECKPOINT", "Expected " + file + " to hold the tensor '" + name +
-                                             "' of shape " + to_text(shape) +
-                                             ", found none. Use weights made for this config.");
-  if (found->second.sizes() != shape)
-    throw Failure("ERR_COTS_CHECKPOINT", "Expected tensor '" + name + "' of " + file +
-                                             " to have shape " + to_text(shape) + ", found " +
-                                             to_text(found->second.sizes()) +
-                                             ". Use weights made for this config.");
+  if (found == tensors.end()) refuse_missing(name, shape, file);
+  require_shape(found->second.sizes(), name, shape, file);
   return found->second;
 }
 
+void require_floating_point(at::ScalarType type, const std::string& name, const std::string& file) {
+  if (!at::isFloatingType(type))
+    refuse_weight(name, file, std::string("values of type ") + c10::toString(type),
+                  "Quantized weights cannot be read: save the model in float32, float16 or "
+                  "bfloat16.");
+}
+
+void refuse_not_finite(const std::string& name, const std::string& file) {
+  refuse_weight(name, file, "NaN or infinity among them",
+                "Fetch the file again, or use an earlier checkpoint.");
+}
+
 void require_weight(const Tensor& tensor, const std::string& name, const std::string& file) {
-  const auto refuse = [&](const std::string& got, const char* way_out) {
-    throw Failure("ERR_COTS_CHECKPOINT", "Expected tensor '" + name + "' of " + file +
-                                             " to hold finite numbers of type F32, F16, BF16 or "
-                                             "F64, got " +
-                                             got + ". " + way_out);
-  };
-  if (!at::isFloatingType(tensor.scalar_type()))
-    refuse(std::string("values of type ") + c10::toString(tensor.scalar_type()),
-           "Quantized weights cannot be read: save the model in float32, float16 or bfloat16.");
+  require_floating_point(tensor.scalar_type(), name, file);
   if (tensor.numel() == 0) return;
   // The least and the greatest are NaN if one value is.
   const auto [least, greatest] = tensor.aminmax();
   if (!std::isfinite(least.item<double>()) || !std::isfinite(greatest.item<double>()))
-    refuse("NaN or infinity among them", "Fetch the file again, or use an earlier checkpoint.");
+    refuse_not_finite(name, file);
 }
 
 void check_weights(const Parameters& parameters, const std::map<std::string, Tensor>& tensors,

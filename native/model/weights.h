@@ -37,6 +37,14 @@ void require_weight(const Tensor& tensor, const std::string& name, const std::st
 const Tensor& require_tensor(const std::map<std::string, Tensor>& tensors, const std::string& name,
                              at::IntArrayRef shape, const std::string& file);
 
+/// The parts of these checks, for who has a file's table of contents alone.
+[[noreturn]] void refuse_missing(const std::string& name, at::IntArrayRef shape,
+                                 const std::string& file);
+void require_shape(at::IntArrayRef found, const std::string& name, at::IntArrayRef shape,
+                   const std::string& file);
+void require_floating_point(at::ScalarType type, const std::string& name, const std::string& file);
+[[noreturn]] void refuse_not_finite(const std::string& name, const std::string& file);
+
 bool has_prefix(const std::string& name, const char* prefix);
 /// A tower of the model, not a head of training: visual.*, text.* and loss.logit_scale.
 bool belongs_to_model(const std::string& name);

@@ -65,7 +65,12 @@ test('configs: a missing key, a wrong word and a wrong type are named', async (t
   await t.throwsAsync(create({ imageMean: [0.5, 0.5] }), { code: 'ERR_COTS_OPTION', message: /"imageMean"/ });
   await t.throwsAsync(create({}), { code: 'ERR_COTS_CONFIG', message: /cots train-tokenizer/ });
   await t.throwsAsync(
-    addon.createModel({ config: { ...model, image: { ...model.image, size: 20 } }, seed: 1, threads: 1 }),
+    addon.createModel({
+      config: { ...model, image: { ...model.image, size: 20 } },
+      seed: 1,
+      precision: 'float32',
+      threads: 1,
+    }),
     {
       code: 'ERR_COTS_SHAPE',
       message: /multiple of the patch/,
@@ -74,7 +79,7 @@ test('configs: a missing key, a wrong word and a wrong type are named', async (t
 });
 
 test('texts: ids outside the vocabulary and lengths outside the row are refused', async (t) => {
-  const embedder = await addon.createModel({ config: model, seed: 1, threads: 1 });
+  const embedder = await addon.createModel({ config: model, seed: 1, precision: 'float32', threads: 1 });
   const embed = (ids: number[], lengths: number[]) =>
     embedder.embedTexts({ ids: Int32Array.from(ids), lengths: Int32Array.from(lengths), cancel: null });
   t.is((await embed([2, 5, 3, 2, 3, 0], [3, 2])).length, 16);
@@ -96,7 +101,7 @@ test('texts: ids outside the vocabulary and lengths outside the row are refused'
 });
 
 test('a cancel of other make, a bare constructor and a foreign receiver are refused', async (t) => {
-  const embedder = await addon.createModel({ config: model, seed: 1, threads: 1 });
+  const embedder = await addon.createModel({ config: model, seed: 1, precision: 'float32', threads: 1 });
   const texts = { ids: Int32Array.of(2, 3), lengths: Int32Array.of(2) };
   await t.throwsAsync(embedder.embedTexts({ ...texts, cancel: { cancel() {} } }), {
     code: 'ERR_COTS_OPTION',
@@ -108,7 +113,7 @@ test('a cancel of other make, a bare constructor and a foreign receiver are refu
 });
 
 test('a rejection carries the stack of the call', async (t) => {
-  const embedder = await addon.createModel({ config: model, seed: 1, threads: 1 });
+  const embedder = await addon.createModel({ config: model, seed: 1, precision: 'float32', threads: 1 });
   const error = await t.throwsAsync(embedder.save({ file: '/none/model.safetensors' }), {
     instanceOf: CotsError,
     code: 'ERR_COTS_FILE',

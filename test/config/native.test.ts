@@ -156,7 +156,12 @@ test('the native towers have the parameters that the plan counts', async (t) => 
     [16, 2.67], // 341.76 hidden units: 341
   ] as const) {
     const model = { ...config.model, embedDim, image: { ...vision, mlpRatio } };
-    const native = await binding().createModel({ config: nativeModelConfig(model), seed: 0, threads: 1 });
+    const native = await binding().createModel({
+      config: nativeModelConfig(model),
+      seed: 0,
+      precision: 'float32',
+      threads: 1,
+    });
     const counts = native.parameterCounts();
     native.dispose();
     const { image, text, projections } = parameterCounts({ ...config, model }, 64);

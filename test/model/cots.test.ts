@@ -567,3 +567,39 @@ test('a failed save leaves the model that was there', async (t) => {
     'tokenizer.json',
   ]);
 });
+
+for (const precision of ['bfloat16', 'int8'] as const) {
+  test(`${precision}: near the vectors of float32, bit-equal in any batch, saved as it was loaded`, async (t) => {
+    const folder = await temporaryFolder(t);
+    const directory = path.join(folder, 'model');
+    await (await created(t)).save(directory);
+    const model = await Cots.load(directory, { precision });
+    t.teardown(() => model.dispose());
+    t.is(model.precision, precision);
+    const exact = await Cots.load(directory);
+    t.teardown(() => exact.dispose());
+    const texts = ['a red box', 'zwei Hunde am Strand', ''];
+    const rows = await model.embedTexts(texts);
+    const near = await exact.embedTexts(texts);
+    t.not(maxDifference(rows.data, near.data), 0);
+    t.true(maxDifference(rows.data, near.data) < 0.05);
+    t.deepEqual((await model.embedTexts(texts.slice(1, 2))).data, rows.data.slice(16, 32));
+    const images = [gray(3), gray(200)];
+    const pictures = await model.embedImages(images);
+    t.deepEqual((await model.embedImages(images.slice(1))).data, pictures.data.slice(16));
+    await model.save(path.join(folder, 'again'));
+    t.deepEqual(
+      await readFile(path.join(folder, 'again', 'model.safetensors')),
+      await readFile(path.join(directory, 'model.safetensors')),
+    );
+  });
+}
+
+test('a precision that is none is refused', async (t) => {
+  await code(
+    t,
+    () => Cots.load('x', { precision: 'int4' as 'int8' }),
+    'ERR_COTS_OPTION',
+    /`precision`.*int8.*int4/,
+  );
+});

@@ -212,6 +212,12 @@ test('another model or another input into the same folder is refused', async (t)
     () => embedInto(other, entries, { modality: 'image', out, modelPath: path.join(folder, 'other') }),
     { instanceOf: CotsError, message: /another hash/ },
   );
+  const coarse = await Cots.load(modelPath, { precision: 'int8' });
+  t.teardown(() => coarse.dispose());
+  await t.throwsAsync(() => embedInto(coarse, entries, { modality: 'image', out, modelPath }), {
+    instanceOf: CotsError,
+    message: /precision int8, got float32/,
+  });
 });
 
 test('an index holds vectors.bin, ids.jsonl and manifest.json, and finds an image by itself', async (t) => {

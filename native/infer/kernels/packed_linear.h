@@ -27,12 +27,15 @@ struct Rows2d {
   int64_t stride;
 };
 
+/// How weights are kept; products and sums are float32 either way.
+enum class Storage { kFloat32, kBfloat16 };
+
 class PackedLinear {
  public:
   PackedLinear() = default;
   /// weight_NK and bias_N f32 (bias may be undefined). Panels of 16 outputs: [N / 16][K][16], the
   /// last one filled up with zeros.
-  PackedLinear(const Tensor& weight_NK, const Tensor& bias_N);
+  PackedLinear(const Tensor& weight_NK, const Tensor& bias_N, Storage storage = Storage::kFloat32);
 
   int64_t in() const { return K_; }
   int64_t out() const { return N_; }
@@ -40,7 +43,7 @@ class PackedLinear {
   /// `first` is a multiple of 16. On all threads of the caller's pool; reads the cancel flag.
   void run(Rows2d x, int64_t rows, float* y, int64_t y_stride, const Epilogue& epilogue = {},
            int64_t first = 0, int64_t count = -1) const;
-  /// The weight as it was given, [N, K].
+  /// The weight as it was given, or rounded to bfloat16, f32 [N, K].
   Tensor unpack() const;
 
  private:

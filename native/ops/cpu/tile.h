@@ -2,6 +2,8 @@
 // inner loop of the inference kernels and of exact search. Legend: K the summed index.
 #pragma once
 
+#include <c10/util/BFloat16.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -26,10 +28,46 @@ struct TileShape<Floats128> {
   static constexpr int kRows = 2, kPanels = 1;
 };
 
+/// 16 weights as float32: as they are, or the upper halves of float32 that bfloat16 are.
+template <class Floats>
+COTS_INLINE Floats load_weights(const float* p) {
+  return load<Floats>(p);
+}
+#define COTS_EXPAND(V, BYTES)                                          \
+  COTS_INLINE V expand(const at::BFloat16* p, V*) {                    \
+    using Halves = uint16_t __attribute__((vector_size(BYTES / 2)));   \
+    using Wholes = uint32_t __attribute__((vector_size(BYTES)));       \
+    Halves halves;                                                     \
+    std::memcpy(&halves, p, sizeof halves);                            \
+    const Wholes bits = __builtin_convertvector(halves, Wholes) << 16; \
+    V x;                                                               \
+    std::memcpy(&x, &bits, sizeof x);                                  \
+    return x;                                                          \
+  }
+COTS_EXPAND(Vector512, 64)
+COTS_EXPAND(Vector256, 32)
+COTS_EXPAND(Vector128, 16)
+#undef COTS_EXPAND
+template <class V, int n>
+COTS_INLINE void expand_into(Joined<V, n>& x, const at::BFloat16* p) {
+  if constexpr (n == 1) {
+    x.value = expand(p, &x.value);
+  } else {
+    expand_into(x.low, p);
+    expand_into(x.high, p + n / 2 * static_cast<int64_t>(sizeof(V) / sizeof(float)));
+  }
+}
+template <class Floats>
+COTS_INLINE Floats load_weights(const at::BFloat16* p) {
+  Floats x;
+  expand_into(x, p);
+  return x;
+}
+
 /// sum[r][p] += A[r, :] B_p, with A's rows `lda` apart and B_p the panel [K][16] at B + p *
 /// panel_stride.
-template <class Floats, int kRows, int kPanels>
-COTS_INLINE void multiply_tile(const float* A, int64_t lda, const float* B, int64_t panel_stride,
+template <class Floats, int kRows, int kPanels, class Weight>
+COTS_INLINE void multiply_tile(const float* A, int64_t lda, const Weight* B, int64_t panel_stride,
                                int64_t K, Floats (&sum)[kRows][kPanels]) {
   for (int64_t k = 0; k < K; ++k) {
     // With few rows the weights come from memory: the hardware's own prefetch stops at a page's
@@ -40,7 +78,8 @@ COTS_INLINE void multiply_tile(const float* A, int64_t lda, const float* B, int6
                          kPrefetchBytes);
     Floats b[kPanels];
 #pragma GCC unroll 4
-    for (int p = 0; p < kPanels; ++p) b[p] = load<Floats>(B + p * panel_stride + k * kLanes);
+    for (int p = 0; p < kPanels; ++p)
+      b[p] = load_weights<Floats>(B + p * panel_stride + k * kLanes);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
       const float a = A[r * lda + k];
@@ -69,9 +108,9 @@ COTS_INLINE void with_rows(int64_t rows, const F& f) {
 
 /// f<kRows, kPanels>(row, panel) over all tiles of `rows` rows and `panels` panels, a panel at a
 /// time: it stays in the first-level cache.
-template <class Floats, class F>
+template <class Lanes, class F>
 COTS_INLINE void each_tile(int64_t rows, int64_t panels, const F& f) {
-  constexpr int kRows = TileShape<Floats>::kRows, kPanels = TileShape<Floats>::kPanels;
+  constexpr int kRows = TileShape<Lanes>::kRows, kPanels = TileShape<Lanes>::kPanels;
   const auto columns = [&]<int kWide>(int64_t panel) __attribute__((always_inline)) {
     for (int64_t row = 0, tile; row < rows; row += tile) {
       tile = tile_rows<kRows>(rows - row);
