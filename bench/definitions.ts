@@ -2,6 +2,8 @@
 export interface Definition {
   readonly name: string;
   readonly arguments: readonly string[];
+  /** Runs only where it is asked for by name or by `--device cuda`, and fails where the build or the machine has no GPU. */
+  readonly device?: 'cuda';
 }
 
 export const definitions: readonly Definition[] = [
@@ -86,4 +88,25 @@ export const definitions: readonly Definition[] = [
       'train.accumulate=1',
     ],
   },
+  ...(['image', 'text'] as const).flatMap((modality) =>
+    [1, modality === 'image' ? 128 : 1024].map(
+      (batch): Definition => ({
+        name: `encode-${modality}-base-cuda-${batch}`,
+        device: 'cuda',
+        arguments: [
+          'encode',
+          '--config',
+          'configs/base.yaml',
+          '--modality',
+          modality,
+          '--device',
+          'cuda',
+          '--batch-size',
+          `${batch}`,
+          '--seconds',
+          '20',
+        ],
+      }),
+    ),
+  ),
 ];

@@ -16,7 +16,7 @@ export interface NativeCancel {
 export interface NativeInfo {
   /** libtorch version, e.g. `2.13.0`. */
   readonly libtorch: string;
-  readonly cuda: boolean;
+  readonly cuda: NativeAccelerators;
   /** The build found the system's libjpeg-turbo. */
   readonly jpeg: boolean;
   /** What the processor reports, e.g. `AVX512`; the features found, such as `avx2` and `avx512_vnni`; how int8 products are formed. */
@@ -32,6 +32,22 @@ export interface NativeInfo {
 }
 
 export type NativePrecision = 'float32' | 'bfloat16' | 'int8';
+/** Mirror of native/device/accelerators.h. */
+export interface NativeAccelerators {
+  /** libtorch is a CUDA build. */
+  readonly inLibtorch: boolean;
+  /** This build has the CUDA kernels. */
+  readonly inBuild: boolean;
+  /** CUDA that libtorch was built for, 1000 * major + 10 * minor; 0 without. */
+  readonly runtime: number;
+  /** Newest CUDA that the driver runs, alike; 0: no driver. */
+  readonly driver: number;
+  /** Compute capabilities that the kernels are built for, 10 * major + minor. */
+  readonly architectures: readonly number[];
+  readonly devices: readonly { name: string; capability: number; memoryBytes: number }[];
+  /** Why the devices could not be listed; empty when they were. */
+  readonly failure: string;
+}
 
 export interface NativeModelConfig {
   image: {
@@ -239,6 +255,12 @@ export interface NativeTokenizerMetrics {
   unigramEntropy: number;
 }
 
+/** Where towers run, and in which number type; on a CPU in float32 alone. */
+export interface NativePlacement {
+  device: 'cpu' | `cuda:${number}`;
+  precision: NativePrecision;
+}
+
 /** Towers for embedding. All promises run in order on the worker that owns the model. */
 export interface NativeModel {
   /** pixels uint8 [count, S, S, 3]; resolves to float32 [count, D]. */
@@ -377,14 +399,10 @@ export interface NativeBinding {
   /** Hands the error class over once; native failures are then instances of it. */
   initialize(o: { CotsError: typeof CotsError }): void;
   info(): NativeInfo;
-  /** Best flops a second of X [rows, inner] times W [columns, inner] transposed, float32, over at least `seconds` and three products. */
-  measureProduct(o: {
-    rows: number;
-    inner: number;
-    columns: number;
-    seconds: number;
-    threads: number;
-  }): Promise<number>;
+  /** Best flops a second of X [rows, inner] times W [columns, inner] transposed, over at least `seconds` and three products. */
+  measureProduct(
+    o: { rows: number; inner: number; columns: number; seconds: number; threads: number } & NativePlacement,
+  ): Promise<number>;
   /** Seconds of each of `calls` calls of a single-stream encoder of BERT-base size on `pairs` pairs of `tokens` tokens. */
   timeCrossEncoder(o: { tokens: number; pairs: number; calls: number; threads: number }): Promise<number[]>;
   createCancel(): NativeCancel;
@@ -400,6 +418,7 @@ export interface NativeBinding {
     instanceWeight: number;
     taskWeight: number;
     includePositive: boolean;
+    device: NativePlacement['device'];
   }): Promise<{
     loss: number;
     imageToText: number;
@@ -413,8 +432,14 @@ export interface NativeBinding {
     scores: Float32Array;
     queueScores: Float32Array;
     deviations: number;
+    device: NativePlacement['device'];
   }): Promise<{ mean: number; std: number; threshold: number; keep: Uint8Array }>;
-  topK(o: { queries: Matrix; gallery: Matrix; k: number }): Promise<NativeTopK>;
+  topK(o: {
+    queries: Matrix;
+    gallery: Matrix;
+    k: number;
+    device: NativePlacement['device'];
+  }): Promise<NativeTopK>;
   openGallery(o: {
     file: string;
     /** Bytes before the first vector. */
@@ -453,18 +478,12 @@ export interface NativeBinding {
   decodeJpeg(o: { jpeg: Uint8Array; width: number; height: number }): Promise<Uint8Array | null>;
   /** Size and EXIF orientation (1 to 8) of a JPEG of 8-bit gray or YCbCr; null for anything else, and where the build has no libjpeg-turbo. */
   jpegHeader(bytes: Uint8Array): { width: number; height: number; orientation: number } | null;
-  createModel(o: {
-    config: NativeModelConfig;
-    seed: number;
-    precision: NativePrecision;
-    threads: number;
-  }): Promise<NativeModel>;
-  loadModel(o: {
-    config: NativeModelConfig;
-    file: string;
-    precision: NativePrecision;
-    threads: number;
-  }): Promise<NativeModel>;
+  createModel(
+    o: { config: NativeModelConfig; seed: number; threads: number } & NativePlacement,
+  ): Promise<NativeModel>;
+  loadModel(
+    o: { config: NativeModelConfig; file: string; threads: number } & NativePlacement,
+  ): Promise<NativeModel>;
   /** Converts checkpoints of transformers to model.safetensors (SPEC 6.1 to 6.3); `files` are the shards of one. */
   importHuggingFace(o: {
     config: NativeModelConfig;

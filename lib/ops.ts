@@ -1,6 +1,6 @@
 /**
  * The kernels by themselves, on typed arrays. Legend: B pairs, D embedding, n queue entries, Q queries, N gallery rows.
- * Every function copies what it is given before it returns its promise, and takes `device` ('cpu', the only one of this build).
+ * Every function copies what it is given before it returns its promise, and takes `device`: 'cpu' by default, 'cuda' or 'cuda:N' where the build and the machine have one.
  */
 import { binding, type Matrix } from './binding.js';
 import * as check from './checks.js';
@@ -76,8 +76,7 @@ export async function queueContrast(o: QueueContrastOptions): Promise<QueueContr
       taskWeight: check.finite('taskWeight', o.taskWeight ?? 1),
       includePositive: check.boolean('includePositive', o.includePositive ?? true),
     };
-    resolveDevice(o.device);
-    return binding().queueContrast(complete);
+    return binding().queueContrast({ ...complete, device: resolveDevice(o.device) });
   });
 }
 
@@ -130,8 +129,7 @@ export async function momentumFilter(
     }
 
     const deviations = check.finite('deviations', o.deviations ?? 2);
-    resolveDevice(o.device);
-    return binding().momentumFilter({ scores, queueScores, deviations });
+    return binding().momentumFilter({ scores, queueScores, deviations, device: resolveDevice(o.device) });
   });
 }
 
@@ -169,8 +167,7 @@ export async function topK(o: TopKOptions): Promise<TopKResult> {
       throw new OptionError(`Expected \`k\` to be at most the gallery's ${gallery.shape[0]} rows, got ${k}.`);
     }
 
-    resolveDevice(o.device);
-    return binding().topK({ queries, gallery, k });
+    return binding().topK({ queries, gallery, k, device: resolveDevice(o.device) });
   });
 }
 
@@ -211,7 +208,7 @@ export async function resize(o: ResizeOptions): Promise<Uint8Array> {
       check.integer('to[1]', o.to[1], 1, maxSide),
     ];
     const filter = check.oneOf('filter', o.filter, ['bicubic', 'bilinear', 'lanczos']);
-    resolveDevice(o.device);
+    resolveDevice(o.device); // checked like any other; images are resized on the CPU, before they are copied
     return binding().resize({ data: o.data, width, height, to, filter });
   });
 }

@@ -2,6 +2,9 @@
 # not listed is not built, and a test holds the lists complete.
 
 set(COTS_CORE_SOURCES
+  native/device/accelerators.cpp
+  native/device/memory.cpp
+  native/device/recorded.cpp
   native/ops/adamw.cpp
   native/ops/cancel.cpp
   native/ops/exact_dot.cpp
@@ -44,6 +47,7 @@ set(COTS_CORE_SOURCES
   native/search/gallery.cpp
   native/search/ranks.cpp
   native/infer/cross_encoder.cpp
+  native/infer/device_plan.cpp
   native/infer/embedder.cpp
   native/infer/encoder_plan.cpp
   native/infer/file_weights.cpp
@@ -78,6 +82,7 @@ set(COTS_CORE_SOURCES
 # CUDA twins of native/ops/cpu, built only where libtorch has CUDA and nvcc is found: NAME.cu launches the
 # kernels of NAME.cuh and knows no tensors, NAME.cpp checks tensors, allocates and registers.
 set(COTS_CUDA_SOURCES
+  native/device/cuda.cpp
   native/ops/cuda/adamw.cpp
   native/ops/cuda/adamw.cu
   native/ops/cuda/keyed_random.cpp
@@ -120,6 +125,7 @@ set(COTS_NATIVE_TEST_SOURCES
   test/native/cuda-device.cpp
   test/native/cuda-kernels.cpp
   test/native/cuda-queue-contrast.cpp
+  test/native/device-plan.cpp
   test/native/distributed.cpp
   test/native/edge-cases.cpp
   test/native/file-weights.cpp
@@ -149,6 +155,7 @@ set(COTS_NATIVE_TEST_SOURCES
   test/native/ranks.cpp
   test/native/safetensors.cpp
   test/native/towers.cpp
+  test/native/train-memory.cpp
   test/native/train-parts.cpp
   test/native/train.cpp
 )

@@ -64,6 +64,16 @@ test(
   /a\.h is CUDA/,
 );
 test(
+  'CUDA in native/device beside cuda.cpp',
+  broken,
+  {
+    'native/device/cuda.cpp': '#include <cuda_runtime_api.h>\n',
+    'native/device/memory.h': '#include <cuda_runtime_api.h>\n',
+    'native/sources.cmake': `${good['native/sources.cmake']}  native/device/cuda.cpp\n`,
+  },
+  /device\/memory\.h is CUDA/,
+);
+test(
   'an include upwards',
   broken,
   { 'native/ops/a.h': '#include "model/cots.h"\n' },

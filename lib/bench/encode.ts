@@ -1,6 +1,6 @@
 /** `bench encode`: the latency and rate of one tower (SPEC 5.3: decoding is told apart). */
 import path from 'node:path';
-import { binding, type NativeModel } from '../binding.js';
+import { binding, type NativeModel, type NativePlacement } from '../binding.js';
 import { imageFlops, textFlops } from '../config/flops.js';
 import { resolveModelConfig } from '../config/load.js';
 import { nativeModelConfig } from '../config/native.js';
@@ -10,7 +10,14 @@ import { type DecodedImage, decodeImage } from '../data/decode.js';
 import { cleanCaption } from '../data/text/clean.js';
 import { TextTokenizer } from '../data/text/tokenizer.js';
 import { countWords, makeVocabulary } from '../data/text/vocabulary.js';
-import { measurePeak, type Precision, resolvePrecision, resolveThreads } from '../device.js';
+import {
+  type Device,
+  measurePeak,
+  type Precision,
+  resolveDevice,
+  resolvePrecision,
+  resolveThreads,
+} from '../device.js';
 import {
   describedModel,
   type ModelDescription,
@@ -27,7 +34,10 @@ export interface BenchEncodeOptions {
   /** A model folder, or a config with random weights. */
   readonly source: { readonly model: string } | { readonly config: TrainConfig };
   readonly modality: 'image' | 'text';
-  readonly precision: Precision;
+  /** @default 'cpu' */
+  readonly device?: Device | undefined;
+  /** @default 'float32' on a CPU, 'bfloat16' on CUDA */
+  readonly precision?: Precision | undefined;
   /** Items of one native call. */
   readonly batchSize: number;
   /** Time to measure for, at least. */
@@ -54,7 +64,7 @@ export interface BenchEncodeResult extends BenchContext {
   readonly flopsPerItem: number;
   /** Flops a second over `peakFlops`. */
   readonly utilisation: number;
-  /** Flops a second of a dense float32 product, measured in the same run. */
+  /** Flops a second of a dense product of the same number type on the same device, measured in the same run. */
   readonly peakFlops: number;
   readonly tokens?: { readonly mean: number; readonly longest: number };
 }
@@ -72,9 +82,10 @@ const leastWords = 6;
 const mostWords = 17; // captions of COCO have 8 to 20 tokens, 13.5 on average
 
 export async function benchEncode(options: BenchEncodeOptions): Promise<BenchEncodeResult> {
-  const precision = resolvePrecision(options.precision);
+  const device = resolveDevice(options.device);
+  const placement = { device, precision: resolvePrecision(options.precision, device) };
   const threads = resolveThreads(options.threads);
-  const { description, native, tokenizer } = await openSource(options.source, precision, threads);
+  const { description, native, tokenizer } = await openSource(options.source, threads, placement);
   const prepared =
     options.modality === 'image'
       ? await prepareImages(description, native, options.batchSize)
@@ -87,8 +98,9 @@ export async function benchEncode(options: BenchEncodeOptions): Promise<BenchEnc
     await promise;
   });
   native.dispose();
-  const peakFlops = await measurePeak(threads);
+  const peakFlops = await measurePeak(threads, device === 'cpu' ? undefined : placement);
   const { modality, batchSize } = options;
+  const { precision } = placement;
   const copy = median(copies);
   const itemsPerSecond = (batchSize * times.length * 1000) / times.reduce((sum, time) => sum + time, 0);
   return {
@@ -108,14 +120,14 @@ export async function benchEncode(options: BenchEncodeOptions): Promise<BenchEnc
     utilisation: (itemsPerSecond * prepared.flops) / peakFlops,
     peakFlops,
     ...(prepared.tokens === undefined ? {} : { tokens: prepared.tokens }),
-    ...benchContext(threads),
+    ...benchContext(threads, device),
   };
 }
 
 async function openSource(
   source: BenchEncodeOptions['source'],
-  precision: Precision,
   threads: number,
+  placement: NativePlacement,
 ): Promise<{ description: ModelDescription; native: NativeModel; tokenizer: TextTokenizer | null }> {
   if ('model' in source) {
     await checkModelFolder(source.model);
@@ -124,8 +136,8 @@ async function openSource(
     const native = await binding().loadModel({
       config: nativeModelConfig(description.config),
       file,
-      precision,
       threads,
+      ...placement,
     });
     return {
       description,
@@ -142,8 +154,8 @@ async function openSource(
   const native = await binding().createModel({
     config: nativeModelConfig(description.config),
     seed: config.train.seed,
-    precision,
     threads,
+    ...placement,
   });
   return { description, native, tokenizer: null };
 }

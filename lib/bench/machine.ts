@@ -2,9 +2,10 @@
 import { cpus, totalmem } from 'node:os';
 import sharp from 'sharp';
 import { binding } from '../binding.js';
+import type { ResolvedDevice } from '../device.js';
 
 export interface BenchContext {
-  readonly device: 'cpu';
+  readonly device: ResolvedDevice;
   /** Threads of native work. */
   readonly threads: number;
   /** Largest resident memory of this process so far. */
@@ -15,6 +16,8 @@ export interface BenchContext {
     readonly capability: string;
     readonly features: readonly string[];
     readonly memoryBytes: number;
+    /** Of the GPU that was used. */
+    readonly accelerator?: { readonly name: string; readonly memoryBytes: number };
   };
   readonly versions: {
     readonly node: string;
@@ -25,10 +28,11 @@ export interface BenchContext {
 }
 
 /** Read it last, when the memory peak is known. */
-export function benchContext(threads: number): BenchContext {
-  const { cpu, libtorch } = binding().info();
+export function benchContext(threads: number, device: ResolvedDevice = 'cpu'): BenchContext {
+  const { cpu, cuda, libtorch } = binding().info();
+  const accelerator = device === 'cpu' ? undefined : cuda.devices[Number(device.split(':')[1])];
   return {
-    device: 'cpu',
+    device,
     threads,
     peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
     machine: {
@@ -37,6 +41,7 @@ export function benchContext(threads: number): BenchContext {
       capability: cpu.capability,
       features: cpu.features,
       memoryBytes: totalmem(),
+      ...(accelerator === undefined ? {} : { accelerator }),
     },
     versions: {
       node: process.versions.node,

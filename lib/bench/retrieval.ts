@@ -94,8 +94,9 @@ export async function benchRetrieval(options: BenchRetrievalOptions): Promise<Be
   const native = await binding().createModel({
     config: nativeModelConfig(description.config),
     seed: config.train.seed,
-    precision: 'float32',
     threads,
+    device: 'cpu',
+    precision: 'float32',
   });
   const stage = (name: string) => options.onStage?.(name);
   stage('image tower');

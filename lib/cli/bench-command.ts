@@ -5,7 +5,7 @@ import { benchLoad } from '../bench/load.js';
 import { benchOps, opNames } from '../bench/ops.js';
 import { benchTrain } from '../bench/train.js';
 import { loadConfig } from '../config/load.js';
-import type { Precision } from '../device.js';
+import type { Device, Precision } from '../device.js';
 import { retrievalBenchCommand } from './bench-retrieval-command.js';
 import { videoBenchCommand } from './bench-video-command.js';
 import {
@@ -42,7 +42,8 @@ interface EncodeOptions extends CommonOptions {
   readonly model?: string;
   readonly config?: string;
   readonly modality: 'image' | 'text';
-  readonly precision: Precision;
+  readonly device: Device;
+  readonly precision?: Precision;
   readonly batchSize: number;
   readonly seconds: number;
   readonly threads?: number;
@@ -58,16 +59,19 @@ function encodeCommand(): Command {
     .option('--model <dir>', 'model folder')
     .option('--config <file>', 'YAML config: random weights')
     .addOption(new Option('--modality <name>', 'tower').choices(['image', 'text']).default('image'))
+    .option('--device <device>', 'cpu, cuda or cuda:N', 'cpu')
     .addOption(
-      new Option('--precision <type>', 'number type')
-        .choices(['float32', 'bfloat16', 'int8'])
-        .default('float32'),
+      new Option('--precision <type>', 'number type (default: float32 on a CPU, bfloat16 on CUDA)').choices([
+        'float32',
+        'bfloat16',
+        'int8',
+      ]),
     )
     .option('--batch-size <number>', 'items of one call', wholeNumber(1, 65_536), 1)
     .option('--seconds <number>', 'time to measure for', positiveNumber, 10)
     .option('--threads <number>', 'threads of native work', wholeNumber(1, 1024))
     .action(async (overrides: string[] | undefined, options: EncodeOptions) => {
-      const { model, config, modality, precision, batchSize, seconds, threads } = options;
+      const { model, config, modality, device, batchSize, seconds, threads } = options;
       if ((model === undefined) === (config === undefined))
         throw new UsageError(
           `Expected either --model DIR or --config FILE, got ${model === undefined ? 'neither' : 'both'}. For example: cots bench encode --config configs/base.yaml --modality image`,
@@ -78,8 +82,16 @@ function encodeCommand(): Command {
         );
       const source =
         model === undefined ? { config: await loadConfig(config as string, overrides, 'bench') } : { model };
-      const result = await benchEncode({ source, modality, precision, batchSize, seconds, threads });
-      const { itemsPerSecond, latencyMs, stages, peakMemoryBytes } = result;
+      const result = await benchEncode({
+        source,
+        modality,
+        device,
+        precision: options.precision,
+        batchSize,
+        seconds,
+        threads,
+      });
+      const { precision, itemsPerSecond, latencyMs, stages, peakMemoryBytes } = result;
       printResult(options, result, [
         `${modality}s, batch ${batchSize}, ${precision}: ${itemsPerSecond.toFixed(1)}/s, p50 ${latencyMs.p50.toFixed(2)} ms, p95 ${latencyMs.p95.toFixed(2)}, p99 ${latencyMs.p99.toFixed(2)}`,
         `stages (ms): ${Object.entries(stages)

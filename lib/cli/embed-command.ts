@@ -1,6 +1,6 @@
 /** `cots embed images|texts|videos`: vectors in clip-retrieval's layout. */
 import { type Command, Option } from 'commander';
-import type { Precision } from '../device.js';
+import type { Device, Precision } from '../device.js';
 import { Cots } from '../model/cots.js';
 import { type EmbedSummary, embedInto } from '../search/embed-input.js';
 import { shareOf } from '../search/embed-share.js';
@@ -25,7 +25,8 @@ interface Options extends CommonOptions, SourceOptions {
   readonly model: string;
   readonly out: string;
   readonly batchSize?: number;
-  readonly precision: Precision;
+  readonly device: Device;
+  readonly precision?: Precision;
   readonly threads?: number;
   readonly partitionRows?: number;
   readonly frames?: number;
@@ -85,10 +86,12 @@ function oneEmbedCommand(modality: Modality, name: string, input: string): Comma
       modality === 'video' ? 'frames of one native call' : 'items of one native call',
       wholeNumber(1, 65_536),
     )
+    .option('--device <device>', 'cpu, cuda or cuda:N', 'cpu')
     .addOption(
-      new Option('--precision <type>', 'number type of the towers')
-        .choices(['float32', 'bfloat16', 'int8'])
-        .default('float32'),
+      new Option(
+        '--precision <type>',
+        'number type of the towers (default: float32 on a CPU, bfloat16 on CUDA)',
+      ).choices(['float32', 'bfloat16', 'int8']),
     )
     .option('--threads <number>', 'threads of native work', wholeNumber(1, 1024))
     .option(
@@ -113,8 +116,12 @@ async function embed(modality: Modality, input: string, options: Options): Promi
   const share = shareOf();
   const sampling = modality === 'video' ? samplingOf(options) : undefined;
   const entries = await readInput(input, modality, options.split ?? null, sourceOf(options));
-  const { precision, threads } = options;
-  const model = await Cots.load(options.model, { precision, ...(threads === undefined ? {} : { threads }) });
+  const { device, precision, threads } = options;
+  const model = await Cots.load(options.model, {
+    device,
+    ...(precision === undefined ? {} : { precision }),
+    ...(threads === undefined ? {} : { threads }),
+  });
   const interrupt = interruptSignal(() =>
     note('interrupted: finished partitions stay; run the same command to go on'),
   );

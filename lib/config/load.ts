@@ -70,8 +70,13 @@ export function feedForwardWidth({ width, mlpRatio }: { width: number; mlpRatio:
  * Not part of reading a config: a plan for another machine needs neither.
  */
 export function checkDevice({ train }: TrainConfig): void {
-  resolveDevice(train.device);
-  resolvePrecision(train.precision);
+  const device = resolveDevice(train.device);
+  resolvePrecision(train.precision, device);
+  if (device === 'cpu') return;
+  throw new CotsError(
+    'ERR_COTS_NOT_IMPLEMENTED',
+    `Expected \`train.device\` to be cpu, got '${train.device}': this version embeds on a GPU and does not train there yet. Set train.device=cpu.`,
+  );
 }
 
 /** Threads of the native work: the number asked for, else the cores this process may use, shared with the other ranks of this machine. */

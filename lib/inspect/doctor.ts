@@ -3,13 +3,14 @@ import { existsSync, readFileSync } from 'node:fs';
 import { access, constants, statfs } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import path from 'node:path';
-import { binding, packageRoot } from '../binding.js';
+import { architecturesText, cudaDevice, cudaVersion, describe } from '../accelerator.js';
+import { binding, type NativeAccelerators, packageRoot } from '../binding.js';
 import { cacheFolder } from '../cache-folder.js';
 import { usableCores } from '../device.js';
 import { ffmpegAdvice, findFfmpeg } from '../video/find-ffmpeg.js';
 
 export interface Finding {
-  /** `node`, `libtorch`, `addon`, `cpu`, `plans`, `threads`, `memory`, `sharp`, `ffmpeg`, `cache`. */
+  /** `node`, `libtorch`, `addon`, `cpu`, `plans`, `cuda`, `threads`, `memory`, `sharp`, `ffmpeg`, `cache`. */
   readonly name: string;
   /** `missing` keeps the package from working; `warning` only a part of it. */
   readonly state: 'ok' | 'warning' | 'missing';
@@ -109,7 +110,7 @@ function addonFindings(): Finding[] {
     return [
       good(
         'addon',
-        `loads, linked to libtorch ${libtorch}${cuda ? ' with CUDA' : ''}; large JPEGs by ${jpeg ? 'libjpeg-turbo' : 'sharp (slower: the build found no libjpeg-turbo)'}`,
+        `loads, linked to libtorch ${libtorch}${cuda.inLibtorch ? ' with CUDA' : ''}; large JPEGs by ${jpeg ? 'libjpeg-turbo' : 'sharp (slower: the build found no libjpeg-turbo)'}`,
       ),
       cpu.features.includes('avx2')
         ? good('cpu', `${cpu.capability}: ${features}`)
@@ -123,6 +124,7 @@ function addonFindings(): Finding[] {
         'plans',
         `float32 (default): ${cpu.capability}; bfloat16: weights alone, half the memory, float32 arithmetic (${cpu.capability}); int8: ${int8Plans[cpu.int8]}`,
       ),
+      cudaFinding(libtorch, cuda),
     ];
   } catch (error) {
     return [
@@ -133,6 +135,31 @@ function addonFindings(): Finding[] {
         advice: 'Run `npm run setup` in the package folder; it names what it lacks.',
       },
     ];
+  }
+}
+
+/** A machine without a GPU is all right; one whose GPU this build cannot use is told why. */
+export function cudaFinding(libtorch: string, cuda: NativeAccelerators): Finding {
+  const { inLibtorch, inBuild, runtime, driver, architectures, devices } = cuda;
+  if (!inLibtorch) return good('cuda', 'not in this build: it runs on the CPU');
+  const build = inBuild ? `kernels for ${architecturesText(architectures)} and later` : 'no kernels';
+  const drives = driver === 0 ? 'no driver' : `driver for ${cudaVersion(driver)}`;
+  const found = [
+    `libtorch for CUDA ${cudaVersion(runtime)}, ${build}, ${drives}`,
+    ...devices.map((device, index) => `cuda:${index} ${describe(device)}`),
+  ].join('; ');
+  const advice = adviceOf(() => {
+    for (let index = 0; index < Math.max(1, devices.length); index++) cudaDevice(index, libtorch, cuda);
+  });
+  return { name: 'cuda', state: advice === '' ? 'ok' : 'warning', found, advice };
+}
+
+function adviceOf(verify: () => void): string {
+  try {
+    verify();
+    return '';
+  } catch (error) {
+    return (error as Error).message;
   }
 }
 

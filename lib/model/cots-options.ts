@@ -7,7 +7,7 @@ import type { ModelDescription } from './config-file.js';
 export interface LoadOptions {
   /** @default 'cpu' */
   readonly device?: Device;
-  /** Number type of the towers: docs/inference.md says what each costs. @default 'float32' on a CPU */
+  /** Number type of the towers: docs/inference.md says what each costs. @default 'float32' on a CPU, 'bfloat16' on CUDA */
   readonly precision?: Precision;
   /** Threads of native work. @default the cores this process may use */
   readonly threads?: number;

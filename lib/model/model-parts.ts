@@ -16,8 +16,8 @@ import { checkModelFolder } from './model-folder.js';
 
 /** Reads a model folder; the weights are loaded when this resolves. */
 export async function loadParts(directory: string, options: LoadOptions): Promise<CotsParts> {
-  resolveDevice(options.device);
-  const precision = resolvePrecision(options.precision);
+  const device = resolveDevice(options.device);
+  const precision = resolvePrecision(options.precision, device);
   const threads = resolveThreads(options.threads);
   await checkModelFolder(directory);
   const description = await readModelDescription(directory);
@@ -36,8 +36,9 @@ export async function loadParts(directory: string, options: LoadOptions): Promis
   const native = await binding().loadModel({
     config,
     file: path.join(directory, modelFiles.weights),
-    precision,
     threads,
+    device,
+    precision,
   });
   return { description, tokenizer, precision, native: Promise.resolve(native) };
 }
@@ -46,18 +47,20 @@ export async function loadParts(directory: string, options: LoadOptions): Promis
 export async function createParts(input: ModelConfigInput, options: CreateOptions): Promise<CotsParts> {
   const config = resolveModelConfig(input);
   const seed = check.integer('seed', options.seed ?? 0, 0, 2 ** 32 - 1);
-  resolveDevice(options.device);
+  const device = resolveDevice(options.device);
+  const precision = resolvePrecision(undefined, device);
   const defaults = configSchema.parse({});
   const rules = captionRules(defaults);
   const { mean, std } = defaults.data.imageNorm;
   const native = await binding().createModel({
     config: nativeModelConfig(config),
     seed,
-    precision: 'float32',
     threads: resolveThreads(undefined),
+    device,
+    precision,
   });
   return {
-    precision: 'float32',
+    precision,
     description: {
       config,
       image: { mean, std, filter: defaults.data.filter, resize: null },

@@ -1,6 +1,7 @@
 /** The loop: batch k + 1 is loaded while native step k runs; evaluations and checkpoints in between. */
 import { setTimeout } from 'node:timers/promises';
 import type { PendingCalls } from '../native-call.js';
+import { isOutOfMemory, saveAfterOutOfMemory } from './out-of-memory.js';
 import type { PreparedRun } from './prepare-run.js';
 import type { RunRecorder } from './run-recorder.js';
 import { StepWarnings, stopError } from './step-warnings.js';
@@ -27,7 +28,8 @@ export async function* trainingEvents(
     yield* steps(run, recorder, calls, signal);
   } catch (error) {
     failed = true;
-    throw error;
+    if (!isOutOfMemory(error)) throw error;
+    throw await saveAfterOutOfMemory(error, run.config, recorder, run.ranks.world);
   } finally {
     try {
       if (!failed) await saveRest(recorder, calls);

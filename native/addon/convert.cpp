@@ -264,4 +264,17 @@ Napi::Object to_matrix(Napi::Env env, const at::Tensor& tensor) {
   return result;
 }
 
+at::Device device_of(const Napi::Object& o) {
+  const std::string device = text(o, "device");
+  const bool is_cuda = device.starts_with("cuda:") && device.size() > 5 &&
+                       device.find_first_not_of("0123456789", 5) == std::string::npos;
+  if (device != "cpu" && !is_cuda) refuse("device", "cpu or cuda:N", '"' + device + '"');
+  return at::Device(device);
+}
+
+at::ScalarType compute_type_of(const Napi::Object& o) {
+  return one_of<at::ScalarType>(o, "precision",
+                                {{"float32", at::kFloat}, {"bfloat16", at::kBFloat16}});
+}
+
 }  // namespace cots::addon

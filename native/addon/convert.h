@@ -83,4 +83,9 @@ Enum one_of(const Napi::Object& o, const char* key,
   refuse_word(key, word, allowed);
 }
 
+/// "cpu" or "cuda:N", which lib/device.ts has found usable.
+at::Device device_of(const Napi::Object& o);
+/// "float32" or "bfloat16".
+at::ScalarType compute_type_of(const Napi::Object& o);
+
 }  // namespace cots::addon

@@ -5,6 +5,7 @@
 #include <new>
 
 #include "addon/addon.h"
+#include "device/memory.h"
 #include "io/failure.h"
 #include "ops/cancel.h"
 
@@ -17,7 +18,7 @@ bool contains(const std::string& text, const char* part) {
 
 Description describe_libtorch(const c10::Error& error) {
   std::string message = error.what_without_backtrace();
-  if (contains(message, "can't allocate memory") || contains(message, "not enough memory"))
+  if (device::is_out_of_memory(error))
     return {"ERR_COTS_MEMORY", "Out of memory: " + message +
                                    " Use a smaller batch, more accumulation or a smaller model."};
   if (contains(message, "INTERNAL ASSERT")) return {"ERR_COTS_INTERNAL", message};

@@ -1,12 +1,12 @@
 #include "addon/info.h"
 
-#include <ATen/Context.h>
 #include <ATen/Version.h>
 #include <torch/version.h>
 
 #include "addon/addon.h"
 #include "addon/config.h"
 #include "addon/convert.h"
+#include "device/accelerators.h"
 #include "infer/kernels/quantized_linear.h"
 #include "infer/peak.h"
 #include "io/jpeg.h"
@@ -30,6 +30,29 @@ Napi::Array cpu_features(Napi::Env env) {
   return features;
 }
 
+Napi::Object accelerators(Napi::Env env) {
+  const device::AcceleratorFacts facts = device::accelerator_facts();
+  Napi::Array architectures = Napi::Array::New(env), devices = Napi::Array::New(env);
+  for (const int capability : facts.architectures)
+    architectures.Set(architectures.Length(), capability);
+  for (const device::Accelerator& one : facts.devices) {
+    Napi::Object entry = Napi::Object::New(env);
+    entry.Set("name", one.name);
+    entry.Set("capability", one.capability);
+    entry.Set("memoryBytes", static_cast<double>(one.memory_bytes));
+    devices.Set(devices.Length(), entry);
+  }
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("inLibtorch", facts.in_libtorch);
+  result.Set("inBuild", facts.in_build);
+  result.Set("runtime", facts.runtime);
+  result.Set("driver", facts.driver);
+  result.Set("architectures", architectures);
+  result.Set("devices", devices);
+  result.Set("failure", facts.failure);
+  return result;
+}
+
 }  // namespace
 
 Napi::Value info(const Napi::CallbackInfo& call) {
@@ -43,7 +66,7 @@ Napi::Value info(const Napi::CallbackInfo& call) {
   defaults.Set("train", write_train_config(env, TrainConfig()));
   Napi::Object result = Napi::Object::New(env);
   result.Set("libtorch", TORCH_VERSION);
-  result.Set("cuda", at::globalContext().hasCUDA());
+  result.Set("cuda", accelerators(env));
   result.Set("jpeg", io::has_jpeg());
   result.Set("cpu", cpu);
   result.Set("threads", env.GetInstanceData<Addon>()->default_threads());
@@ -58,8 +81,9 @@ Napi::Value measure_product(const Napi::CallbackInfo& call) {
     JobOptions options;
     options.threads = static_cast<int>(count(o, "threads", 1));
     const ProductShape shape{count(o, "rows", 1), count(o, "inner", 1), count(o, "columns", 1)};
-    Work work = [shape, seconds = number(o, "seconds")]() -> Settle {
-      const double flops = measure_product_flops(shape, seconds);
+    Work work = [shape, seconds = number(o, "seconds"), device = device_of(o),
+                 type = compute_type_of(o)]() -> Settle {
+      const double flops = measure_product_flops(shape, seconds, device, type);
       return [flops](Napi::Env env) { return Napi::Number::New(env, flops); };
     };
     return env.GetInstanceData<Addon>()->device_worker(env)->post(env, std::move(work), options);

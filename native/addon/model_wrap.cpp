@@ -11,23 +11,30 @@ namespace {
 
 using at::Tensor;
 
-/// Makes the embedder on the device worker and resolves to a NativeModel.
-template <typename Make>
-Napi::Value post_creation(Napi::Env env, int threads, Make make) {
-  JobOptions options;
-  options.threads = threads;
-  Work work = [make, threads]() -> Settle {
-    std::shared_ptr<Embedder> embedder = make();
-    return [embedder, threads](Napi::Env env) { return wrap_model(env, embedder, threads); };
-  };
-  return env.GetInstanceData<Addon>()->device_worker(env)->post(env, std::move(work), options);
-}
-
 Precision precision_of(const Napi::Object& o) {
   return one_of<Precision>(o, "precision",
                            {{"float32", Precision::kFloat32},
                             {"bfloat16", Precision::kBfloat16},
                             {"int8", Precision::kInt8}});
+}
+
+/// Makes the embedder on the device worker and resolves to a NativeModel.
+template <typename Make>
+Napi::Value post_creation(Napi::Env env, const Napi::Object& o, Make make) {
+  const int threads = static_cast<int>(count(o, "threads"));
+  const Precision precision = precision_of(o);
+  const Placement placement{device_of(o),
+                            precision == Precision::kBfloat16 ? at::kBFloat16 : at::kFloat};
+  if (!placement.device.is_cpu() && precision == Precision::kInt8)
+    throw Failure("ERR_COTS_NOT_IMPLEMENTED", "Expected float32 or bfloat16 on a GPU, got int8.");
+  JobOptions options;
+  options.threads = threads;
+  Work work = [make, threads, placement]() -> Settle {
+    std::shared_ptr<Embedder> embedder = make();
+    embedder->place(placement);
+    return [embedder, threads](Napi::Env env) { return wrap_model(env, embedder, threads); };
+  };
+  return env.GetInstanceData<Addon>()->device_worker(env)->post(env, std::move(work), options);
 }
 
 struct ImageBatch {
@@ -79,7 +86,7 @@ Napi::Value create_model(const Napi::CallbackInfo& info) {
   return guard_promise(info.Env(), [&] {
     const Napi::Object o = options_of(info);
     const ModelConfig config = read_model_config(object(o, "config"));
-    return post_creation(info.Env(), static_cast<int>(count(o, "threads")),
+    return post_creation(info.Env(), o,
                          [config, seed = integer(o, "seed"), precision = precision_of(o)] {
                            return std::make_shared<Embedder>(config, seed, precision);
                          });
@@ -90,7 +97,7 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
   return guard_promise(info.Env(), [&] {
     const Napi::Object o = options_of(info);
     const ModelConfig config = read_model_config(object(o, "config"));
-    return post_creation(info.Env(), static_cast<int>(count(o, "threads")),
+    return post_creation(info.Env(), o,
                          [config, file = text(o, "file"), precision = precision_of(o)] {
                            return Embedder::load(config, file, precision);
                          });

@@ -79,11 +79,28 @@ void check_contrast(const ops::ContrastInputs& in) {
   for (const auto& [name, tensor] : tensors) check_finite(name, *tensor);
 }
 
-Settle run_contrast(const ops::ContrastInputs& in, ops::ContrastOptions options) {
+/// Where an op runs is where its tensors are.
+ops::ContrastInputs on_device(const ops::ContrastInputs& in, at::Device device) {
+  return {in.image_BD.to(device),
+          in.text_BD.to(device),
+          in.image_key_BD.to(device),
+          in.text_key_BD.to(device),
+          in.image_queue_nD.to(device),
+          in.text_queue_nD.to(device),
+          in.weights_B.to(device),
+          in.log_scale.to(device),
+          {},
+          {}};
+}
+
+Settle run_contrast(const ops::ContrastInputs& in, ops::ContrastOptions options,
+                    at::Device device) {
   check_contrast(in);
   options.normalizer = std::max(in.weights_B.sum(at::kDouble).item<double>(), 1.0);
-  const auto [losses, grad_image, grad_text, grad_scale] = ops::queue_contrast(in, options);
-  const Tensor values = losses.to(at::kDouble).contiguous();
+  const auto [losses, grad_image_BD, grad_text_BD, grad_scale] =
+      ops::queue_contrast(on_device(in, device), options);
+  const Tensor values = losses.to(at::kCPU, at::kDouble).contiguous(),
+               grad_image = grad_image_BD.cpu(), grad_text = grad_text_BD.cpu();
   const double grad_log_scale = grad_scale.item<double>();
   return [values, grad_image, grad_text, grad_log_scale](Napi::Env env) -> Napi::Value {
     const double* loss = values.const_data_ptr<double>();
@@ -110,8 +127,8 @@ Napi::Object to_ranks(Napi::Env env, const DirectionRanks& ranks) {
 
 Napi::Value queue_contrast(const Napi::CallbackInfo& info) {
   return run_op(info, [](const Napi::Object& o) -> Work {
-    return [inputs = read_contrast(o), options = read_contrast_options(o)] {
-      return run_contrast(inputs, options);
+    return [inputs = read_contrast(o), options = read_contrast_options(o), device = device_of(o)] {
+      return run_contrast(inputs, options, device);
     };
   });
 }
@@ -120,11 +137,12 @@ Napi::Value momentum_filter(const Napi::CallbackInfo& info) {
   return run_op(info, [](const Napi::Object& o) -> Work {
     return [scores = floats(o, "scores", {length(o, "scores")}),
             queue = floats(o, "queueScores", {length(o, "queueScores")}),
-            deviations = number(o, "deviations")]() -> Settle {
+            deviations = number(o, "deviations"), device = device_of(o)]() -> Settle {
       check_finite("scores", scores);
       check_finite("queueScores", queue);
-      const auto [stats, keep] = ops::momentum_filter(scores, queue, deviations);
-      return [stats = stats.contiguous(), keep = keep](Napi::Env env) -> Napi::Value {
+      const auto [stats, keep] =
+          ops::momentum_filter(scores.to(device), queue.to(device), deviations);
+      return [stats = stats.cpu().contiguous(), keep = keep.cpu()](Napi::Env env) -> Napi::Value {
         const double* values = stats.const_data_ptr<double>();
         Napi::Object result = Napi::Object::New(env);
         result.Set("mean", values[0]);
@@ -150,11 +168,12 @@ Settle settle_top_k(const std::tuple<Tensor, Tensor>& found) {
 
 Napi::Value top_k(const Napi::CallbackInfo& info) {
   return run_op(info, [](const Napi::Object& o) -> Work {
-    return [queries = matrix(o, "queries"), gallery = matrix(o, "gallery"),
-            k = count(o, "k", 1)]() -> Settle {
+    return [queries = matrix(o, "queries"), gallery = matrix(o, "gallery"), k = count(o, "k", 1),
+            device = device_of(o)]() -> Settle {
       check_finite("queries", queries);
       check_finite("gallery", gallery);
-      return settle_top_k(ops::top_k(queries, gallery, k));
+      const auto [scores, indices] = ops::top_k(queries.to(device), gallery.to(device), k);
+      return settle_top_k({scores.cpu(), indices.cpu()});
     };
   });
 }

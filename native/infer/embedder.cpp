@@ -47,6 +47,7 @@ void Embedder::save(const std::string& file) const { weights_->save(file); }
 Tensor Embedder::embed_images(const Tensor& images_BSS3, const double (&mean)[3],
                               const double (&std)[3]) {
   require_tower(config_.has_image(), "an image tower", "texts");
+  if (!placement_.device.is_cpu()) return device_plan().embed_images(images_BSS3, mean, std);
   const c10::InferenceMode inference;
   if (!image_plan_) image_plan_ = std::make_unique<ImagePlan>(config_, *weights_, precision_);
   const int64_t B = images_BSS3.size(0), D = embedding_width(/*image=*/true),
@@ -61,6 +62,7 @@ Tensor Embedder::embed_images(const Tensor& images_BSS3, const double (&mean)[3]
 
 Tensor Embedder::embed_texts(const Tensor& ids_BL, const Tensor& lengths_B) {
   require_tower(config_.has_text(), "a text tower", "images");
+  if (!placement_.device.is_cpu()) return device_plan().embed_texts(ids_BL, lengths_B);
   const c10::InferenceMode inference;
   if (!text_plan_) text_plan_ = std::make_unique<TextPlan>(config_, *weights_, precision_);
   const Tensor ids = ids_BL.contiguous(), lengths = lengths_B.contiguous();
@@ -81,6 +83,23 @@ void Embedder::set_weights(const Tensor& flat) {
   parameters_->flat().copy_(flat.narrow(0, 0, parameters_->count()));
   image_plan_.reset();
   text_plan_.reset();
+  device_plan_.reset();
+}
+
+void Embedder::place(const Placement& placement) {
+  placement_ = placement;
+  device_plan_.reset();
+}
+
+DevicePlan& Embedder::device_plan() {
+  if (!device_plan_)
+    device_plan_ = std::make_unique<DevicePlan>(
+        config_,
+        [this](const std::string& name) {
+          return weights_->has(name) ? weights_->weight(name) : Tensor();
+        },
+        placement_);
+  return *device_plan_;
 }
 
 int64_t Embedder::embedding_width(bool image) const {

@@ -1,10 +1,11 @@
-// Embeds batches with the towers of a model by their execution plans: evaluation mode. A
-// row's bits do not depend on its batch.
+// Embeds batches with the towers of a model by their execution plans, in evaluation mode: on the
+// CPU, where a row's bits do not depend on its batch, or on an accelerator.
 #pragma once
 
 #include <memory>
 #include <optional>
 
+#include "infer/device_plan.h"
 #include "infer/image_plan.h"
 #include "infer/text_plan.h"
 #include "infer/weight_source.h"
@@ -22,6 +23,9 @@ class Embedder {
                                         Precision precision = Precision::kFloat32);
 
   void save(const std::string& file) const;
+
+  /// Where the towers run; on the CPU at first. Its plan is made at the next call.
+  void place(const Placement& placement);
 
   /// Both throw ERR_COTS_OPTION where the model has no such tower; the first call of each packs the
   /// tower's weights. One call at a time.
@@ -41,6 +45,7 @@ class Embedder {
   int64_t embedding_width(bool image) const;
 
  private:
+  DevicePlan& device_plan();
   Embedder(const ModelConfig& config, std::unique_ptr<WeightSource> weights, Precision precision);
 
   ModelConfig config_;
@@ -49,6 +54,8 @@ class Embedder {
   std::unique_ptr<WeightSource> weights_;
   std::unique_ptr<ImagePlan> image_plan_;  // made when they are first used
   std::unique_ptr<TextPlan> text_plan_;
+  Placement placement_;
+  std::unique_ptr<DevicePlan> device_plan_;  // in place of the two, on an accelerator
 };
 
 }  // namespace cots

@@ -1,6 +1,8 @@
-// The rate that model flops are compared with: what a dense float32 product reaches on this
-// machine, now.
+// The rate that model flops are compared with: what a dense product reaches on this machine, now.
 #pragma once
+
+#include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
 
 #include <cstdint>
 
@@ -11,8 +13,9 @@ struct ProductShape {
   int64_t rows, inner, columns;
 };
 
-/// Best flops a second of a float32 product, over at least three products and `seconds` of them,
-/// with the threads of the calling thread. One product warms up first.
-double measure_product_flops(const ProductShape& shape, double seconds);
+/// Best flops a second of a product, over at least three products and `seconds` of them, on a
+/// device or with the threads of the calling thread. One product warms up first.
+double measure_product_flops(const ProductShape& shape, double seconds,
+                             at::Device device = at::kCPU, at::ScalarType type = at::kFloat);
 
 }  // namespace cots

@@ -11,8 +11,11 @@ namespace {
 
 constexpr double kNormFloor = 1e-12;  // SPEC 3.8: ||z|| = 0
 
-/// f = z / max(||z||, 1e-12).
-Tensor unit_rows(const Tensor& z_BD) { return z_BD / z_BD.norm(2, -1, true).clamp_min(kNormFloor); }
+/// f = z / max(||z||, 1e-12), in float32 or better: losses and scores read it (DESIGN 2.7).
+Tensor unit_rows(const Tensor& z_BD) {
+  const Tensor z = at::isReducedFloatingType(z_BD.scalar_type()) ? z_BD.to(at::kFloat) : z_BD;
+  return z / z.norm(2, -1, true).clamp_min(kNormFloor);
+}
 
 /// The rows that a tower has to compute.
 Rows rows_of(Need need, Rows pooled) { return need == Need::kGlobal ? pooled : Rows::kAll; }

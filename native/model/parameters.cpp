@@ -78,20 +78,36 @@ void Parameters::flatten(bool requires_grad) {
   TORCH_INTERNAL_ASSERT(!flat_.defined(), "flatten() is called twice");
   flat_ = at::empty({count()});
   if (requires_grad) flat_grad_ = at::zeros({count()});
+  // One value after the other: each gives its own memory back before the next page is touched.
+  bind([](const Tensor& view, const Tensor& value) { view.copy_(value); });
+}
+
+void Parameters::move(at::Device device, at::ScalarType type) {
+  TORCH_INTERNAL_ASSERT(flat_.defined(), "move() comes after flatten()");
+  flat_ = flat_.to(device, type);
+  if (flat_grad_.defined()) flat_grad_ = at::zeros_like(flat_);
+  bind([](const Tensor&, const Tensor&) {});
+}
+
+/// Makes every parameter a view of flat_, `fill`ed from what it was, and its gradient one of
+/// flat_grad_.
+template <typename Fill>
+void Parameters::bind(Fill fill) {
   int64_t offset = 0;
-  for (auto& [name, value, decay] : parameters_) {
-    const auto view_of = [&, n = value.numel(), shape = value.sizes().vec()](const Tensor& buffer) {
-      return buffer.narrow(0, offset, n).view(shape);
-    };
-    const Tensor view = view_of(flat_);
-    view.copy_(value);
+  for (const Parameter& parameter : parameters_) {
+    const Tensor& value = parameter.value;
+    const int64_t n = value.numel();
+    const std::vector<int64_t> shape = value.sizes().vec();
+    const Tensor view = flat_.narrow(0, offset, n).view(shape);
+    fill(view, value);
+    if (value.grad().defined()) value.mutable_grad() = Tensor();  // of the buffer before
     value.set_data(view);
-    if (requires_grad) {
+    if (flat_grad_.defined()) {
       value.set_requires_grad(true);
       // Autograd adds in place into a gradient that is there, so this view stays one of flat_grad_.
-      value.mutable_grad() = view_of(flat_grad_);
+      value.mutable_grad() = flat_grad_.narrow(0, offset, n).view(shape);
     }
-    offset += value.numel();
+    offset += n;
   }
 }
 

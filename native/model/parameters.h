@@ -63,6 +63,10 @@ class Parameters {
   /// after the last add().
   void flatten(bool requires_grad);
 
+  /// Moves the buffer, after flatten(), to another device or number type; handles given out by
+  /// add() follow it, gradients are zero then. Not during a forward pass.
+  void move(at::Device device, at::ScalarType type);
+
   const std::vector<Parameter>& all() const { return parameters_; }
   const Parameter* find(const std::string& name) const;
   int64_t count() const;  // scalars
@@ -73,6 +77,8 @@ class Parameters {
   void zero_grad();
 
  private:
+  template <typename Fill>
+  void bind(Fill fill);
   std::optional<int64_t> seed_;
   WeightInit weights_;
   std::vector<Parameter> parameters_;

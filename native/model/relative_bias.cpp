@@ -29,6 +29,7 @@ RelativeBias::RelativeBias(const Scope& scope, int64_t heads, const Tensor& inde
 
 Tensor RelativeBias::operator()(Rows rows) const {
   const int64_t L = index_LL_.size(1), queries = rows == Rows::kFirst ? 1 : L;
+  if (index_LL_.device() != table_NH_.device()) index_LL_ = index_LL_.to(table_NH_.device());
   const Tensor index = index_LL_.narrow(0, 0, queries).reshape({-1});
   return table_NH_.index_select(0, index).view({1, queries, L, -1}).permute({0, 3, 1, 2});
 }

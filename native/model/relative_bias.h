@@ -30,7 +30,8 @@ class RelativeBias {
   Tensor operator()(Rows rows) const;
 
  private:
-  Tensor table_NH_, index_LL_;
+  Tensor table_NH_;
+  mutable Tensor index_LL_;  // follows the table to its device
 };
 
 }  // namespace cots

@@ -17,7 +17,10 @@ constexpr float kNever = -std::numeric_limits<float>::infinity();
 /// Additive mask of keys: 0 at tokens, -inf at padding, [B, 1, 1, L]; nothing when no row is
 /// padded.
 std::optional<Tensor> padding_mask(const Tensor& lengths_B, int64_t L) {
-  if (lengths_B.numel() == 0 || lengths_B.min().item<int64_t>() >= L) return std::nullopt;
+  // Whether there is any padding may be asked of the CPU alone: an accelerator would have to be
+  // waited for.
+  if (lengths_B.is_cpu() && (lengths_B.numel() == 0 || lengths_B.min().item<int64_t>() >= L))
+    return std::nullopt;
   const Tensor padded_BL = at::arange(L, lengths_B.options()) >= lengths_B.unsqueeze(1);
   return at::zeros({lengths_B.size(0), 1, 1, L}, lengths_B.options().dtype(at::kFloat))
       .masked_fill_(padded_BL.unsqueeze(1).unsqueeze(1), kNever);
@@ -25,7 +28,9 @@ std::optional<Tensor> padding_mask(const Tensor& lengths_B, int64_t L) {
 
 /// Additive mask of pairs, [1, 1, L, L]: a token sees itself and those before it. What follows a
 /// text, its padding, is hidden by that too.
-Tensor causal_mask(int64_t L) { return at::full({1, 1, L, L}, kNever, at::kFloat).triu(1); }
+Tensor causal_mask(int64_t L, at::Device device) {
+  return at::full({1, 1, L, L}, kNever, at::TensorOptions(at::kFloat).device(device)).triu(1);
+}
 
 /// Mean over the tokens that are no padding. Selection, not multiplication: what padding holds is
 /// unspecified.
@@ -84,7 +89,7 @@ Tensor Text::forward(const Tensor& ids_BL, const Tensor& lengths_B, const Regula
   if (post) x_BLd = ln_(x_BLd);
   if (reg.active() && config_.dropout > 0)
     x_BLd = ops::keyed_dropout(x_BLd, reg.keys_B, kTextEmbeddingSite, config_.dropout);
-  const auto mask = config_.causal ? causal_mask(L) : padding_mask(lengths_B, L);
+  const auto mask = config_.causal ? causal_mask(L, ids_BL.device()) : padding_mask(lengths_B, L);
   x_BLd = run_blocks(blocks_, x_BLd, mask, reg, rows);
   return post ? x_BLd : norm_(x_BLd);
 }

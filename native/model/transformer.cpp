@@ -27,11 +27,15 @@ struct CancelPoint : torch::autograd::Function<CancelPoint> {
 
 }  // namespace
 
+Tensor linear_in(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  return at::linear(x, weight.to(x.scalar_type()), bias.to(x.scalar_type()));
+}
+
 Linear::Linear(const Scope& scope, const std::string& name, int64_t in, int64_t out, double gain)
     : weight(scope.add(name + ".weight", {out, in}, Init::weight(gain), true)),
       bias(scope.add(name + ".bias", {out}, Init::zeros(), false)) {}
 
-Tensor Linear::operator()(const Tensor& x) const { return at::linear(x, weight, bias); }
+Tensor Linear::operator()(const Tensor& x) const { return linear_in(x, weight, bias); }
 
 LayerNorm::LayerNorm(const Scope& scope, const std::string& name, int64_t width, double eps)
     : weight(scope.add(name + ".weight", {width}, Init::ones(), false)),
@@ -39,7 +43,8 @@ LayerNorm::LayerNorm(const Scope& scope, const std::string& name, int64_t width,
       eps(eps) {}
 
 Tensor LayerNorm::operator()(const Tensor& x) const {
-  return at::layer_norm(x, weight.sizes(), weight, bias, eps);
+  const auto type = x.scalar_type();
+  return at::layer_norm(x, weight.sizes(), weight.to(type), bias.to(type), eps);
 }
 
 Block::Block(const BlockConfig& config, const Scope& scope)
@@ -88,11 +93,13 @@ Tensor Block::attend(const Tensor& x_BLd, const std::optional<Tensor>& mask, Row
   } else {
     const auto weights = qkv_.weight.split_with_sizes({d, 2 * d}),
                biases = qkv_.bias.split_with_sizes({d, 2 * d});
-    q = split_heads(at::linear(x_BLd.narrow(1, 0, 1), weights[0], biases[0]), 1, 1)[0];
-    const auto parts = split_heads(at::linear(x_BLd, weights[1], biases[1]), L, 2);
+    q = split_heads(linear_in(x_BLd.narrow(1, 0, 1), weights[0], biases[0]), 1, 1)[0];
+    const auto parts = split_heads(linear_in(x_BLd, weights[1], biases[1]), L, 2);
     k = parts[0], v = parts[1];
   }
-  const Tensor mixed_BHld = at::scaled_dot_product_attention(q, k, v, score_bias(mask, rows));
+  std::optional<Tensor> bias = score_bias(mask, rows);
+  if (bias) bias = bias->to(q.scalar_type());
+  const Tensor mixed_BHld = at::scaled_dot_product_attention(q, k, v, bias);
   return proj_(mixed_BHld.transpose(1, 2).reshape({B, -1, d}));
 }
 
@@ -113,7 +120,7 @@ Tensor Block::mlp(const Tensor& x_BLd) const {
 /// branch of a row.
 Tensor Block::residual(const Tensor& branch, const Tensor& gamma, const Regularization& reg,
                        int64_t site) const {
-  Tensor result = gamma.defined() ? gamma * branch : branch;
+  Tensor result = gamma.defined() ? gamma.to(branch.scalar_type()) * branch : branch;
   if (!reg.active()) return result;
   if (config_.dropout > 0) result = ops::keyed_dropout(result, reg.keys_B, site, config_.dropout);
   if (config_.drop_path > 0) {

@@ -12,6 +12,10 @@
 
 namespace cots {
 
+/// x W^T + b in the number type of x: parameters are cast where they meet activations, so that
+/// float32 weights train in bfloat16 (SPEC 2.5 train.precision). No copy where the types agree.
+Tensor linear_in(const Tensor& x, const Tensor& weight, const Tensor& bias);
+
 /// y = x W^T + b.
 struct Linear {
   Tensor weight, bias;  // [out, in], [out]

@@ -51,8 +51,11 @@ Tensor Vision::forward(const Tensor& pixels_BCHW, const Tensor& mask_BP, const R
                        Rows rows) const {
   const int64_t B = pixels_BCHW.size(0);
   Tensor patches_BPd = embed_patches(pixels_BCHW);
-  if (mask_BP.defined()) patches_BPd = at::where(mask_BP.unsqueeze(-1), mask_token_, patches_BPd);
-  Tensor x_BLd = at::cat({cls_token_.expand({B, -1, -1}), patches_BPd}, 1) + pos_embed_;
+  const auto type = patches_BPd.scalar_type();
+  if (mask_BP.defined())
+    patches_BPd = at::where(mask_BP.unsqueeze(-1), mask_token_.to(type), patches_BPd);
+  Tensor x_BLd =
+      at::cat({cls_token_.to(type).expand({B, -1, -1}), patches_BPd}, 1) + pos_embed_.to(type);
   if (config_.input_norm) x_BLd = ln_pre_(x_BLd);
   x_BLd = run_blocks(blocks_, x_BLd, std::nullopt, reg, rows);
   return config_.pooled_norm ? x_BLd : norm_(x_BLd);
@@ -75,7 +78,7 @@ Tensor Vision::embed_patches(const Tensor& pixels_BCHW) const {
   const Tensor cut_BPk = pixels_BCHW.reshape({B, 3, g, p, g, p})
                              .permute({0, 2, 4, 1, 3, 5})
                              .reshape({B, g * g, 3 * p * p});
-  return at::linear(cut_BPk, patch_weight_.view({config_.width, 3 * p * p}), patch_bias_);
+  return linear_in(cut_BPk, patch_weight_.view({config_.width, 3 * p * p}), patch_bias_);
 }
 
 }  // namespace cots

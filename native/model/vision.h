@@ -15,10 +15,10 @@ class Vision {
   /// under `scope` ("visual" or "visual_m").
   Vision(const VisionConfig& config, const Scope& scope);
 
-  /// pixels_BCHW f32, normalized. mask_BP bool, true where the patch embedding is replaced by
-  /// mask_token before the position is added (SPEC 2.3); undefined = clean. Returns the states
-  /// after the final norm (before it with pooled_norm), [B, 1 + P, d], row 0 CLS; with Rows::kFirst
-  /// only that row, [B, 1, d].
+  /// pixels_BCHW normalized, in the number type to compute in. mask_BP bool, true where the patch
+  /// embedding is replaced by mask_token before the position is added (SPEC 2.3); undefined =
+  /// clean. Returns the states after the final norm (before it with pooled_norm), [B, 1 + P, d],
+  /// row 0 CLS; with Rows::kFirst only that row, [B, 1, d].
   Tensor forward(const Tensor& pixels_BCHW, const Tensor& mask_BP, const Regularization& reg,
                  Rows rows = Rows::kAll) const;
 

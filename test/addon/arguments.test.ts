@@ -6,6 +6,8 @@ import { batch, config, createTrainer, model, pairs, size } from './tiny.js';
 
 const addon = binding();
 
+const onCpu = { device: 'cpu', precision: 'float32' } as const;
+
 test('a batch with an array of another length or kind is refused by name', async (t) => {
   const trainer = await createTrainer();
   const spoiled: [keyof NativeBatch, unknown, string][] = [
@@ -68,18 +70,26 @@ test('configs: a missing key, a wrong word and a wrong type are named', async (t
     addon.createModel({
       config: { ...model, image: { ...model.image, size: 20 } },
       seed: 1,
-      precision: 'float32',
       threads: 1,
+      ...onCpu,
     }),
     {
       code: 'ERR_COTS_SHAPE',
       message: /multiple of the patch/,
     },
   );
+  for (const [other, message] of [
+    [{ device: 'gpu' }, /"device" to be cpu or cuda:N, got "gpu"/],
+    [{ device: 'cuda:' }, /got "cuda:"/],
+    [{ device: 'cpu', precision: 'int4' }, /float32, bfloat16, int8, got 'int4'/],
+  ] as const) {
+    const options = { config: model, seed: 1, threads: 1, ...onCpu, ...other };
+    await t.throwsAsync(addon.createModel(options as never), { code: 'ERR_COTS_OPTION', message });
+  }
 });
 
 test('texts: ids outside the vocabulary and lengths outside the row are refused', async (t) => {
-  const embedder = await addon.createModel({ config: model, seed: 1, precision: 'float32', threads: 1 });
+  const embedder = await addon.createModel({ config: model, seed: 1, threads: 1, ...onCpu });
   const embed = (ids: number[], lengths: number[]) =>
     embedder.embedTexts({ ids: Int32Array.from(ids), lengths: Int32Array.from(lengths), cancel: null });
   t.is((await embed([2, 5, 3, 2, 3, 0], [3, 2])).length, 16);
@@ -101,7 +111,7 @@ test('texts: ids outside the vocabulary and lengths outside the row are refused'
 });
 
 test('a cancel of other make, a bare constructor and a foreign receiver are refused', async (t) => {
-  const embedder = await addon.createModel({ config: model, seed: 1, precision: 'float32', threads: 1 });
+  const embedder = await addon.createModel({ config: model, seed: 1, threads: 1, ...onCpu });
   const texts = { ids: Int32Array.of(2, 3), lengths: Int32Array.of(2) };
   await t.throwsAsync(embedder.embedTexts({ ...texts, cancel: { cancel() {} } }), {
     code: 'ERR_COTS_OPTION',
@@ -113,7 +123,7 @@ test('a cancel of other make, a bare constructor and a foreign receiver are refu
 });
 
 test('a rejection carries the stack of the call', async (t) => {
-  const embedder = await addon.createModel({ config: model, seed: 1, precision: 'float32', threads: 1 });
+  const embedder = await addon.createModel({ config: model, seed: 1, threads: 1, ...onCpu });
   const error = await t.throwsAsync(embedder.save({ file: '/none/model.safetensors' }), {
     instanceOf: CotsError,
     code: 'ERR_COTS_FILE',

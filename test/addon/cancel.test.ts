@@ -23,9 +23,15 @@ const ops = {
     instanceWeight: 1,
     taskWeight: 1,
     includePositive: true,
+    device: 'cpu',
   },
-  momentumFilter: { scores: Float32Array.of(1, 2), queueScores: Float32Array.of(1, 2), deviations: 1 },
-  topK: { queries: small, gallery: small, k: 1 },
+  momentumFilter: {
+    scores: Float32Array.of(1, 2),
+    queueScores: Float32Array.of(1, 2),
+    deviations: 1,
+    device: 'cpu',
+  },
+  topK: { queries: small, gallery: small, k: 1, device: 'cpu' },
   resize: {
     data: new Uint8Array(12),
     width: 2,
@@ -58,7 +64,7 @@ const long = {
     texts: many,
     imageOfText: Int32Array.from({ length: 16_000 }, (_, i) => i),
   },
-  topK: { queries: many, gallery: many, k: 100 },
+  topK: { queries: many, gallery: many, k: 100, device: 'cpu' },
 };
 
 for (const name of Object.keys(long) as (keyof typeof long)[]) {

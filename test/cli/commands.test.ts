@@ -287,7 +287,7 @@ test('doctor finds the addon and libtorch', async (t) => {
   t.true(ok);
   t.deepEqual(
     findings?.map(({ name }) => name),
-    ['node', 'libtorch', 'addon', 'cpu', 'plans', 'threads', 'memory', 'sharp', 'ffmpeg', 'cache'],
+    ['node', 'libtorch', 'addon', 'cpu', 'plans', 'cuda', 'threads', 'memory', 'sharp', 'ffmpeg', 'cache'],
   );
   t.regex(findings?.find(({ name }) => name === 'addon')?.found ?? '', /libtorch 2\./);
   t.regex(findings?.find(({ name }) => name === 'plans')?.found ?? '', /bfloat16: .*; int8: /);

@@ -159,8 +159,9 @@ test('the native towers have the parameters that the plan counts', async (t) => 
     const native = await binding().createModel({
       config: nativeModelConfig(model),
       seed: 0,
-      precision: 'float32',
       threads: 1,
+      device: 'cpu',
+      precision: 'float32',
     });
     const counts = native.parameterCounts();
     native.dispose();

@@ -7,6 +7,7 @@ type Rule = (files: Files) => string[];
 
 /** A folder of native/ may include folders of a lower rank and itself; two folders of one rank are apart. */
 const ranks: Readonly<Record<string, number>> = {
+  device: 0,
   ops: 0,
   loss: 1,
   model: 2,
@@ -37,13 +38,16 @@ const napiOnlyInAddon: Rule = (files) =>
 
 const cudaOnlyInCudaOps: Rule = (files) =>
   nativeFiles(files)
-    .filter(([file]) => !file.startsWith('native/ops/cuda/'))
+    .filter(([file]) => !file.startsWith('native/ops/cuda/') && file !== 'native/device/cuda.cpp')
     .filter(
       ([file, text]) =>
         /\.cuh?$/.test(file) ||
         included(text).some((header) => /cuda|cublas|cudnn|nccl|\.cuh$/i.test(header)),
     )
-    .map(([file]) => `${file} is CUDA or includes a CUDA header; only native/ops/cuda may`);
+    .map(
+      ([file]) =>
+        `${file} is CUDA or includes a CUDA header; only native/ops/cuda and native/device/cuda.cpp may`,
+    );
 
 const includesPointDown: Rule = (files) =>
   nativeFiles(files).flatMap(([file, text]) => {

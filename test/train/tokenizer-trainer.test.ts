@@ -160,6 +160,6 @@ test('a device that this build does not have is refused', async (t) => {
   const config = resolveConfig(tinyConfig(manifest, folder, { train: { device: 'cuda' } }), [], 'tokenizer');
   await t.throwsAsync(trainImageTokenizer(config).next(), {
     code: 'ERR_COTS_DEVICE',
-    message: /got 'cuda'.*use device 'cpu'/,
+    message: /CUDA build of libtorch.*use device 'cpu'/,
   });
 });
