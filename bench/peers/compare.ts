@@ -47,11 +47,12 @@ const leastRounds = 5;
 
 /**
  * Measures the cases that `work` hands over, prints them, and writes the result. `--rounds N` (default 5) is read from the command
- * line; below 5 nothing is written. `work` starts and closes its peers.
+ * line; below 5 nothing is written. `work` starts and closes its peers; `command` is what the result says it was made with.
  */
 export async function runComparison(
   name: string,
   work: (measure: (one: Case) => Promise<void>) => Promise<void>,
+  command = `node dist/bench/compare-${name}.js`,
 ): Promise<void> {
   const { values } = parseArgs({ options: { rounds: { type: 'string', default: String(leastRounds) } } });
   const rounds = Math.max(1, Number.parseInt(values.rounds, 10));
@@ -68,7 +69,7 @@ export async function runComparison(
   const { machine, versions } = benchContext(1);
   const record = {
     name: `compare-${name}`,
-    command: `node dist/bench/compare-${name}.js --rounds ${rounds}`,
+    command: `${command} --rounds ${rounds}`,
     measured: new Date().toISOString(),
     busyBefore,
     machine,

@@ -1,0 +1,176 @@
+/**
+ * One whole optimizer step beside the same step in plain PyTorch, at one of two sizes, each side in a process of its own on the same
+ * weights, queues, batch and masks: `node dist/bench/compare-train.js demo|base [--rounds N]`.
+ */
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { uniform } from '../lib/bench/synthetic.js';
+import { loadConfig } from '../lib/config/load.js';
+import { nativeTokenizerConfig, nativeTrainConfig } from '../lib/config/native.js';
+import { usableCores } from '../lib/device.js';
+import { type Round, runComparison } from './peers/compare.js';
+import { PythonPeer } from './peers/python-peer.js';
+import type { StepAnswer, StepSettings } from './train-child.js';
+
+/** Caption lengths and masks are drawn, dropout is off in the check and 0.1 on the clock: its draws differ between the two. */
+const longest = 40;
+const maskId = 4;
+const checkedSteps = 3;
+const tolerance = 1e-3;
+const timedDropout = 0.1;
+
+const shared = [
+  'queue={size: 12800, includeBatchKeys: false, init: random}',
+  'data.train=null',
+  `model.text.maxPositions=${longest}`,
+  'model.image.dropPath=0',
+  'model.pool=cls',
+  'optim.lr=1e-4',
+  'sched={warmupSteps: 0, warmupFrom: 1e-4, minLr: 1e-4}',
+  'train.accumulate=1',
+];
+const sizes: Readonly<Record<string, { config: string; pairs: number; overrides: readonly string[] }>> = {
+  demo: {
+    config: 'configs/small.yaml',
+    pairs: 128,
+    overrides: [
+      'model.image={arch: custom, size: 64, patch: 8, layers: 4, width: 192, heads: 6, mlpRatio: 4}',
+      'model.text={arch: custom, layers: 4, width: 192, heads: 6, mlpRatio: 4, vocabSize: 1024}',
+      'model.embedDim=256',
+      'token.vocab=1024',
+      'tokenizer={arch: openai, hidden: 32, pixels: map_pixels}',
+    ],
+  },
+  base: { config: 'configs/base.yaml', pairs: 4, overrides: [] },
+};
+
+const name = process.argv[2] ?? '';
+const size = sizes[name];
+if (size === undefined) {
+  console.error(`Expected one of: ${Object.keys(sizes).join(', ')}.`);
+  process.exit(2);
+}
+
+process.argv.splice(2, 1);
+const differences = await withSides(0, (ours, theirs) => check(ours, theirs));
+await withSides(timedDropout, (ours, theirs) => race(ours, theirs));
+
+/** A side takes one step. */
+type Side = () => Promise<StepAnswer>;
+type Work<Result> = (ours: Side, theirs: PythonPeer) => Promise<Result>;
+
+async function withSides<Result>(dropout: number, work: Work<Result>): Promise<Result> {
+  const folder = await mkdtemp(path.join(tmpdir(), 'cots-train-'));
+  const threads = String(usableCores());
+  const child = fork(fileURLToPath(new URL('./train-child.js', import.meta.url)), [folder, threads]);
+  const theirs = await PythonPeer.start('model', 'train_step.py', { arguments: [folder, threads] });
+  try {
+    await writeSettings(folder, dropout);
+    await theirs.ask('tokenizer');
+    await ask(child, 'load');
+    await theirs.ask('load');
+    return await work(() => ask<StepAnswer>(child, 'step'), theirs);
+  } finally {
+    child.kill();
+    await theirs.close();
+    await rm(folder, { recursive: true });
+  }
+}
+
+async function ask<Answer>(child: ChildProcess, request: 'load' | 'step'): Promise<Answer> {
+  child.send(request);
+  const [answer] = (await Promise.race([once(child, 'message'), once(child, 'exit')])) as [unknown];
+  if (typeof answer !== 'object' || answer === null) throw new Error(`our side ended with ${answer}`);
+  if ('error' in answer) throw new Error(String(answer.error));
+  return answer as Answer;
+}
+
+/** The largest difference of each loss over the first steps. The same losses, or the race is none. */
+async function check(ours: Side, theirs: PythonPeer): Promise<Record<string, number>> {
+  const most: Record<string, number> = {};
+  for (let step = 0; step < checkedSteps; step++) {
+    const [own, other] = [await ours(), await theirs.ask<StepAnswer>('step')];
+    for (const [loss, value] of Object.entries(own.losses)) {
+      const difference = Math.abs(value - other.losses[loss as keyof StepAnswer['losses']]);
+      if (!(difference < tolerance))
+        throw new Error(`Expected equal losses in step ${step + 1}, ${loss} is ${difference} off.`);
+      most[loss] = Math.max(most[loss] ?? 0, difference);
+    }
+  }
+
+  return most;
+}
+
+async function race(ours: Side, theirs: PythonPeer): Promise<void> {
+  const pairs = (size as { pairs: number }).pairs;
+  const round = async (side: Side): Promise<Round> => {
+    const { seconds, peakBytes } = await side();
+    return { seconds, items: pairs, peakBytes };
+  };
+  await runComparison(
+    `train-${name}`,
+    (measure) =>
+      measure({
+        name: `one training step, ${name}, ${pairs} pairs`,
+        settings: { ...size, longest, dropout: timedDropout, threads: usableCores(), differences },
+        contenders: [
+          { name: 'cots', round: () => round(ours) },
+          {
+            name: process.env['COTS_COMPILE'] === '1' ? 'pytorch-compiled' : 'pytorch',
+            versions: theirs.versions,
+            round: () => round(() => theirs.ask<StepAnswer>('step')),
+          },
+        ],
+        goals: { pytorch: name === 'base' ? 1.5 : 2 },
+      }),
+    `node dist/bench/compare-train.js ${name}`,
+  );
+}
+
+async function writeSettings(folder: string, dropout: number): Promise<void> {
+  const { config: file, pairs, overrides } = size as NonNullable<typeof size>;
+  const config = await loadConfig(
+    file,
+    [...shared, ...overrides, `model.text.dropout=${dropout}`, `train.batchSize=${pairs}`],
+    'bench',
+  );
+  const words = { pad: 0, cls: 2, sep: 3, mask: maskId };
+  const settings: StepSettings = {
+    config: nativeTrainConfig(config, { totalSteps: 1000, words, codes: config.token.vocab }),
+    tokenizer: nativeTokenizerConfig(config),
+    pairs,
+  };
+  await writeFile(path.join(folder, 'settings.json'), JSON.stringify(settings));
+  const { image, text } = config.model;
+  const arrays = makeBatch(pairs, image.size, image.size / image.patch, text.vocabSize);
+  for (const [array, values] of Object.entries(arrays))
+    await writeFile(path.join(folder, `${array}.bin`), values);
+}
+
+/** 13.4 tokens a caption on average; 40 % of the patches and 15 % of the words are masked. */
+function makeBatch(pairs: number, side: number, grid: number, vocabulary: number) {
+  const random = uniform(1);
+  const below = (limit: number) => Math.floor(random() * limit);
+  const lengths = Int32Array.from({ length: pairs }, (_, pair) =>
+    pair % 30 === 0 ? longest : 7 + below(13),
+  );
+  const ids = Int32Array.from({ length: pairs * longest }, (_, at) => {
+    const [place, length] = [at % longest, lengths[Math.floor(at / longest)] as number];
+    if (place >= length) return 0;
+    return place === 0 ? 2 : place === length - 1 ? 3 : 5 + below(vocabulary - 5);
+  });
+  const textMask = Uint8Array.from(ids, (id) => (id > maskId && random() < 0.15 ? 1 : 0));
+  return {
+    images: Uint8Array.from({ length: pairs * side * side * 3 }, () => below(256)),
+    tokenViews: Uint8Array.from({ length: pairs * 64 * grid * grid * 3 }, () => below(256)),
+    ids,
+    lengths,
+    imageMask: Uint8Array.from({ length: pairs * grid * grid }, () => (random() < 0.4 ? 1 : 0)),
+    textMask,
+    maskedIds: ids.map((id, at) => (textMask[at] ? maskId : id)),
+  };
+}
