@@ -69,6 +69,20 @@ Tensor vocabulary_cross_entropy_composite(const Tensor& query_Md, const Tensor& 
   return (logits_MV.logsumexp(1) - logits_MV.gather(1, target_M.unsqueeze(1)).squeeze(1)).sum();
 }
 
+void check_vocabulary_shapes(const Tensor& query_Md, const Tensor& weight_Vd, const Tensor& bias_V,
+                             const Tensor& target_M) {
+  TORCH_CHECK(query_Md.dim() == 2 && weight_Vd.dim() == 2 && query_Md.size(1) == weight_Vd.size(1),
+              "vocabulary_cross_entropy: expected query [M, d] and weight [V, d], got ",
+              query_Md.sizes(), " and ", weight_Vd.sizes());
+  TORCH_CHECK(bias_V.dim() == 1 && bias_V.size(0) == weight_Vd.size(0),
+              "vocabulary_cross_entropy: expected bias [V], got ", bias_V.sizes(), " for V ",
+              weight_Vd.size(0));
+  TORCH_CHECK(target_M.dim() == 1 && target_M.scalar_type() == at::kLong &&
+                  target_M.size(0) == query_Md.size(0),
+              "vocabulary_cross_entropy: expected target as int64 [M], got ",
+              target_M.scalar_type(), " ", target_M.sizes(), " for M ", query_Md.size(0));
+}
+
 TORCH_LIBRARY_FRAGMENT(cots, m) {
   m.def(
       "vocabulary_cross_entropy(Tensor query, Tensor weight, Tensor bias, Tensor target, bool[3] "

@@ -18,4 +18,8 @@ Tensor vocabulary_cross_entropy(const Tensor& query_Md, const Tensor& weight_Vd,
 Tensor vocabulary_cross_entropy_composite(const Tensor& query_Md, const Tensor& weight_Vd,
                                           const Tensor& bias_V, const Tensor& target_M);
 
+/// The shapes that the twins require alike, and the target's type.
+void check_vocabulary_shapes(const Tensor& query_Md, const Tensor& weight_Vd, const Tensor& bias_V,
+                             const Tensor& target_M);
+
 }  // namespace cots::ops

@@ -13,11 +13,9 @@
 #include <cmath>
 #include <vector>
 
-#include "io/failure.h"
 #include "ops/cancel.h"
 #include "ops/cpu/half_rows.h"
-#include "ops/cpu/lanes.h"
-#include "ops/cpu/tile.h"
+#include "ops/cpu/top_k_kernels.h"
 #include "ops/exact_dot.h"
 
 namespace cots::ops {
@@ -37,117 +35,6 @@ struct Candidate {
 /// Best first; equal scores by lower row.
 bool better(const Candidate& x, const Candidate& y) {
   return x.score != y.score ? x.score > y.score : x.row < y.row;
-}
-
-[[noreturn]] void fail_non_finite(const char* what) {
-  throw Failure("ERR_COTS_NON_FINITE",
-                std::string("top_k: expected finite ") + what +
-                    ", got NaN or infinity. Check the embeddings that were written.");
-}
-
-template <class Floats>
-COTS_INLINE float dot(const float* x, const float* y, int64_t D) {
-  Floats sum{};
-  const int64_t whole = D / kLanes * kLanes;
-  for (int64_t k = 0; k < whole; k += kLanes) {
-    __builtin_prefetch(reinterpret_cast<const char*>(y + k) + kPrefetchBytes);
-    sum += load<Floats>(x + k) * load<Floats>(y + k);
-  }
-  if (whole < D)
-    sum += load_part<Floats>(x + whole, D - whole, 0) * load_part<Floats>(y + whole, D - whole, 0);
-  return reduce_sum_fast(sum);
-}
-
-/// scores[t] = q . gallery row t for t < T.
-template <class Floats>
-COTS_INLINE void score_rows_body(const float* q, const float* gallery, int64_t T, int64_t D,
-                                 float* scores) {
-  for (int64_t t = 0; t < T; ++t) scores[t] = dot<Floats>(q, gallery + t * D, D);
-}
-COTS_LANE_VERSIONS(void, score_rows,
-                   (const float* q, const float* gallery, int64_t T, int64_t D, float* scores),
-                   (q, gallery, T, D, scores))
-
-template <class Floats>
-COTS_INLINE float largest_square_body(const float* gallery, int64_t T, int64_t D) {
-  float largest = 0;
-  for (int64_t t = 0; t < T; ++t) {
-    const float square = dot<Floats>(gallery + t * D, gallery + t * D, D);
-    if (!(square <= largest)) largest = square;  // NaN stays: nothing compares with it
-  }
-  return largest;
-}
-COTS_LANE_VERSIONS(float, largest_square, (const float* gallery, int64_t T, int64_t D),
-                   (gallery, T, D))
-
-/// Places of the scores that are not below their thresholds (NaN is not below); returns how many.
-/// threshold(i) is that of scores[i].
-template <class Threshold>
-COTS_INLINE int64_t collect(const float* scores, int64_t n, const Threshold& threshold,
-                            int32_t* places) {
-  constexpr int64_t kBlock = 4 * kLanes;
-  int64_t found = 0, i = 0;
-  for (; i + kBlock <= n; i += kBlock) {
-    int32_t below[kBlock], all = -1;
-    for (int64_t l = 0; l < kBlock; ++l) below[l] = scores[i + l] < threshold(i + l) ? -1 : 0;
-    for (int64_t l = 0; l < kBlock; ++l) all &= below[l];
-    if (all) continue;
-    for (int64_t l = 0; l < kBlock; ++l)
-      if (!below[l]) places[found++] = static_cast<int32_t>(i + l);
-  }
-  for (; i < n; ++i)
-    if (!(scores[i] < threshold(i))) places[found++] = static_cast<int32_t>(i);
-  return found;
-}
-
-COTS_INLINE int64_t collect_rows_body(const float* scores, int64_t T, float threshold,
-                                      int32_t* places) {
-  return collect(
-      scores, T, [&](int64_t) { return threshold; }, places);
-}
-/// Of one query: places of rows.
-COTS_VERSIONS(int64_t, collect_rows,
-              (const float* scores, int64_t T, float threshold, int32_t* places),
-              (scores, T, threshold, places))
-
-COTS_INLINE int64_t collect_queries_body(const float* scores, int64_t C, const float* thresholds,
-                                         int32_t* places) {
-  return collect(
-      scores, C, [&](int64_t c) { return thresholds[c]; }, places);
-}
-/// Of one row: places of queries.
-COTS_VERSIONS(int64_t, collect_queries,
-              (const float* scores, int64_t C, const float* thresholds, int32_t* places),
-              (scores, C, thresholds, places))
-
-/// scores [T, C] of gallery rows [T, D] and queries in panels [C / 16][D][16].
-template <class Floats>
-COTS_INLINE void score_panels_body(const float* gallery, int64_t T, int64_t D, const float* panels,
-                                   int64_t C, float* scores) {
-  each_tile<Floats>(
-      T, C / kLanes,
-      [&]<int kRows, int kPanels>(int64_t row, int64_t panel) __attribute__((always_inline)) {
-        Floats sum[kRows][kPanels] = {};
-        multiply_tile(gallery + row * D, D, panels + panel * D * kLanes, D * kLanes, D, sum);
-        float* out = scores + row * C + panel * kLanes;
-#pragma GCC unroll 16
-        for (int r = 0; r < kRows; ++r)
-#pragma GCC unroll 4
-          for (int p = 0; p < kPanels; ++p) store(out + r * C + p * kLanes, sum[r][p]);
-      });
-}
-COTS_LANE_VERSIONS(void, score_panels,
-                   (const float* gallery, int64_t T, int64_t D, const float* panels, int64_t C,
-                    float* scores),
-                   (gallery, T, D, panels, C, scores))
-
-/// [Q, D] as panels [C / 16][D][16], filled up with zeros.
-std::vector<float> pack_panels(const float* queries, int64_t Q, int64_t D) {
-  std::vector<float> panels(static_cast<size_t>(panels_of(Q) * kLanes * D), 0.0f);
-  for (int64_t q = 0; q < Q; ++q)
-    for (int64_t d = 0; d < D; ++d)
-      panels[static_cast<size_t>((q / kLanes * D + d) * kLanes + q % kLanes)] = queries[q * D + d];
-  return panels;
 }
 
 /// The rows that are searched: float32, or float16 taken for the float32 numbers that they stand
@@ -356,17 +243,8 @@ void search_block(const Search& s, float* scores_Qk, int64_t* indices_Qk) {
 
 std::tuple<Tensor, Tensor> top_k_cpu(const Tensor& queries_QD, const Tensor& gallery_ND, int64_t k,
                                      const std::optional<Tensor>& tile_norms) {
-  TORCH_CHECK(
-      queries_QD.dim() == 2 && gallery_ND.dim() == 2 && queries_QD.size(1) == gallery_ND.size(1),
-      "top_k: expected queries [Q, D] and gallery [N, D], got ", queries_QD.sizes(), " and ",
-      gallery_ND.sizes());
+  check_top_k(queries_QD, gallery_ND, k);
   const bool is_half = gallery_ND.scalar_type() == at::kHalf;
-  TORCH_CHECK(
-      queries_QD.scalar_type() == at::kFloat && (is_half || gallery_ND.scalar_type() == at::kFloat),
-      "top_k: expected float32 queries and a float32 or float16 gallery, got ",
-      queries_QD.scalar_type(), " and ", gallery_ND.scalar_type());
-  TORCH_CHECK(k >= 1 && k <= gallery_ND.size(0), "top_k: expected k in [1, ", gallery_ND.size(0),
-              "], got ", k);
   const Tensor queries = queries_QD.contiguous(), rows_ND = gallery_ND.contiguous();
   const Tensor norms = tile_norms ? *tile_norms : unknown_tile_norms(rows_ND.size(0));
   TORCH_CHECK(norms.scalar_type() == at::kFloat && norms.is_contiguous() &&

@@ -73,16 +73,7 @@ void check_arguments(const Tensor& query_Md, const Tensor& weight_Vd, const Tens
   for (const Tensor& x : {query_Md, weight_Vd, bias_V})
     TORCH_CHECK(x.scalar_type() == at::kFloat, "vocabulary_cross_entropy: expected float32, got ",
                 x.scalar_type());
-  TORCH_CHECK(query_Md.dim() == 2 && weight_Vd.dim() == 2 && query_Md.size(1) == weight_Vd.size(1),
-              "vocabulary_cross_entropy: expected query [M, d] and weight [V, d], got ",
-              query_Md.sizes(), " and ", weight_Vd.sizes());
-  TORCH_CHECK(bias_V.dim() == 1 && bias_V.size(0) == weight_Vd.size(0),
-              "vocabulary_cross_entropy: expected bias [V], got ", bias_V.sizes(), " for V ",
-              weight_Vd.size(0));
-  TORCH_CHECK(target_M.dim() == 1 && target_M.scalar_type() == at::kLong &&
-                  target_M.size(0) == query_Md.size(0),
-              "vocabulary_cross_entropy: expected target as int64 [M], got ",
-              target_M.scalar_type(), " ", target_M.sizes(), " for M ", query_Md.size(0));
+  check_vocabulary_shapes(query_Md, weight_Vd, bias_V, target_M);
   if (target_M.numel() == 0) return;
   const auto [low, high] = target_M.aminmax();
   TORCH_CHECK(low.item<int64_t>() >= 0 && high.item<int64_t>() < weight_Vd.size(0),

@@ -14,7 +14,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "io/failure.h"
 #include "ops/cuda/top_k.h"
 
 namespace cots::ops {
@@ -26,10 +25,7 @@ constexpr int64_t kScoreFloats = 64 << 20;  // of one tile: 256 MiB
 constexpr double kMargin = 1e-6;            // for unit rows; grows with the product of the norms
 
 void require_finite(bool is_finite, const char* what) {
-  if (!is_finite)
-    throw Failure("ERR_COTS_NON_FINITE",
-                  std::string("top_k: expected finite ") + what +
-                      ", got NaN or infinity. Check the embeddings that were written.");
+  if (!is_finite) fail_non_finite(what);
 }
 
 /// The largest norm of the gallery's rows; tile_norms keeps what one search found for the next.
@@ -112,20 +108,11 @@ struct Search {
 
 std::tuple<Tensor, Tensor> top_k_cuda(const Tensor& queries_QD, const Tensor& gallery_ND, int64_t k,
                                       const std::optional<Tensor>& tile_norms) {
-  TORCH_CHECK(
-      queries_QD.dim() == 2 && gallery_ND.dim() == 2 && queries_QD.size(1) == gallery_ND.size(1),
-      "top_k: expected queries [Q, D] and gallery [N, D], got ", queries_QD.sizes(), " and ",
-      gallery_ND.sizes());
+  check_top_k(queries_QD, gallery_ND, k);
+  TORCH_CHECK(queries_QD.device() == gallery_ND.device(),
+              "top_k: expected queries and gallery on one device, got ", queries_QD.device(),
+              " and ", gallery_ND.device());
   const bool is_half = gallery_ND.scalar_type() == at::kHalf;
-  TORCH_CHECK(
-      queries_QD.scalar_type() == at::kFloat &&
-          (is_half || gallery_ND.scalar_type() == at::kFloat) &&
-          queries_QD.device() == gallery_ND.device(),
-      "top_k: expected float32 queries and a float32 or float16 gallery on one device, got ",
-      queries_QD.scalar_type(), " on ", queries_QD.device(), " and ", gallery_ND.scalar_type(),
-      " on ", gallery_ND.device());
-  TORCH_CHECK(k >= 1 && k <= gallery_ND.size(0), "top_k: expected k in [1, ", gallery_ND.size(0),
-              "], got ", k);
   const c10::cuda::CUDAGuard guard(queries_QD.device());
   const Tensor queries = queries_QD.contiguous(), gallery = gallery_ND.contiguous();
   require_finite(queries.isfinite().all().item<bool>(), "queries");

@@ -31,16 +31,7 @@ void check_arguments(const Tensor& query_Md, const Tensor& weight_Vd, const Tens
       "vocabulary_cross_entropy: expected query and weight as float32 or bfloat16 and bias "
       "as float32, got ",
       query_Md.scalar_type(), ", ", weight_Vd.scalar_type(), " and ", bias_V.scalar_type());
-  TORCH_CHECK(query_Md.dim() == 2 && weight_Vd.dim() == 2 && query_Md.size(1) == weight_Vd.size(1),
-              "vocabulary_cross_entropy: expected query [M, d] and weight [V, d], got ",
-              query_Md.sizes(), " and ", weight_Vd.sizes());
-  TORCH_CHECK(bias_V.dim() == 1 && bias_V.size(0) == weight_Vd.size(0),
-              "vocabulary_cross_entropy: expected bias [V], got ", bias_V.sizes(), " for V ",
-              weight_Vd.size(0));
-  TORCH_CHECK(target_M.dim() == 1 && target_M.scalar_type() == at::kLong &&
-                  target_M.size(0) == query_Md.size(0),
-              "vocabulary_cross_entropy: expected target as int64 [M], got ",
-              target_M.scalar_type(), " ", target_M.sizes(), " for M ", query_Md.size(0));
+  check_vocabulary_shapes(query_Md, weight_Vd, bias_V, target_M);
   for (const Tensor& x : {weight_Vd, bias_V, target_M})
     TORCH_CHECK(x.device() == query_Md.device(),
                 "vocabulary_cross_entropy: expected every tensor on ", query_Md.device(), ", got ",
