@@ -8,17 +8,19 @@
 #include <array>
 #include <cmath>
 
+#include "contrast-problem.h"
 #include "ops/adamw.h"
 #include "ops/keyed_random.h"
 #include "ops/momentum_filter.h"
-#include "ops/queue_contrast.h"
 #include "ops/top_k.h"
 #include "ops/vocabulary_cross_entropy.h"
-#include "tensors.h"
 
 using namespace cots;
 using at::Tensor;
 using enum ops::DuplicatePolicy;
+using test::add_ids;
+using test::Problem;
+using test::random_problem;
 
 namespace {
 
@@ -26,27 +28,6 @@ at::Device device() { return at::hasCUDA() ? at::Device(at::kCUDA, 0) : at::Devi
 
 Tensor there(const Tensor& x) { return x.defined() ? x.to(device()) : x; }
 Tensor here(const Tensor& x) { return x.to(at::kCPU); }
-
-struct Problem {
-  ops::ContrastInputs in;
-  ops::ContrastOptions options{1, 1, 0.7, true, false, kKeep, -1};
-};
-
-Problem random_problem(int64_t B, int64_t n, int64_t D) {
-  Problem p;
-  p.in = {test::unit_rows(B, D, 1),
-          test::unit_rows(B, D, 2),
-          test::unit_rows(B, D, 3),
-          test::unit_rows(B, D, 4),
-          test::unit_rows(n, D, 5),
-          test::unit_rows(n, D, 6),
-          at::ones({B}),
-          at::scalar_tensor(std::log(1 / 0.07)),
-          at::arange(B, at::kLong).remainder(9),
-          at::arange(n, at::kLong).remainder(10)};
-  p.options.normalizer = static_cast<double>(B);
-  return p;
-}
 
 struct Result {
   Tensor losses, image, text, log_scale;
@@ -111,7 +92,7 @@ TEST_CASE("device: queue_contrast on awkward shapes, policies and weights") {
                                 {257, 1030, 256}})
     for (const auto policy : {kKeep, kMaskSameImage, kMultiPositive}) {
       Problem p = random_problem(B, n, D);
-      p.options.duplicate_policy = policy;
+      add_ids(p, policy, 9);
       p.options.include_positive = (B + n) % 2 == 0;
       p.options.stopgrad_target = D % 2 == 0;
       if (B > 1) p.in.weights_B[1].fill_(0.0f);
@@ -121,7 +102,8 @@ TEST_CASE("device: queue_contrast on awkward shapes, policies and weights") {
 }
 
 TEST_CASE("device: queue_contrast repeats bit for bit") {
-  const Problem p = random_problem(257, 4100, 256);
+  Problem p = random_problem(257, 4100, 256);
+  add_ids(p, kKeep, 9);
   const auto type = device().is_cuda() ? at::kBFloat16 : at::kFloat;
   const Result first = result_of(ops::queue_contrast_loss, p, device(), type, at::kFloat);
   for (int repeat = 0; repeat < 3; ++repeat) {

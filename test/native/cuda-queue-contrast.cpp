@@ -4,58 +4,17 @@
 // The kernels need the emulator's words, so it comes first.
 #include <ATen/ATen.h>
 
+#include "contrast-problem.h"
 #include "ops/cuda/queue_contrast.cuh"
-#include "ops/queue_contrast.h"
-#include "tensors.h"
 
 using namespace cots;
 using at::Tensor;
 using enum ops::DuplicatePolicy;
+using test::add_ids;
+using test::Problem;
+using test::random_problem;
 
 namespace {
-
-struct Problem {
-  ops::ContrastInputs in;
-  ops::ContrastOptions options{1, 1, 0.7, true, false, kKeep, -1};
-
-  Problem to(at::ScalarType type) const {
-    Problem p = *this;
-    for (Tensor* x : {&p.in.image_BD, &p.in.text_BD, &p.in.log_scale})
-      *x = x->detach().to(type).clone().requires_grad_();
-    for (Tensor* x :
-         {&p.in.image_key_BD, &p.in.text_key_BD, &p.in.image_queue_nD, &p.in.text_queue_nD})
-      *x = x->to(type);
-    return p;
-  }
-  /// bfloat16 values, so that every type computes with the same numbers.
-  void round_to_bf16() {
-    for (Tensor* x : {&in.image_BD, &in.text_BD, &in.image_key_BD, &in.text_key_BD,
-                      &in.image_queue_nD, &in.text_queue_nD})
-      *x = x->to(at::kBFloat16).to(at::kFloat);
-  }
-};
-
-Problem random_problem(int64_t B, int64_t n, int64_t D, double tau = 0.07) {
-  Problem p;
-  p.in = {test::unit_rows(B, D, 1),
-          test::unit_rows(B, D, 2),
-          test::unit_rows(B, D, 3),
-          test::unit_rows(B, D, 4),
-          test::unit_rows(n, D, 5),
-          test::unit_rows(n, D, 6),
-          at::ones({B}),
-          at::scalar_tensor(std::log(1 / tau)),
-          {},
-          {}};
-  p.options.normalizer = static_cast<double>(std::max<int64_t>(B, 1));
-  return p;
-}
-
-void add_ids(Problem& p, ops::DuplicatePolicy policy, int64_t distinct) {
-  p.options.duplicate_policy = policy;
-  p.in.id_B = at::arange(p.in.image_BD.size(0), at::kLong).remainder(distinct);
-  p.in.queue_id_n = at::arange(p.in.image_queue_nD.size(0), at::kLong).remainder(distinct + 1);
-}
 
 struct Result {
   Tensor losses, image, text, log_scale;

@@ -36,23 +36,6 @@ struct Model {
   Towers towers;
 };
 
-/// The sorts of tower: BERT and ViT, means without a projection, CLIP, BEiT.
-std::vector<ModelConfig> variants() {
-  std::vector<ModelConfig> all(4, test::tiny_model());
-  all[1].image.pool = all[1].text.pool = Pool::kMean;
-  all[1].embed_dim = 0;
-  ModelConfig& clip = all[2];
-  clip.image.input_norm = true;
-  clip.image.activation = clip.text.activation = Activation::kQuickGelu;
-  clip.text.norm = NormOrder::kPre;
-  clip.text.causal = true;
-  clip.text.pool = Pool::kLast;
-  ModelConfig& beit = all[3];
-  beit.image.layer_scale = beit.image.relative_bias = beit.image.pooled_norm = true;
-  beit.image.pool = Pool::kMean;
-  return all;
-}
-
 Tensor images(int64_t count) {
   return (test::normal({count, 16, 16, 3}, 21) * 60 + 128).clamp(0, 255).to(at::kByte);
 }
@@ -70,7 +53,7 @@ double least_cosine(const Tensor& a_BD, const Tensor& b_BD) {
 
 TEST_CASE("the device plan gives the CPU plans' embeddings, padded or not") {
   const Texts texts;
-  for (const ModelConfig& config : variants()) {
+  for (const ModelConfig& config : test::tower_variants()) {
     const Model model(config);
     const Tensor pixels = images(5);
     const c10::InferenceMode inference;
@@ -117,7 +100,7 @@ TEST_CASE("the device plan follows another normalization") {
 
 TEST_CASE("the device plan in bfloat16 stays near float32, with unit rows in float32") {
   const Texts texts;
-  for (const ModelConfig& config : variants()) {
+  for (const ModelConfig& config : test::tower_variants()) {
     const Model model(config);
     DevicePlan half = model.plan(at::kBFloat16), single = model.plan();
     const Tensor rows = half.embed_images(images(5), kMean, kStd);

@@ -25,30 +25,12 @@ struct Towered {
   Towers towers;
 };
 
-std::vector<ModelConfig> variants() {
-  std::vector<ModelConfig> all(4, test::tiny_model());
-  all[1].image.pool = all[1].text.pool = Pool::kMean;  // also: no projection, odd sizes
-  all[1].embed_dim = 0;
-  all[1].image.width = 24, all[1].text.width = 40, all[1].image.heads = all[1].text.heads = 4;
-  ModelConfig& clip = all[2];
-  clip.image.input_norm = true;
-  clip.image.activation = clip.text.activation = Activation::kQuickGelu;
-  clip.text.norm = NormOrder::kPre;
-  clip.text.causal = true;
-  clip.text.pool = Pool::kLast;
-  ModelConfig& beit = all[3];
-  beit.image.layer_scale = beit.image.relative_bias = beit.image.pooled_norm = true;
-  beit.image.pool = Pool::kMean;
-  beit.image.layers = 1;
-  return all;
-}
-
 }  // namespace
 
 TEST_CASE("the image plan gives the tower's embeddings, bit-equal in any batch") {
   const c10::InferenceMode inference;
   const Tensor images = (test::normal({5, 16, 16, 3}, 21) * 60 + 128).clamp(0, 255).to(at::kByte);
-  for (const ModelConfig& config : variants()) {
+  for (const ModelConfig& config : test::tower_variants()) {
     const Towered model(config);
     const Tensor expected =
         model.towers.encode_image(io::normalize(images, kMean, kStd)).embedding_BD;
@@ -68,7 +50,7 @@ TEST_CASE("the text plan gives the tower's embeddings, whatever lies beside a te
   const c10::InferenceMode inference;
   const Tensor ids = (test::normal({6, 12}, 22).abs() * 1000).to(at::kLong).remainder(40),
                lengths = at::tensor({9, 4, 2, 12, 1, 9}, at::kLong);
-  for (const ModelConfig& config : variants()) {
+  for (const ModelConfig& config : test::tower_variants()) {
     const Towered model(config);
     const Tensor expected = model.towers.encode_text(ids, lengths).embedding_BD;
     TextPlan plan(config, ParameterWeights(model.parameters), Precision::kFloat32);

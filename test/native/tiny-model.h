@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <vector>
 
 #include "model/cots.h"
 #include "ops/keyed_random.h"
@@ -29,6 +30,25 @@ inline ModelConfig tiny_model() {
                  .dropout = 0.3};
   config.embed_dim = 8;
   return config;
+}
+
+/// The sorts of tower: BERT and ViT; means of odd sizes without a projection; CLIP; BEiT.
+inline std::vector<ModelConfig> tower_variants() {
+  std::vector<ModelConfig> all(4, tiny_model());
+  all[1].image.pool = all[1].text.pool = Pool::kMean;
+  all[1].embed_dim = 0;
+  all[1].image.width = 24, all[1].text.width = 40, all[1].image.heads = all[1].text.heads = 4;
+  ModelConfig& clip = all[2];
+  clip.image.input_norm = true;
+  clip.image.activation = clip.text.activation = Activation::kQuickGelu;
+  clip.text.norm = NormOrder::kPre;
+  clip.text.causal = true;
+  clip.text.pool = Pool::kLast;
+  ModelConfig& beit = all[3];
+  beit.image.layer_scale = beit.image.relative_bias = beit.image.pooled_norm = true;
+  beit.image.pool = Pool::kMean;
+  beit.image.layers = 1;
+  return all;
 }
 
 inline TokenConfig tiny_token() {
