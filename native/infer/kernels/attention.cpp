@@ -67,14 +67,12 @@ COTS_INLINE void pack_values(const Head& h) {
 /// scores[r][c] of kRows queries and one panel of keys.
 template <class Floats, int kRows, int kPanels>
 COTS_INLINE void score_tile(const Head& h, int64_t row, int64_t panel, int64_t stride) {
-  Floats sum[kRows][kPanels] = {};
+  Floats sum[kRows][kPanels];
   const int64_t panel_size = h.width * kLanes;
   multiply_tile<Floats, kRows, kPanels>(h.queries + row * h.width, h.width,
                                         h.key_panels + panel * panel_size, panel_size, h.width,
                                         sum);
-#pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r)
-#pragma GCC unroll 4
     for (int c = 0; c < kPanels; ++c)
       store(h.scores + (row + r) * stride + (panel + c) * kLanes, sum[r][c]);
 }
@@ -110,14 +108,12 @@ COTS_INLINE float softmax_row(const Head& h, int64_t place, float* row, int64_t 
 template <class Floats, int kRows, int kPanels>
 COTS_INLINE void mix_tile(const Head& h, int64_t query, int64_t row, int64_t panel, int64_t stride,
                           const float* inverse_sums) {
-  Floats sum[kRows][kPanels] = {};
+  Floats sum[kRows][kPanels];
   const int64_t panel_size = h.keys * kLanes;
   multiply_tile<Floats, kRows, kPanels>(h.scores + row * stride, stride,
                                         h.value_panels + panel * panel_size, panel_size, h.keys,
                                         sum);
-#pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r)
-#pragma GCC unroll 4
     for (int c = 0; c < kPanels; ++c) {
       const int64_t column = (panel + c) * kLanes, count = std::min(kLanes, h.width - column);
       float* to = h.out + (query + row + r) * h.out_stride + column;

@@ -58,6 +58,11 @@ using PortableDot4 = PlainDot4<Ints128Vector, Floats128, 4>;
 
 #ifdef COTS_HAS_X86_DOTS
 
+/// All lanes `x`. By name, because GCC 12 fills a register lane by lane when it is left the choice.
+COTS_INLINE Ints256Vector splat_ints(int32_t x) {
+  return __builtin_ia32_pbroadcastd256(Ints128Vector{x, 0, 0, 0});
+}
+
 /// As products of 16-bit integers, the even inputs apart from the odd ones: vpmaddubsw would be
 /// shorter, but its 16-bit sums saturate.
 struct Avx2Dot4 {
@@ -82,7 +87,7 @@ struct Avx2Dot4 {
     return w;
   }
   static COTS_INLINE Codes codes(uint32_t four) {
-    const Ints256Vector all = Ints256Vector{} + static_cast<int32_t>(four);
+    const Ints256Vector all = splat_ints(static_cast<int32_t>(four));
     const Words pairs = load_bytes<Words>(&all);
     return {pairs & 255, pairs >> 8};
   }
@@ -103,8 +108,10 @@ struct AvxVnniDot4 {
   using Floats = Floats256;
   using Weights = Ints;
   using Codes = Ints256Vector;
-  static COTS_INLINE Weights weights(const int8_t* from) { return load_bytes<Weights>(from); }
-  static COTS_INLINE Codes codes(uint32_t four) { return Codes{} + static_cast<int32_t>(four); }
+  static COTS_INLINE Weights weights(const int8_t* from) {
+    return {{load_bytes<Ints256Vector>(from)}, {load_bytes<Ints256Vector>(from + kDotBytes / 2)}};
+  }
+  static COTS_INLINE Codes codes(uint32_t four) { return splat_ints(static_cast<int32_t>(four)); }
   static COTS_INLINE void add(Ints& sums, const Codes& c, const Weights& w) {
     sums.low.value = __builtin_ia32_vpdpbusd_v8si(sums.low.value, c, w.low.value);
     sums.high.value = __builtin_ia32_vpdpbusd_v8si(sums.high.value, c, w.high.value);
@@ -118,7 +125,9 @@ struct Avx512VnniDot4 {
   using Weights = Ints512Vector;
   using Codes = Ints512Vector;
   static COTS_INLINE Weights weights(const int8_t* from) { return load_bytes<Weights>(from); }
-  static COTS_INLINE Codes codes(uint32_t four) { return Codes{} + static_cast<int32_t>(four); }
+  static COTS_INLINE Codes codes(uint32_t four) {
+    return __builtin_ia32_pbroadcastd512_gpr_mask(static_cast<int32_t>(four), Codes{}, 0xFFFF);
+  }
   static COTS_INLINE void add(Ints& sums, const Codes& c, const Weights& w) {
     sums.value = __builtin_ia32_vpdpbusd_v16si(sums.value, c, w);
   }

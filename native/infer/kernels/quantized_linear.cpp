@@ -13,7 +13,8 @@
 namespace cots::kernels {
 namespace {
 
-constexpr int64_t kRowBlock = 96, kRowsATask = 64;
+constexpr int64_t kRowBlock = 96, kFewRows = 11;  // as in packed_linear.cpp
+constexpr int64_t kRowsATask = 64;
 constexpr float kCodes = 255, kWeightCodes = 127;
 constexpr float kLeastRange = 1e-30F;  // below it a row is as good as constant
 
@@ -161,12 +162,10 @@ QuantizedPiece QuantizedLinear::piece(const QuantizedRows& x, int64_t rows, floa
                                       int64_t y_stride, const Epilogue& epilogue) const {
   return {.codes = x.codes(),
           .ranges = x.ranges(),
-          .row = 0,
-          .row_end = rows,
-          .panel = 0,
-          .panel_end = panels_of(N_),
+          .rows = {0, rows},
+          .panels = {0, panels_of(N_)},
           .steps = steps_of(K_),
-          .panels = panels_.const_data_ptr<int8_t>(),
+          .weights = panels_.const_data_ptr<int8_t>(),
           .scales = scales_.const_data_ptr<float>(),
           .sums = sums_.const_data_ptr<float>(),
           .bias = bias_.const_data_ptr<float>(),
@@ -175,16 +174,11 @@ QuantizedPiece QuantizedLinear::piece(const QuantizedRows& x, int64_t rows, floa
 
 void QuantizedLinear::run(const QuantizedRows& x, int64_t rows, float* y, int64_t y_stride,
                           const Epilogue& epilogue, Dot4Path path) const {
-  const int64_t panels = panels_of(N_), row_blocks = (rows + kRowBlock - 1) / kRowBlock,
-                column_blocks = cuts(row_blocks, std::max<int64_t>(panels / 2, 1)),
-                panels_a_block = (panels + column_blocks - 1) / column_blocks;
   const QuantizedPiece whole = piece(x, rows, y, y_stride, epilogue);
-  for_each_task(row_blocks * column_blocks, [&](int64_t task) {
+  for_each_piece(rows, whole.panels, kRowBlock, kFewRows, [&](Span rows_part, Span panels_part) {
     QuantizedPiece part = whole;
-    part.row = task / column_blocks * kRowBlock;
-    part.row_end = std::min(rows, part.row + kRowBlock);
-    part.panel = std::min(panels, task % column_blocks * panels_a_block);
-    part.panel_end = std::min(panels, part.panel + panels_a_block);
+    part.rows = rows_part;
+    part.panels = panels_part;
     run_piece(path, part);
   });
 }

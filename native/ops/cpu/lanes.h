@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
 #include "ops/cpu/isa.h"
 
@@ -33,6 +34,17 @@ using Vector128 = float __attribute__((vector_size(16)));
 using Floats512 = Joined<Vector512, 1>;
 using Floats256 = Joined<Vector256, 2>;
 using Floats128 = Joined<Vector128, 4>;
+
+/// f(0) .. f(n - 1) with constants, unrolled where it is written: an array that is indexed by them
+/// alone lives in registers. (The compiler unrolls a loop, by pragma too, after it has placed the
+/// array in memory.)
+template <int n, class F>
+COTS_INLINE void unrolled(const F& f) {
+  [&]<int... i>(std::integer_sequence<int, i...>) __attribute__((always_inline)) {
+    (f(std::integral_constant<int, i>{}), ...);
+  }
+  (std::make_integer_sequence<int, n>{});
+}
 
 /// f of each register of x (and of y).
 template <class V, int n, class F>

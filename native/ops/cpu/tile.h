@@ -64,29 +64,29 @@ COTS_INLINE Floats load_weights(const at::BFloat16* p) {
   return x;
 }
 
-/// sum[r][p] += A[r, :] B_p, with A's rows `lda` apart and B_p the panel [K][16] at B + p *
-/// panel_stride.
+/// tile[r][p] = A[r, :] B_p, with A's rows `lda` apart and B_p the panel [K][16] at B + p *
+/// panel_stride. The sums are registers until the end.
 template <class Floats, int kRows, int kPanels, class Weight>
 COTS_INLINE void multiply_tile(const float* A, int64_t lda, const Weight* B, int64_t panel_stride,
-                               int64_t K, Floats (&sum)[kRows][kPanels]) {
+                               int64_t K, Floats (&tile)[kRows][kPanels]) {
+  Floats sum[kRows][kPanels] = {};
   for (int64_t k = 0; k < K; ++k) {
-    // With few rows the weights come from memory: the hardware's own prefetch stops at a page's
-    // end.
-#pragma GCC unroll 4
-    for (int p = 0; p < kPanels; ++p)
-      __builtin_prefetch(reinterpret_cast<const char*>(B + p * panel_stride + k * kLanes) +
-                         kPrefetchBytes);
     Floats b[kPanels];
-#pragma GCC unroll 4
-    for (int p = 0; p < kPanels; ++p)
-      b[p] = load_weights<Floats>(B + p * panel_stride + k * kLanes);
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
+    unrolled<kPanels>([&](auto p) __attribute__((always_inline)) {
+      const Weight* from = B + p * panel_stride + k * kLanes;
+      // With few rows the weights come from memory: the hardware's own prefetch stops at a page's
+      // end.
+      __builtin_prefetch(reinterpret_cast<const char*>(from) + kPrefetchBytes);
+      b[p] = load_weights<Floats>(from);
+    });
+    unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
       const float a = A[r * lda + k];
-#pragma GCC unroll 4
-      for (int p = 0; p < kPanels; ++p) sum[r][p] += a * b[p];
-    }
+      unrolled<kPanels>([&](auto p) __attribute__((always_inline)) { sum[r][p] += a * b[p]; });
+    });
   }
+  unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
+    unrolled<kPanels>([&](auto p) __attribute__((always_inline)) { tile[r][p] = sum[r][p]; });
+  });
 }
 
 /// Rows of the next tile where `left` are left: full tiles, but two even ones at the end rather
@@ -127,5 +127,13 @@ COTS_INLINE void each_tile(int64_t rows, int64_t panels, const F& f) {
 
 /// Panels of 16 that so many columns take.
 inline int64_t panels_of(int64_t columns) { return (columns + kLanes - 1) / kLanes; }
+
+/// `count` rows of K numbers as one panel [K][16], filled up with zeros.
+template <class Weight>
+void pack_panel(const float* rows, int64_t count, int64_t K, Weight* panel) {
+  for (int64_t k = 0; k < K; ++k, panel += kLanes)
+    for (int64_t l = 0; l < kLanes; ++l)
+      panel[l] = static_cast<Weight>(l < count ? rows[l * K + k] : 0.0F);
+}
 
 }  // namespace cots::ops

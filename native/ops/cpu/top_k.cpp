@@ -273,7 +273,7 @@ std::tuple<Tensor, Tensor> top_k_cpu(const Tensor& queries_QD, const Tensor& gal
         count,
         k,
         std::vector<float>(norm, norm + count),
-        count > kFewQueries ? pack_panels(rows, count, gallery.D) : std::vector<float>{}};
+        count > kFewQueries ? pack_queries(rows, count, gallery.D) : std::vector<float>{}};
     search_block(s, scores_Qk.mutable_data_ptr<float>() + q * k,
                  indices_Qk.mutable_data_ptr<int64_t>() + q * k);
   }

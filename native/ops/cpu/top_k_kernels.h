@@ -93,12 +93,10 @@ COTS_INLINE void score_panels_body(const float* gallery, int64_t T, int64_t D, c
   each_tile<Floats>(
       T, C / kLanes,
       [&]<int kRows, int kPanels>(int64_t row, int64_t panel) __attribute__((always_inline)) {
-        Floats sum[kRows][kPanels] = {};
+        Floats sum[kRows][kPanels];
         multiply_tile(gallery + row * D, D, panels + panel * D * kLanes, D * kLanes, D, sum);
         float* out = scores + row * C + panel * kLanes;
-#pragma GCC unroll 16
         for (int r = 0; r < kRows; ++r)
-#pragma GCC unroll 4
           for (int p = 0; p < kPanels; ++p) store(out + r * C + p * kLanes, sum[r][p]);
       });
 }
@@ -108,11 +106,10 @@ COTS_LANE_VERSIONS(void, score_panels,
                    (gallery, T, D, panels, C, scores))
 
 /// [Q, D] as panels [C / 16][D][16], filled up with zeros.
-std::vector<float> pack_panels(const float* queries, int64_t Q, int64_t D) {
-  std::vector<float> panels(static_cast<size_t>(panels_of(Q) * kLanes * D), 0.0f);
-  for (int64_t q = 0; q < Q; ++q)
-    for (int64_t d = 0; d < D; ++d)
-      panels[static_cast<size_t>((q / kLanes * D + d) * kLanes + q % kLanes)] = queries[q * D + d];
+std::vector<float> pack_queries(const float* queries, int64_t Q, int64_t D) {
+  std::vector<float> panels(static_cast<size_t>(panels_of(Q) * kLanes * D));
+  for (int64_t q = 0; q < Q; q += kLanes)
+    pack_panel(queries + q * D, std::min(kLanes, Q - q), D, panels.data() + q * D);
   return panels;
 }
 
