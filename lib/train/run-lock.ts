@@ -3,11 +3,11 @@
  * one of another machine or container by the file's time, which its holder renews; a lock whose holder is gone is taken over.
  * Of a run of several ranks only the one that writes the folder takes it.
  */
-import { randomBytes } from 'node:crypto';
 import { readFileSync, readlinkSync, rmSync } from 'node:fs';
-import { readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { StateError } from '../errors.js';
 import { fileError } from '../read-file.js';
 import { makeDirectory, unfinishedMark } from '../write-file.js';
@@ -17,6 +17,7 @@ const renewSeconds = 10;
 /** Without a sign of life for so long, a holder that cannot be looked at counts as gone. */
 const silentSeconds = 60;
 const attempts = 5;
+const guardWaitMs = 50;
 
 interface Holder {
   readonly pid: number;
@@ -59,12 +60,12 @@ export class RunLock {
       const found = await readLock(file);
       if (found === undefined) continue; // given back meanwhile
       if (isHeld(found)) throw busy(directory, found);
-      await removeStale(file, found.text);
+      await removeStale(file);
     }
 
     throw new StateError(
       'ERR_COTS_BUSY',
-      `Expected ${file} to be free, other processes took it ${attempts} times. Start one run a folder.`,
+      `Expected ${file} to be free, got other processes that take it over, ${attempts} times. Start one run a folder; ${guardOf(file)}, where one was killed, is removed after ${silentSeconds} s.`,
     );
   }
 
@@ -165,17 +166,30 @@ function holderOf(text: string): Holder | undefined {
   }
 }
 
-/** Of several that find the same stale lock one moves it away; one that moved a newer lock puts it back. */
-async function removeStale(file: string, stale: string): Promise<void> {
-  const aside = path.join(
-    path.dirname(file),
-    `${unfinishedMark}${lockFile}-${randomBytes(4).toString('hex')}`,
-  );
+/**
+ * Removes a lock whose holder is gone. Between a look at a lock and its removal another process can do the same and take a new one, so
+ * that both are done by one process at a time, the one that made the guard file; the others wait for it and look again.
+ */
+async function removeStale(file: string): Promise<void> {
+  const guard = guardOf(file);
+  if (!(await writeNew(guard, ''))) return waitForGuard(guard);
   try {
-    await rename(file, aside);
-    if ((await readFile(aside, 'utf8')) === stale) await rm(aside, { force: true });
-    else await rename(aside, file);
+    const found = await readLock(file);
+    if (found !== undefined && !isHeld(found)) await rm(file, { force: true });
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw fileError(error, 'take over', file);
+    throw fileError(error, 'take over', file);
+  } finally {
+    await rm(guard, { force: true });
   }
+}
+
+function guardOf(file: string): string {
+  return path.join(path.dirname(file), `${unfinishedMark}${lockFile}`);
+}
+
+/** A guard is there for milliseconds: one that is old was left by a process that was killed under it, and is removed. */
+async function waitForGuard(guard: string): Promise<void> {
+  await wait(guardWaitMs);
+  const found = await readLock(guard);
+  if (found !== undefined && found.silentMs > silentSeconds * 1000) await rm(guard, { force: true });
 }
