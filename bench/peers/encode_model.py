@@ -1,19 +1,23 @@
-"""ViT-B/16 at 384 and BERT-base in PyTorch, ONNX Runtime and OpenVINO.
+"""ViT-B/16 at 384 and BERT-base in PyTorch, ONNX Runtime and OpenVINO, each in the number types it is good at.
 
     python encode_model.py FOLDER THREADS
 
 Random weights by transformers, written to FOLDER/image and FOLDER/text as save_pretrained does (the product imports them), exported once
-to ONNX. Every engine returns the last hidden states, as such an export does.
+to ONNX. Every engine returns the last hidden states, as such an export does. int8 is ONNX Runtime's dynamic quantization of the products
+with weights and OpenVINO's model quantized by NNCF for transformers; bfloat16 is the model in that type in PyTorch and OpenVINO's hint.
 """
+import copy
 import json
 import os
 import sys
 import time
 
+import nncf
 import numpy as np
 import onnxruntime
 import openvino
 import torch
+from onnxruntime.quantization import QuantType, quantize_dynamic
 from transformers import BertConfig, BertModel, ViTConfig, ViTModel
 
 from peer import serve, versions
@@ -56,9 +60,14 @@ def prepare(vocabulary):
         names = inputs_of[tower]
         torch.onnx.export(states, examples[tower], file, input_names=names, output_names=["states"],
                           dynamic_axes={name: axes for name in [*names, "states"]}, dynamo=False)
-        engines["pytorch", tower] = pytorch_engine(states)
-        engines["onnxruntime", tower] = onnx_engine(file)
-        engines["openvino", tower] = openvino_engine(file)
+        engines["pytorch", tower, "float32"] = pytorch_engine(states)
+        engines["pytorch", tower, "bfloat16"] = pytorch_engine(States(model, inputs_of[tower]).eval(), torch.bfloat16)
+        engines["onnxruntime", tower, "float32"] = onnx_engine(file)
+        engines["onnxruntime", tower, "int8"] = onnx_engine(quantized_by_onnxruntime(file))
+        graph = openvino.Core().read_model(file)
+        engines["openvino", tower, "float32"] = openvino_engine(graph)
+        engines["openvino", tower, "bfloat16"] = openvino_engine(graph, "bf16")
+        engines["openvino", tower, "int8"] = openvino_engine(quantized_by_nncf(graph, samples_of[tower](vocabulary)))
 
 
 def write_image_rules():
@@ -71,12 +80,41 @@ def write_image_rules():
         json.dump(rules, file)
 
 
-def pytorch_engine(states):
+def pytorch_engine(states, dtype=torch.float32):
+    states = copy.deepcopy(states).to(dtype)
+
     def run(*arrays):
+        tensors = [torch.from_numpy(array) for array in arrays]
         with torch.inference_mode():
-            return states(*map(torch.from_numpy, arrays)).numpy()
+            return states(*[one.to(dtype) if one.is_floating_point() else one for one in tensors]).float().numpy()
 
     return run
+
+
+def quantized_by_onnxruntime(file):
+    to = file.replace(".onnx", "-int8.onnx")
+    quantize_dynamic(file, to, op_types_to_quantize=["MatMul", "Gemm"], per_channel=True, weight_type=QuantType.QInt8)
+    return to
+
+
+def quantized_by_nncf(graph, samples):
+    return nncf.quantize(graph.clone(), nncf.Dataset(samples), model_type=nncf.ModelType.TRANSFORMER,
+                         subset_size=len(samples))
+
+
+def image_samples(_):
+    """Noise pictures, normalized: what the towers are timed on."""
+    random = np.random.default_rng(1)
+    return [random.integers(0, 256, (1, 3, 384, 384)).astype(np.float32) / np.float32(127.5) - 1 for _ in range(8)]
+
+
+def text_samples(vocabulary):
+    random = np.random.default_rng(1)
+    rows = [random.integers(1000, vocabulary, (1, length)) for length in range(7, 39)]
+    return [(row, np.ones_like(row)) for row in rows]
+
+
+samples_of = {"image": image_samples, "text": text_samples}
 
 
 def onnx_engine(file):
@@ -87,9 +125,9 @@ def onnx_engine(file):
     return lambda *arrays: session.run(None, dict(zip(names, arrays)))[0]
 
 
-def openvino_engine(file):
-    model = openvino.Core().compile_model(file, "CPU", {
-        "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"})
+def openvino_engine(graph, hint="f32"):
+    model = openvino.Core().compile_model(graph, "CPU", {
+        "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint})
     request = model.create_infer_request()
     return lambda *arrays: request.infer(list(arrays))[model.output(0)]
 
@@ -112,16 +150,16 @@ def pixels(file, count):
     return np.ascontiguousarray(((images / np.float32(255) - np.float32(0.5)) / np.float32(0.5)).transpose(0, 3, 1, 2))
 
 
-def images(engine, file, batch, repeat):
+def images(engine, precision, file, batch, repeat):
     """`repeat` batches, normalized before the clock starts."""
     array = pixels(file, batch)
-    run = engines[engine, "image"]
+    run = engines[engine, "image", precision]
     return {**timed([lambda: run(array)] * repeat), "items": batch * repeat}
 
 
-def texts(engine, ids, batch):
+def texts(engine, precision, ids, batch):
     """Batches of `batch` texts in their order, each padded to its longest."""
-    run = engines[engine, "text"]
+    run = engines[engine, "text", precision]
     calls = []
     for first in range(0, len(ids), batch):
         rows = ids[first:first + batch]
@@ -132,15 +170,15 @@ def texts(engine, ids, batch):
     return {**timed(calls), "items": len(ids)}
 
 
-def first_states(engine, file, ids):
+def first_states(engine, precision, file, ids):
     """Unit rows of the CLS state of one image and one text: what the product's embeddings must equal."""
     def unit(states):
         return (states[0, 0] / np.linalg.norm(states[0, 0])).tolist()
 
     row = np.array([ids], dtype=np.int64)
-    return {"image": unit(engines[engine, "image"](pixels(file, 1))),
-            "text": unit(engines[engine, "text"](row, np.ones_like(row)))}
+    return {"image": unit(engines[engine, "image", precision](pixels(file, 1))),
+            "text": unit(engines[engine, "text", precision](row, np.ones_like(row)))}
 
 
 serve({"prepare": prepare, "images": images, "texts": texts, "first_states": first_states},
-      versions("torch", "transformers", "onnxruntime", "openvino"))
+      versions("torch", "transformers", "onnxruntime", "openvino", "nncf"))

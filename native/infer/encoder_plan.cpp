@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "infer/kernels/tasks.h"
 #include "ops/cancel.h"
 
 namespace cots {
@@ -26,6 +27,9 @@ const float* data_of(const Tensor& tensor) {
   return tensor.defined() ? tensor.const_data_ptr<float>() : nullptr;
 }
 
+/// Rows of a group, about: what a layer makes of them stays in the last-level cache.
+constexpr int64_t kRowsAGroup = 512;
+
 /// y += gamma * (x W^T + b), the end of a residual branch.
 void add_branch(const PlannedLinear& linear, const LinearInput& x, int64_t rows,
                 const Tensor& gamma, float* y) {
@@ -35,6 +39,19 @@ void add_branch(const PlannedLinear& linear, const LinearInput& x, int64_t rows,
 }
 
 }  // namespace
+
+std::vector<EncoderPlan::Group> EncoderPlan::groups_of(const std::vector<int64_t>& starts,
+                                                       const std::vector<int64_t>& needed) {
+  std::vector<Group> groups;
+  for (size_t s = 0; s + 1 < starts.size(); ++s) {
+    if (groups.empty() || groups.back().starts.back() >= kRowsAGroup)
+      groups.push_back({.row = starts[s], .sequence = static_cast<int64_t>(s), .starts = {0}});
+    Group& group = groups.back();
+    group.starts.push_back(starts[s + 1] - group.row);
+    if (!needed.empty()) group.needed.push_back(needed[s] - group.row);
+  }
+  return groups;
+}
 
 float* reserve(Tensor& kept, int64_t floats) {
   if (!kept.defined() || kept.numel() < floats) kept = at::empty({floats}, at::kFloat);
@@ -78,22 +95,55 @@ EncoderPlan::EncoderPlan(const WeightSource& weights, const std::string& prefix,
 
 const float* EncoderPlan::run(float* x, const std::vector<int64_t>& starts,
                               const std::vector<int64_t>& needed) {
-  const int64_t M = starts.back(), d = shape_.width;
-  reserve(narrow_, M * d);
-  reserve(wide_, M * std::max(3 * d, shape_.feed_forward));
+  const int64_t d = shape_.width, S = static_cast<int64_t>(needed.size());
+  const std::vector<Group> groups = groups_of(starts, needed);
+  // As many groups as the pool can share evenly go through a layer on a thread each, without a
+  // wait; the threads then share the work of each group that is left.
+  const auto count = static_cast<int64_t>(groups.size());
+  const int64_t threads = at::get_num_threads(), apart = count / threads * threads;
+  make_workspaces(groups, apart > 0 ? threads : 1);
+  float* kept = reserve(picked_, S * d);
   for (const Layer& layer : layers_) {
     ops::check_cancelled();
-    if (&layer == &layers_.back() && !needed.empty())
-      return run_last_layer(layer, x, starts, needed);
-    run_layer(layer, x, starts);
+    const bool picks = &layer == &layers_.back() && S > 0;
+    const kernels::AttentionShape attention = attention_shape(layer);
+    const auto run_group = [&](const Group& group, Workspace& workspace) {
+      float* states = x + group.row * d;
+      if (picks)
+        run_last_layer(layer, attention, states, group, kept + group.sequence * d, workspace);
+      else
+        run_layer(layer, attention, states, group.starts, workspace);
+    };
+    kernels::for_each_task(
+        apart, [&](int64_t g) { run_group(groups[g], workspaces_[at::get_thread_num()]); });
+    for (int64_t g = apart; g < count; ++g) run_group(groups[g], workspaces_[0]);
   }
-  return x;
+  return S > 0 ? kept : x;
 }
 
-void EncoderPlan::run_layer(const Layer& layer, float* x, const std::vector<int64_t>& starts) {
+/// Memory for the largest group, `count` times.
+void EncoderPlan::make_workspaces(const std::vector<Group>& groups, int64_t count) {
+  const int64_t d = shape_.width, F = shape_.feed_forward;
+  int64_t rows = 0, sequences = 0;
+  for (const Group& group : groups) {
+    rows = std::max(rows, group.starts.back());
+    sequences = std::max(sequences, static_cast<int64_t>(group.needed.size()));
+  }
+  if (static_cast<int64_t>(workspaces_.size()) < count) workspaces_.resize(count);
+  for (Workspace& workspace : workspaces_) {
+    reserve(workspace.narrow, rows * d);
+    reserve(workspace.wide, rows * std::max(3 * d, F));
+    reserve(workspace.query, sequences * d);
+    if (precision_ == Precision::kInt8) workspace.codes.reserve(rows, std::max(d, F));
+  }
+}
+
+void EncoderPlan::run_layer(const Layer& layer, const kernels::AttentionShape& attention, float* x,
+                            const std::vector<int64_t>& starts, Workspace& workspace) const {
   const int64_t M = starts.back(), d = shape_.width;
-  const LinearInput input = input_of(attention_input(layer, x, M), M, d);
-  float *qkv = wide_.mutable_data_ptr<float>(), *mixed = narrow_.mutable_data_ptr<float>();
+  const LinearInput input = input_of(attention_input(layer, x, M, workspace), M, d, workspace);
+  float *qkv = workspace.wide.mutable_data_ptr<float>(),
+        *mixed = workspace.narrow.mutable_data_ptr<float>();
   layer.query.run(input, M, qkv, 3 * d);
   layer.key_value.run(input, M, qkv + d, 3 * d);
   std::vector<kernels::AttentionSequence> sequences;
@@ -109,20 +159,22 @@ void EncoderPlan::run_layer(const Layer& layer, float* x, const std::vector<int6
                          .out = mixed + starts[s] * d,
                          .out_stride = d});
   }
-  kernels::attention(attention_shape(layer), sequences);
-  finish_layer(layer, x, M, mixed);
+  kernels::attention(attention, sequences);
+  finish_layer(layer, x, M, mixed, workspace);
 }
 
-const float* EncoderPlan::run_last_layer(const Layer& layer, float* x,
-                                         const std::vector<int64_t>& starts,
-                                         const std::vector<int64_t>& needed) {
+/// The needed rows of x after the layer, into `kept`.
+void EncoderPlan::run_last_layer(const Layer& layer, const kernels::AttentionShape& attention,
+                                 const float* x, const Group& group, float* kept,
+                                 Workspace& workspace) const {
+  const std::vector<int64_t>&starts = group.starts, &needed = group.needed;
   const int64_t M = starts.back(), d = shape_.width, S = static_cast<int64_t>(needed.size());
-  const float* input = attention_input(layer, x, M);
-  float *kept = reserve(picked_, 2 * S * d), *query = kept + S * d,
-        *key_value = wide_.mutable_data_ptr<float>();
-  layer.key_value.run(input_of(input, M, d), M, key_value, 2 * d);
+  const float* input = attention_input(layer, x, M, workspace);
+  float *query = workspace.query.mutable_data_ptr<float>(),
+        *key_value = workspace.wide.mutable_data_ptr<float>();
+  layer.key_value.run(input_of(input, M, d, workspace), M, key_value, 2 * d);
   gather(input, needed, d, kept);
-  layer.query.run(input_of(kept, S, d), S, query, d);
+  layer.query.run(input_of(kept, S, d, workspace), S, query, d);
   std::vector<kernels::AttentionSequence> sequences;
   for (int64_t s = 0; s < S; ++s) {
     const float* rows = key_value + starts[s] * 2 * d;
@@ -135,49 +187,57 @@ const float* EncoderPlan::run_last_layer(const Layer& layer, float* x,
                          .out = query + s * d,  // each head reads its query before it writes
                          .out_stride = d});
   }
-  kernels::attention(attention_shape(layer), sequences);
+  kernels::attention(attention, sequences);
   gather(x, needed, d, kept);
-  finish_layer(layer, kept, S, query);
-  return kept;
+  finish_layer(layer, kept, S, query, workspace);
 }
 
 /// Rows side by side as linear layers read them; valid until the next call.
-LinearInput EncoderPlan::input_of(const float* x, int64_t rows, int64_t width) {
+LinearInput EncoderPlan::input_of(const float* x, int64_t rows, int64_t width,
+                                  Workspace& workspace) const {
   const Rows2d floats{x, width};
   if (precision_ != Precision::kInt8) return {floats};
-  codes_.quantize(floats, rows, width);
-  return {floats, &codes_};
+  workspace.codes.quantize(floats, rows, width);
+  return {floats, &workspace.codes};
 }
 
 /// What the attention of a block reads: the states, normalized first in a pre-LN block.
-const float* EncoderPlan::attention_input(const Layer& layer, const float* x, int64_t rows) {
+const float* EncoderPlan::attention_input(const Layer& layer, const float* x, int64_t rows,
+                                          Workspace& workspace) const {
   if (shape_.order == NormOrder::kPost) return x;
-  float* normalized = narrow_.mutable_data_ptr<float>();
+  float* normalized = workspace.narrow.mutable_data_ptr<float>();
   layer.ln1.run({x, shape_.width}, rows, normalized);
   return normalized;
 }
 
 /// The rest of a block, in place on `rows` states x, from the mixed values of its attention.
-void EncoderPlan::finish_layer(const Layer& layer, float* x, int64_t rows, const float* mixed) {
+void EncoderPlan::finish_layer(const Layer& layer, float* x, int64_t rows, const float* mixed,
+                               Workspace& workspace) const {
   const int64_t d = shape_.width, F = shape_.feed_forward;
   const bool post = shape_.order == NormOrder::kPost;
-  float *normalized = narrow_.mutable_data_ptr<float>(), *hidden = wide_.mutable_data_ptr<float>();
-  add_branch(layer.proj, input_of(mixed, rows, d), rows, layer.gamma1, x);
+  float *normalized = workspace.narrow.mutable_data_ptr<float>(),
+        *hidden = workspace.wide.mutable_data_ptr<float>();
+  add_branch(layer.proj, input_of(mixed, rows, d, workspace), rows, layer.gamma1, x);
   if (post)
     layer.ln1.run({x, d}, rows, x);
   else
     layer.ln2.run({x, d}, rows, normalized);
   layer.fc1.run(
-      input_of(post ? x : normalized, rows, d), rows, hidden, F,
+      input_of(post ? x : normalized, rows, d, workspace), rows, hidden, F,
       {.activation = shape_.activation == Activation::kGelu ? LinearActivation::kGelu
                                                             : LinearActivation::kQuickGelu});
-  add_branch(layer.fc2, input_of(hidden, rows, F), rows, layer.gamma2, x);
+  add_branch(layer.fc2, input_of(hidden, rows, F, workspace), rows, layer.gamma2, x);
   if (post) layer.ln2.run({x, d}, rows, x);
 }
 
 kernels::AttentionShape EncoderPlan::attention_shape(const Layer& layer) {
   kernels::AttentionShape shape{
-      .heads = shape_.heads, .head_width = shape_.width / shape_.heads, .causal = shape_.causal};
+      .heads = shape_.heads,
+      .head_width = shape_.width / shape_.heads,
+      .causal = shape_.causal,
+      .products = precision_ != Precision::kFloat32 && kernels::has_bfloat16_dots()
+                      ? kernels::AttentionProducts::kBfloat16
+                      : kernels::AttentionProducts::kFloat32};
   if (!layer.relative_bias_NH.defined()) return shape;
   // Formed when it is used: of all layers at once it would take more memory than the weights.
   const int64_t L = shape_.relative_index_LL.size(0);

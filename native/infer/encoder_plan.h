@@ -52,19 +52,36 @@ class EncoderPlan {
     PlannedLinear query, key_value, proj, fc1, fc2;
     Tensor gamma1, gamma2, relative_bias_NH;  // undefined where the tower has none
   };
-  void run_layer(const Layer& layer, float* x, const std::vector<int64_t>& starts);
-  const float* run_last_layer(const Layer& layer, float* x, const std::vector<int64_t>& starts,
-                              const std::vector<int64_t>& needed);
-  LinearInput input_of(const float* x, int64_t rows, int64_t width);
-  const float* attention_input(const Layer& layer, const float* x, int64_t rows);
-  void finish_layer(const Layer& layer, float* x, int64_t rows, const float* mixed);
+  /// Sequences that go through a layer together, by their rows and places among all; `starts` and
+  /// `needed` are counted from the first of them.
+  struct Group {
+    int64_t row, sequence;
+    std::vector<int64_t> starts, needed = {};
+  };
+  static std::vector<Group> groups_of(const std::vector<int64_t>& starts,
+                                      const std::vector<int64_t>& needed);
+  /// Activations of one group.
+  struct Workspace {
+    Tensor narrow, wide, query;    // [M, d], [M, max(3 d, F)], [S, d]
+    kernels::QuantizedRows codes;  // of what the next linear layers read, in int8
+  };
+  void make_workspaces(const std::vector<Group>& groups, int64_t count);
+  void run_layer(const Layer& layer, const kernels::AttentionShape& attention, float* x,
+                 const std::vector<int64_t>& starts, Workspace& workspace) const;
+  void run_last_layer(const Layer& layer, const kernels::AttentionShape& attention, const float* x,
+                      const Group& group, float* kept, Workspace& workspace) const;
+  LinearInput input_of(const float* x, int64_t rows, int64_t width, Workspace& workspace) const;
+  const float* attention_input(const Layer& layer, const float* x, int64_t rows,
+                               Workspace& workspace) const;
+  void finish_layer(const Layer& layer, float* x, int64_t rows, const float* mixed,
+                    Workspace& workspace) const;
   kernels::AttentionShape attention_shape(const Layer& layer);
 
   EncoderShape shape_;
   Precision precision_;
   std::vector<Layer> layers_;
-  Tensor narrow_, wide_, picked_, bias_HLL_;  // [M, d], [M, max(3 d, F)], [2, S, d], [H, L, L]
-  kernels::QuantizedRows codes_;              // of what the next linear layers read, in int8
+  std::vector<Workspace> workspaces_;  // by thread, where each has a group of its own
+  Tensor picked_, bias_HLL_;           // [S, d] of all sequences, [H, L, L]
 };
 
 /// Memory for `floats` numbers: `kept` itself where it is large enough, else made anew.

@@ -8,6 +8,14 @@
 
 namespace cots::kernels {
 
+/// How the two products are formed; sums and the softmax are float32 either way.
+enum class AttentionProducts {
+  kFloat32,
+  kBfloat16,  // operands rounded to bfloat16: queries, keys, weights after the softmax, values
+};
+/// Whether this build and this machine form products of bfloat16 at once.
+bool has_bfloat16_dots();
+
 struct AttentionShape {
   int64_t heads, head_width;  // head h lies at columns [h * head_width, (h + 1) * head_width)
   bool causal = false;        // a query sees the keys up to its own place
@@ -15,6 +23,7 @@ struct AttentionShape {
   /// null.
   const float* bias = nullptr;
   int64_t bias_length = 0;
+  AttentionProducts products = AttentionProducts::kFloat32;
 };
 
 struct AttentionSequence {
@@ -25,8 +34,8 @@ struct AttentionSequence {
   int64_t out_stride;
 };
 
-/// out = softmax(q k^T / sqrt(head_width) + bias) v, each sequence and head by itself; float32
-/// sums, and the same bits whatever sequences are beside it. At least one key each.
+/// out = softmax(q k^T / sqrt(head_width) + bias) v, each sequence and head by itself, with
+/// the same bits whatever sequences are beside it. At least one key each.
 void attention(const AttentionShape& shape, const std::vector<AttentionSequence>& sequences);
 
 }  // namespace cots::kernels

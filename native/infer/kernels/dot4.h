@@ -1,14 +1,14 @@
 // Sums of four products of 8-bit integers for 16 outputs at once: the one step of the int8 kernels
 // that depends on the instruction set. Each struct has the same four parts, so that one tile, one
 // layout of the weights and one epilogue serve all of them:
-//   Ints     16 sums int32, `Floats` the float lanes beside them
+//   Sums     16 sums int32, `Floats` the float lanes beside them
 //   Weights  16 outputs x 4 inputs, as they are used
 //   Codes    4 inputs of one row for all outputs
 //   add      sums[l] += sum over j of codes[j] * weights[l][j], exactly
 // Codes are unsigned, weights signed; no order or width of these sums can overflow or round.
 #pragma once
 
-#include "ops/cpu/tile.h"
+#include "infer/kernels/dot_tile.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define COTS_HAS_X86_DOTS 1
@@ -17,8 +17,6 @@
 
 namespace cots::kernels {
 
-using namespace ops;  // the lanes and their tiles
-
 /// Bytes of the weights of 16 outputs for 4 inputs, and inputs of a step.
 constexpr int64_t kDotBytes = 64, kDotInputs = 4;
 
@@ -26,26 +24,19 @@ using Ints512Vector = int32_t __attribute__((vector_size(64)));
 using Ints256Vector = int32_t __attribute__((vector_size(32)));
 using Ints128Vector = int32_t __attribute__((vector_size(16)));
 
-template <class Whole>
-COTS_INLINE Whole load_bytes(const void* from) {
-  Whole to;
-  std::memcpy(&to, from, sizeof to);
-  return to;
-}
-
 /// In plain C++ on lanes of any width: what machines without the instructions run, and with the
 /// width of AVX-512 what the tests run in its place.
 template <class IntVector, class FloatLanes, int kParts>
 struct PlainDot4 {
-  using Ints = Joined<IntVector, kParts>;
+  using Sums = Joined<IntVector, kParts>;
   using Floats = FloatLanes;
   struct Weights {
     int8_t values[kLanes][kDotInputs];
   };
   using Codes = uint32_t;
-  static COTS_INLINE Weights weights(const int8_t* from) { return load_bytes<Weights>(from); }
+  static COTS_INLINE Weights weights(const void* from) { return load_bytes<Weights>(from); }
   static COTS_INLINE Codes codes(uint32_t four) { return four; }
-  static COTS_INLINE void add(Ints& sums, const Codes& codes, const Weights& w) {
+  static COTS_INLINE void add(Sums& sums, const Codes& codes, const Weights& w) {
     int32_t lanes[kLanes];
     std::memcpy(lanes, &sums, sizeof lanes);
     for (int64_t l = 0; l < kLanes; ++l)
@@ -68,7 +59,7 @@ COTS_INLINE Ints256Vector splat_ints(int32_t x) {
 struct Avx2Dot4 {
   using Shorts = int16_t __attribute__((vector_size(32)));
   using Words = uint16_t __attribute__((vector_size(32)));
-  using Ints = Joined<Ints256Vector, 2>;
+  using Sums = Joined<Ints256Vector, 2>;
   using Floats = Floats256;
   struct Weights {
     Shorts even[2], odd[2];
@@ -76,11 +67,12 @@ struct Avx2Dot4 {
   struct Codes {
     Words even, odd;
   };
-  static COTS_INLINE Weights weights(const int8_t* from) {
+  static COTS_INLINE Weights weights(const void* from) {
     Weights w;
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half) {
-      const Shorts pairs = load_bytes<Shorts>(from + half * kDotBytes / 2);
+      const Shorts pairs =
+          load_bytes<Shorts>(static_cast<const char*>(from) + half * kDotBytes / 2);
       w.even[half] = pairs << 8 >> 8;
       w.odd[half] = pairs >> 8;
     }
@@ -91,7 +83,7 @@ struct Avx2Dot4 {
     const Words pairs = load_bytes<Words>(&all);
     return {pairs & 255, pairs >> 8};
   }
-  static COTS_INLINE void add(Ints& sums, const Codes& c, const Weights& w) {
+  static COTS_INLINE void add(Sums& sums, const Codes& c, const Weights& w) {
     sums.low.value += multiply(c.even, w.even[0]) + multiply(c.odd, w.odd[0]);
     sums.high.value += multiply(c.even, w.even[1]) + multiply(c.odd, w.odd[1]);
   }
@@ -104,15 +96,16 @@ struct Avx2Dot4 {
 
 /// AVX-VNNI: the step is one instruction on 8 outputs.
 struct AvxVnniDot4 {
-  using Ints = Joined<Ints256Vector, 2>;
+  using Sums = Joined<Ints256Vector, 2>;
   using Floats = Floats256;
-  using Weights = Ints;
+  using Weights = Sums;
   using Codes = Ints256Vector;
-  static COTS_INLINE Weights weights(const int8_t* from) {
-    return {{load_bytes<Ints256Vector>(from)}, {load_bytes<Ints256Vector>(from + kDotBytes / 2)}};
+  static COTS_INLINE Weights weights(const void* from) {
+    const auto* bytes = static_cast<const char*>(from);
+    return {{load_bytes<Ints256Vector>(bytes)}, {load_bytes<Ints256Vector>(bytes + kDotBytes / 2)}};
   }
   static COTS_INLINE Codes codes(uint32_t four) { return splat_ints(static_cast<int32_t>(four)); }
-  static COTS_INLINE void add(Ints& sums, const Codes& c, const Weights& w) {
+  static COTS_INLINE void add(Sums& sums, const Codes& c, const Weights& w) {
     sums.low.value = __builtin_ia32_vpdpbusd_v8si(sums.low.value, c, w.low.value);
     sums.high.value = __builtin_ia32_vpdpbusd_v8si(sums.high.value, c, w.high.value);
   }
@@ -120,15 +113,15 @@ struct AvxVnniDot4 {
 
 /// AVX-512 VNNI: one instruction on all 16.
 struct Avx512VnniDot4 {
-  using Ints = Joined<Ints512Vector, 1>;
+  using Sums = Joined<Ints512Vector, 1>;
   using Floats = Floats512;
   using Weights = Ints512Vector;
   using Codes = Ints512Vector;
-  static COTS_INLINE Weights weights(const int8_t* from) { return load_bytes<Weights>(from); }
+  static COTS_INLINE Weights weights(const void* from) { return load_bytes<Weights>(from); }
   static COTS_INLINE Codes codes(uint32_t four) {
     return __builtin_ia32_pbroadcastd512_gpr_mask(static_cast<int32_t>(four), Codes{}, 0xFFFF);
   }
-  static COTS_INLINE void add(Ints& sums, const Codes& c, const Weights& w) {
+  static COTS_INLINE void add(Sums& sums, const Codes& c, const Weights& w) {
     sums.value = __builtin_ia32_vpdpbusd_v16si(sums.value, c, w);
   }
 };

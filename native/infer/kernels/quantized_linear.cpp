@@ -57,10 +57,7 @@ __attribute__((target("avx2,fma"))) void piece_avx2(const QuantizedPiece& p) {
 __attribute__((target("avxvnni,avx2,fma"))) void piece_avx_vnni(const QuantizedPiece& p) {
   quantized_piece_body<AvxVnniDot4>(p);
 }
-__attribute__((
-    target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,"
-           "prefer-vector-width=512"))) void
-piece_avx512_vnni(const QuantizedPiece& p) {
+COTS_AVX512_VNNI void piece_avx512_vnni(const QuantizedPiece& p) {
   quantized_piece_body<Avx512VnniDot4>(p);
 }
 #endif
@@ -119,11 +116,16 @@ std::string to_text(Dot4Path path) {
   return kNames[static_cast<int>(path)];
 }
 
-void QuantizedRows::quantize(Rows2d x, int64_t rows, int64_t K) {
+void QuantizedRows::reserve(int64_t rows, int64_t K) {
   const int64_t bytes = steps_of(K) * kDotInputs;
   if (!codes_.defined() || codes_.numel() < rows * bytes)
     codes_ = at::empty({rows * bytes}, at::kByte);
   if (!ranges_.defined() || ranges_.numel() < 2 * rows) ranges_ = at::empty({2 * rows}, at::kFloat);
+}
+
+void QuantizedRows::quantize(Rows2d x, int64_t rows, int64_t K) {
+  reserve(rows, K);
+  const int64_t bytes = steps_of(K) * kDotInputs;
   auto* codes = codes_.mutable_data_ptr<uint8_t>();
   auto* ranges = ranges_.mutable_data_ptr<float>();
   for_each_task((rows + kRowsATask - 1) / kRowsATask, [&](int64_t task) {

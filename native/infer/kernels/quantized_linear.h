@@ -21,6 +21,8 @@ std::string to_text(Dot4Path path);
 /// Rows as 8-bit integers of their own range: x ~ scale * code + least, codes 0 to 255.
 class QuantizedRows {
  public:
+  /// Memory for `rows` rows of K numbers.
+  void reserve(int64_t rows, int64_t K);
   /// Takes over `rows` rows of K finite numbers; memory is kept for the next call.
   void quantize(Rows2d x, int64_t rows, int64_t K);
   const uint8_t* codes() const { return codes_.const_data_ptr<uint8_t>(); }  // [rows, K to 4]

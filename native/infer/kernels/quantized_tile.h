@@ -3,6 +3,7 @@
 #pragma once
 
 #include "infer/kernels/dot4.h"
+#include "infer/kernels/dot_tile.h"
 #include "infer/kernels/epilogue.h"
 #include "infer/kernels/tasks.h"
 
@@ -19,35 +20,11 @@ struct QuantizedPiece {
   Outputs outputs;
 };
 
-/// tile[r][p]: exact sums of the products of row r's codes and panel p's weights.
-template <class Dot, int kRows, int kPanels>
-COTS_INLINE void multiply_codes(const uint8_t* codes, int64_t row_bytes, const int8_t* weights,
-                                int64_t panel_bytes, int64_t steps,
-                                typename Dot::Ints (&tile)[kRows][kPanels]) {
-  typename Dot::Ints sums[kRows][kPanels] = {};
-  for (int64_t step = 0; step < steps; ++step) {
-    typename Dot::Weights w[kPanels];
-    unrolled<kPanels>([&](auto p) __attribute__((always_inline)) {
-      const int8_t* from = weights + p * panel_bytes + step * kDotBytes;
-      __builtin_prefetch(from + kPrefetchBytes);
-      w[p] = Dot::weights(from);
-    });
-    unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
-      const auto c = Dot::codes(load_bytes<uint32_t>(codes + r * row_bytes + step * kDotInputs));
-      unrolled<kPanels>([&](auto p)
-                            __attribute__((always_inline)) { Dot::add(sums[r][p], c, w[p]); });
-    });
-  }
-  unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
-    unrolled<kPanels>([&](auto p) __attribute__((always_inline)) { tile[r][p] = sums[r][p]; });
-  });
-}
-
 /// x = scale * code + least and w = step * code: with S the exact sum of the products of the codes,
 /// y = (scale * S + least * sum of the weights' codes) * step + bias.
 template <class Dot>
 COTS_INLINE void finish_sums(const QuantizedPiece& p, int64_t row, int64_t column,
-                             const typename Dot::Ints& sums) {
+                             const typename Dot::Sums& sums) {
   using Floats = typename Dot::Floats;
   const float scale = p.ranges[2 * row], least = p.ranges[2 * row + 1];
   const Floats x = to_floats<Floats>(sums) * scale + load<Floats>(p.sums + column) * least;
@@ -63,10 +40,10 @@ COTS_INLINE void quantized_piece_body(const QuantizedPiece& p) {
       [&]<int kRows, int kPanels>(int64_t tile_row, int64_t tile_panel)
           __attribute__((always_inline)) {
             const int64_t row = p.rows.first + tile_row, panel = p.panels.first + tile_panel;
-            typename Dot::Ints sums[kRows][kPanels];
-            multiply_codes<Dot, kRows, kPanels>(p.codes + row * row_bytes, row_bytes,
-                                                p.weights + panel * panel_bytes, panel_bytes,
-                                                p.steps, sums);
+            typename Dot::Sums sums[kRows][kPanels];
+            multiply_dots<Dot, kRows, kPanels>(p.codes + row * row_bytes, row_bytes,
+                                               p.weights + panel * panel_bytes, panel_bytes,
+                                               p.steps, sums);
             for (int r = 0; r < kRows; ++r)
               for (int c = 0; c < kPanels; ++c)
                 finish_sums<Dot>(p, row + r, (panel + c) * kLanes, sums[r][c]);

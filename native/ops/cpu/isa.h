@@ -31,6 +31,11 @@ constexpr int64_t kPrefetchBytes = 1024;
 
 }  // namespace cots::ops
 
+/// The instructions of Isa::kAvx512, and more of them by name.
+#define COTS_AVX512_TARGET "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512"
+#define COTS_AVX512_VNNI __attribute__((target(COTS_AVX512_TARGET ",avx512vnni")))
+#define COTS_AVX512_BFLOAT16 __attribute__((target(COTS_AVX512_TARGET ",avx512bf16")))
+
 #define COTS_INLINE inline __attribute__((always_inline))
 /// For functions written with AVX2 instructions by name. Without FMA: a product and a sum round
 /// twice.
@@ -50,22 +55,21 @@ constexpr int64_t kPrefetchBytes = 1024;
               NAME##_body<Floats512>)
 
 #if defined(__x86_64__)
-#define COTS_BODIES(R, NAME, PARAMETERS, ARGUMENTS, BASELINE, AVX2, AVX512)                      \
-  __attribute__((target("avx2,fma"))) R NAME##_avx2 PARAMETERS { return AVX2 ARGUMENTS; }        \
-  __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512"))) \
-  R NAME##_avx512 PARAMETERS {                                                                   \
-    return AVX512 ARGUMENTS;                                                                     \
-  }                                                                                              \
-  R NAME##_baseline PARAMETERS { return BASELINE ARGUMENTS; }                                    \
-  R NAME PARAMETERS {                                                                            \
-    switch (::cots::ops::isa()) {                                                                \
-      case ::cots::ops::Isa::kAvx512:                                                            \
-        return NAME##_avx512 ARGUMENTS;                                                          \
-      case ::cots::ops::Isa::kAvx2:                                                              \
-        return NAME##_avx2 ARGUMENTS;                                                            \
-      default:                                                                                   \
-        return NAME##_baseline ARGUMENTS;                                                        \
-    }                                                                                            \
+#define COTS_BODIES(R, NAME, PARAMETERS, ARGUMENTS, BASELINE, AVX2, AVX512)               \
+  __attribute__((target("avx2,fma"))) R NAME##_avx2 PARAMETERS { return AVX2 ARGUMENTS; } \
+  __attribute__((target(COTS_AVX512_TARGET))) R NAME##_avx512 PARAMETERS {                \
+    return AVX512 ARGUMENTS;                                                              \
+  }                                                                                       \
+  R NAME##_baseline PARAMETERS { return BASELINE ARGUMENTS; }                             \
+  R NAME PARAMETERS {                                                                     \
+    switch (::cots::ops::isa()) {                                                         \
+      case ::cots::ops::Isa::kAvx512:                                                     \
+        return NAME##_avx512 ARGUMENTS;                                                   \
+      case ::cots::ops::Isa::kAvx2:                                                       \
+        return NAME##_avx2 ARGUMENTS;                                                     \
+      default:                                                                            \
+        return NAME##_baseline ARGUMENTS;                                                 \
+    }                                                                                     \
   }
 #else
 #define COTS_BODIES(R, NAME, PARAMETERS, ARGUMENTS, BASELINE, AVX2, AVX512) \
