@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { readdir, readFile, utimes, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { Trainer } from '../../lib/index.js';
 import { RunLock } from '../../lib/train/run-lock.js';
@@ -54,7 +55,13 @@ test('of many that find a stale lock at once one takes it', async (t) => {
   const stale = await readFile(lockOf(folder), 'utf8');
   for (let round = 0; round < 50; round++) {
     await writeFile(lockOf(folder), stale);
-    const taken = await Promise.allSettled(Array.from({ length: 16 }, () => RunLock.take(folder)));
+    // A turn of the event loop apart, one looks at the lock before another has taken it over and acts after.
+    const takers = Array.from({ length: 16 }, async (_, taker) => {
+      for (let turn = 0; turn < taker * (round % 2); turn++) await setImmediate();
+      return RunLock.take(folder);
+    });
+    const taken = await Promise.allSettled(takers);
+    );
     const locks = taken.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
     t.is(locks.length, 1, `round ${round}`);
     for (const lock of locks) lock.release();
