@@ -61,7 +61,6 @@ test('of many that find a stale lock at once one takes it', async (t) => {
       return RunLock.take(folder);
     });
     const taken = await Promise.allSettled(takers);
-    );
     const locks = taken.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
     t.is(locks.length, 1, `round ${round}`);
     for (const lock of locks) lock.release();
