@@ -6,16 +6,20 @@ set(COTS_CORE_SOURCES
   native/device/memory.cpp
   native/device/recorded.cpp
   native/ops/adamw.cpp
+  native/ops/attention.cpp
   native/ops/cancel.cpp
   native/ops/exact_dot.cpp
   native/ops/keyed_random.cpp
+  native/ops/linear.cpp
   native/ops/momentum_filter.cpp
   native/ops/queue_contrast.cpp
   native/ops/resize.cpp
   native/ops/top_k.cpp
   native/ops/vocabulary_cross_entropy.cpp
   native/ops/cpu/adamw.cpp
+  native/ops/cpu/attention.cpp
   native/ops/cpu/keyed_random.cpp
+  native/ops/cpu/linear.cpp
   native/ops/cpu/momentum_filter.cpp
   native/ops/cpu/queue_contrast.cpp
   native/ops/cpu/resize.cpp
@@ -140,9 +144,11 @@ set(COTS_NATIVE_TEST_SOURCES
   test/native/masked-modelling.cpp
   test/native/momentum.cpp
   test/native/ops-adamw.cpp
+  test/native/ops-attention.cpp
   test/native/ops-cancel.cpp
   test/native/ops-exact-dot.cpp
   test/native/ops-keyed-random.cpp
+  test/native/ops-linear.cpp
   test/native/ops-momentum-filter.cpp
   test/native/ops-queue-contrast.cpp
   test/native/ops-resize.cpp

@@ -6,8 +6,6 @@
 
 #include <limits>
 
-#include "ops/keyed_random.h"
-
 namespace cots {
 namespace {
 
@@ -81,17 +79,38 @@ Tensor Text::forward(const Tensor& ids_BL, const Tensor& lengths_B, const Regula
               config_.max_positions, " tokens (max_positions), got ", L, ".");
   TORCH_CHECK(lengths_B.dim() == 1 && lengths_B.size(0) == B, "Expected ", B,
               " lengths, one a text, got shape ", lengths_B.sizes(), ".");
-  // Positions and the one token type that COTS uses are the same for every row: summed once, then
-  // broadcast.
+  // Positions and the one token type that COTS uses are the same for every row: summed once.
   const Tensor place_Ld = pos_.narrow(0, 0, L) + type_.select(0, 0);
-  Tensor x_BLd = at::embedding(word_, ids_BL) + place_Ld;
+  if (!can_pack(place_Ld)) {
+    Sequences padded = Sequences::even(B, L);
+    padded.mask = config_.causal ? causal_mask(L, ids_BL.device()) : padding_mask(lengths_B, L);
+    const Tensor x_BLd = at::embedding(word_, ids_BL) + place_Ld;
+    return run(x_BLd.flatten(0, 1), padded, reg, rows).unflatten(0, {B, -1});
+  }
+
+  // Without padding: the rows of all texts' tokens, of the B * L that there are places for.
+  const Tensor row_M =
+      (at::arange(L, lengths_B.options()) < lengths_B.unsqueeze(1)).flatten().nonzero().squeeze(1);
+  Sequences sequences = Sequences::packed(lengths_B.clamp_max(L));
+  sequences.causal = config_.causal;
+  const Tensor x_Md = at::embedding(word_, ids_BL.flatten().index_select(0, row_M)) +
+                      at::embedding(place_Ld, row_M.remainder(L));
+  const Tensor states = run(x_Md, sequences, reg, rows);
+  if (rows == Rows::kFirst) return states.unsqueeze(1);
+  return at::zeros({B * L, config_.width}, states.options())
+      .index_copy(0, row_M, states)
+      .view({B, L, -1});
+}
+
+/// From embeddings to last states, a row a token.
+Tensor Text::run(Tensor x_Md, const Sequences& sequences, const Regularization& reg,
+                 Rows rows) const {
   const bool post = config_.norm == NormOrder::kPost;
-  if (post) x_BLd = ln_(x_BLd);
+  if (post) x_Md = ln_(x_Md);
   if (reg.active() && config_.dropout > 0)
-    x_BLd = ops::keyed_dropout(x_BLd, reg.keys_B, kTextEmbeddingSite, config_.dropout);
-  const auto mask = config_.causal ? causal_mask(L, ids_BL.device()) : padding_mask(lengths_B, L);
-  x_BLd = run_blocks(blocks_, x_BLd, mask, reg, rows);
-  return post ? x_BLd : norm_(x_BLd);
+    x_Md = drop_elements(x_Md, sequences, reg, kTextEmbeddingSite, config_.dropout);
+  x_Md = run_blocks(blocks_, x_Md, sequences, reg, rows);
+  return post ? x_Md : norm_(x_Md);
 }
 
 Tensor Text::pool(const Tensor& states_BLd, const Tensor& lengths_B) const {

@@ -30,6 +30,7 @@ class Text {
   const TextConfig& config() const { return config_; }
 
  private:
+  Tensor run(Tensor x_Md, const Sequences& sequences, const Regularization& reg, Rows rows) const;
   TextConfig config_;
   Tensor word_, pos_, type_;
   LayerNorm ln_;  // of the embeddings

@@ -3,13 +3,13 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "ops/attention.h"
 #include "ops/cancel.h"
 #include "ops/keyed_random.h"
 
 namespace cots {
 namespace {
 
-constexpr double kQuickGelu = 1.702;        // Hendrycks and Gimpel 2016
 constexpr double kInitialLayerScale = 0.1;  // BEiT, base size
 
 /// Identity that reads the cancel flag on the way forward and on the way back.
@@ -25,17 +25,45 @@ struct CancelPoint : torch::autograd::Function<CancelPoint> {
   }
 };
 
+/// The layer with a norm of its input before it, or without.
+ops::LinearArguments normed(ops::LinearArguments layer, const LayerNorm* norm) {
+  if (norm == nullptr) return layer;
+  layer.norm_weight_K = norm->weight;
+  layer.norm_bias_K = norm->bias;
+  layer.norm_eps = norm->eps;
+  return layer;
+}
+
 }  // namespace
 
-Tensor linear_in(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  return at::linear(x, weight.to(x.scalar_type()), bias.to(x.scalar_type()));
+Sequences Sequences::even(int64_t count, int64_t length) {
+  return {
+      .count = count, .length = length, .starts = at::arange(count + 1, at::kLong).mul_(length)};
 }
+
+Sequences Sequences::packed(const Tensor& lengths_B) {
+  const int64_t B = lengths_B.size(0);
+  Tensor starts = at::zeros({B + 1}, at::kLong);
+  starts.narrow(0, 1, B).copy_(lengths_B.cumsum(0));
+  return {.count = B, .starts = starts};
+}
+
+Tensor Sequences::first_rows(const Tensor& x_Md) const {
+  if (length > 0) return x_Md.view({count, length, -1}).select(1, 0);
+  return x_Md.index_select(0, starts.narrow(0, 0, count));
+}
+
+bool can_pack(const Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat; }
 
 Linear::Linear(const Scope& scope, const std::string& name, int64_t in, int64_t out, double gain)
     : weight(scope.add(name + ".weight", {out, in}, Init::weight(gain), true)),
       bias(scope.add(name + ".bias", {out}, Init::zeros(), false)) {}
 
-Tensor Linear::operator()(const Tensor& x) const { return linear_in(x, weight, bias); }
+Tensor Linear::operator()(const Tensor& x) const { return ops::linear(on(x)); }
+
+ops::LinearArguments Linear::on(const Tensor& x) const {
+  return {.x_MK = x, .weight_NK = weight, .bias_N = bias};
+}
 
 LayerNorm::LayerNorm(const Scope& scope, const std::string& name, int64_t width, double eps)
     : weight(scope.add(name + ".weight", {width}, Init::ones(), false)),
@@ -66,41 +94,71 @@ Block::Block(const BlockConfig& config, const Scope& scope)
               config.width, " and ", config.heads, " heads.");
 }
 
-Tensor Block::forward(const Tensor& x_BLd, const std::optional<Tensor>& mask,
-                      const Regularization& reg, Rows rows) const {
+Tensor Block::forward(const Tensor& x_Md, const Sequences& sequences, const Regularization& reg,
+                      Rows rows) const {
+  const bool first = rows == Rows::kFirst, pre = config_.order == NormOrder::kPre;
   // What is kept of the input: the residual path of the rows asked for.
-  const Tensor kept = rows == Rows::kFirst ? x_BLd.narrow(1, 0, 1) : x_BLd;
-  const int64_t site = config_.site;
-  if (config_.order == NormOrder::kPre) {
-    const Tensor x = kept + residual(attend(ln1_(x_BLd), mask, rows), gamma1_, reg, site);
-    return x + residual(mlp(ln2_(x)), gamma2_, reg, site + 2);
-  }
-  const Tensor x = ln1_(kept + residual(attend(x_BLd, mask, rows), gamma1_, reg, site));
-  return ln2_(x + residual(mlp(x), gamma2_, reg, site + 2));
+  const Tensor kept = first ? sequences.first_rows(x_Md) : x_Md;
+  const Sequences lie = first ? sequences.firsts() : sequences;
+  Tensor x =
+      add_branch(kept, proj_.on(attend(x_Md, sequences, rows)), gamma1_, lie, reg, config_.site);
+  if (!pre) x = ln1_(x);
+  ops::LinearArguments last = fc2_.on(ops::linear(normed(fc1_.on(x), pre ? &ln2_ : nullptr)));
+  last.activation = config_.activation == Activation::kGelu ? ops::InputActivation::kGelu
+                                                            : ops::InputActivation::kQuickGelu;
+  x = add_branch(x, last, gamma2_, lie, reg, config_.site + 2);
+  return pre ? x : ln2_(x);
 }
 
-Tensor Block::attend(const Tensor& x_BLd, const std::optional<Tensor>& mask, Rows rows) const {
-  const int64_t B = x_BLd.size(0), L = x_BLd.size(1), d = config_.width, H = config_.heads;
-  // [B, l, parts * d] -> parts of [B, H, l, d / H] without a copy; unbind gives one stack in
-  // backward.
-  const auto split_heads = [&](const Tensor& joined, int64_t l, int64_t parts) {
-    return joined.view({B, l, parts, H, d / H}).permute({2, 0, 3, 1, 4}).unbind(0);
-  };
-  Tensor q, k, v;
+/// The mixed values of all heads, before the projection.
+Tensor Block::attend(const Tensor& x_Md, const Sequences& sequences, Rows rows) const {
+  const int64_t d = config_.width;
+  const LayerNorm* const norm = config_.order == NormOrder::kPre ? &ln1_ : nullptr;
+  const bool has_kernel = can_pack(x_Md) && !relative_bias_.defined() && !sequences.mask;
   if (rows == Rows::kAll) {
-    const auto parts = split_heads(qkv_(x_BLd), L, 3);
-    q = parts[0], k = parts[1], v = parts[2];
-  } else {
-    const auto weights = qkv_.weight.split_with_sizes({d, 2 * d}),
-               biases = qkv_.bias.split_with_sizes({d, 2 * d});
-    q = split_heads(linear_in(x_BLd.narrow(1, 0, 1), weights[0], biases[0]), 1, 1)[0];
-    const auto parts = split_heads(linear_in(x_BLd, weights[1], biases[1]), L, 2);
-    k = parts[0], v = parts[1];
+    const Tensor joined = ops::linear(normed(qkv_.on(x_Md), norm));
+    if (!has_kernel)
+      return attend_padded(joined.narrow(1, 0, d), joined.narrow(1, d, 2 * d), sequences, rows);
+    return ops::attention({.rows_M = joined,
+                           .starts = sequences.starts,
+                           .heads = config_.heads,
+                           .causal = sequences.causal});
   }
-  std::optional<Tensor> bias = score_bias(mask, rows);
+  const auto weights = qkv_.weight.split_with_sizes({d, 2 * d}),
+             biases = qkv_.bias.split_with_sizes({d, 2 * d});
+  const auto part = [&](const Tensor& x, size_t which) {
+    return ops::linear(
+        normed({.x_MK = x, .weight_NK = weights[which], .bias_N = biases[which]}, norm));
+  };
+  const Tensor query_Bd = part(sequences.first_rows(x_Md), 0), key_value = part(x_Md, 1);
+  if (!has_kernel) return attend_padded(query_Bd, key_value, sequences, rows);
+  return ops::attention({.rows_M = key_value,
+                         .query_Sd = query_Bd,
+                         .starts = sequences.starts,
+                         .heads = config_.heads,
+                         .causal = sequences.causal});
+}
+
+/// The same for sequences of one length by libtorch's own attention: other number types and
+/// devices, masks and relative position bias.
+Tensor Block::attend_padded(const Tensor& query, const Tensor& key_value,
+                            const Sequences& sequences, Rows rows) const {
+  const int64_t B = sequences.count, d = config_.width, H = config_.heads;
+  // [B * l, parts * d] -> parts of [B, H, l, d / H] without a copy; unbind gives one stack in
+  // backward.
+  const auto split_heads = [&](const Tensor& joined, int64_t parts) {
+    return joined.unflatten(0, {B, -1})
+        .unflatten(2, {parts, H, d / H})
+        .permute({2, 0, 3, 1, 4})
+        .unbind(0);
+  };
+  const Tensor q = split_heads(query, 1)[0];
+  const auto keys_values = split_heads(key_value, 2);
+  std::optional<Tensor> bias = score_bias(sequences.mask, rows);
   if (bias) bias = bias->to(q.scalar_type());
-  const Tensor mixed_BHld = at::scaled_dot_product_attention(q, k, v, bias);
-  return proj_(mixed_BHld.transpose(1, 2).reshape({B, -1, d}));
+  const Tensor mixed_BHld =
+      at::scaled_dot_product_attention(q, keys_values[0], keys_values[1], bias);
+  return mixed_BHld.transpose(1, 2).reshape({-1, d});
 }
 
 /// What is added to the attention scores: the mask, the relative position bias, both or nothing.
@@ -110,33 +168,42 @@ std::optional<Tensor> Block::score_bias(const std::optional<Tensor>& mask, Rows 
   return mask ? bias_1HlL + *mask : bias_1HlL;
 }
 
-Tensor Block::mlp(const Tensor& x_BLd) const {
-  const Tensor hidden = fc1_(x_BLd);
-  return fc2_(config_.activation == Activation::kGelu ? at::gelu(hidden)
-                                                      : hidden * at::sigmoid(kQuickGelu * hidden));
-}
-
-/// The branch as it is added: scaled, dropout of its elements, then stochastic depth: the whole
-/// branch of a row.
-Tensor Block::residual(const Tensor& branch, const Tensor& gamma, const Regularization& reg,
-                       int64_t site) const {
-  Tensor result = gamma.defined() ? gamma.to(branch.scalar_type()) * branch : branch;
-  if (!reg.active()) return result;
-  if (config_.dropout > 0) result = ops::keyed_dropout(result, reg.keys_B, site, config_.dropout);
-  if (config_.drop_path > 0) {
-    const Tensor kept_B1 = ops::keyed_uniform(reg.keys_B, site + 1, 1) >= config_.drop_path;
-    result = result * (kept_B1 / (1 - config_.drop_path)).unsqueeze(-1);
+/// kept + the branch that ends in `last`: scaled, dropout of its elements, then stochastic depth,
+/// the whole branch of a sequence.
+Tensor Block::add_branch(const Tensor& kept, ops::LinearArguments last, const Tensor& gamma,
+                         const Sequences& sequences, const Regularization& reg,
+                         int64_t site) const {
+  const bool drops = reg.active() && config_.dropout > 0,
+             drops_path = reg.active() && config_.drop_path > 0;
+  if (!gamma.defined() && !drops && !drops_path) {
+    last.residual_MN = kept;
+    return ops::linear(last);
   }
-  return result;
+  Tensor branch = ops::linear(last);
+  if (gamma.defined()) branch = gamma.to(branch.scalar_type()) * branch;
+  if (drops) branch = drop_elements(branch, sequences, reg, site, config_.dropout);
+  if (drops_path) {
+    const Tensor kept_B = ops::keyed_uniform(reg.keys_B, site + 1, 1) >= config_.drop_path;
+    const Tensor scale_B11 = (kept_B / (1 - config_.drop_path)).unsqueeze(-1);
+    branch = (branch.unflatten(0, {sequences.count, -1}) * scale_B11).flatten(0, 1);
+  }
+  return kept + branch;
 }
 
-Tensor run_blocks(const std::vector<Block>& blocks, Tensor x_BLd, const std::optional<Tensor>& mask,
+Tensor drop_elements(const Tensor& x_Md, const Sequences& sequences, const Regularization& reg,
+                     int64_t site, double p) {
+  if (sequences.length == 0) return ops::keyed_dropout(x_Md, reg.keys_B, site, p, sequences.starts);
+  return ops::keyed_dropout(x_Md.unflatten(0, {sequences.count, -1}), reg.keys_B, site, p)
+      .flatten(0, 1);
+}
+
+Tensor run_blocks(const std::vector<Block>& blocks, Tensor x_Md, const Sequences& sequences,
                   const Regularization& reg, Rows rows) {
   for (const Block& block : blocks) {
     const bool last = &block == &blocks.back();
-    x_BLd = block.forward(cancel_point(x_BLd), mask, reg, last ? rows : Rows::kAll);
+    x_Md = block.forward(cancel_point(x_Md), sequences, reg, last ? rows : Rows::kAll);
   }
-  return x_BLd;
+  return x_Md;
 }
 
 Tensor cancel_point(const Tensor& x) {

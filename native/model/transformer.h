@@ -1,5 +1,6 @@
 // The transformer block that both towers share: pre-LN (ViT, BEiT, CLIP) or post-LN (BERT).
-// Legend: B batch, L tokens, d width, H heads, F feed-forward width.
+// Legend: B batch, L tokens, M rows: the tokens of all sequences, d width, H heads, F feed-forward
+// width.
 #pragma once
 
 #include <optional>
@@ -9,12 +10,9 @@
 #include "model/config.h"
 #include "model/parameters.h"
 #include "model/relative_bias.h"
+#include "ops/linear.h"
 
 namespace cots {
-
-/// x W^T + b in the number type of x: parameters are cast where they meet activations, so that
-/// float32 weights train in bfloat16 (SPEC 2.5 train.precision). No copy where the types agree.
-Tensor linear_in(const Tensor& x, const Tensor& weight, const Tensor& bias);
 
 /// y = x W^T + b.
 struct Linear {
@@ -22,6 +20,8 @@ struct Linear {
   Linear() = default;
   Linear(const Scope& scope, const std::string& name, int64_t in, int64_t out, double gain = 1);
   Tensor operator()(const Tensor& x) const;
+  /// The layer on x, to be completed with what stands before and after it.
+  ops::LinearArguments on(const Tensor& x) const;
 };
 
 struct LayerNorm {
@@ -37,6 +37,26 @@ struct Regularization {
   Tensor keys_B;  // int64, one key a row (ops/keyed_random.h)
   bool active() const { return keys_B.defined(); }
 };
+
+/// How the sequences lie in the rows of x_Md, one after the other: all of one length, of which a
+/// mask may hide keys; or, packed, of mixed lengths without padding.
+struct Sequences {
+  int64_t count = 0, length = 0;    // B and L; of mixed lengths, L is 0
+  Tensor starts = {};               // int64 [B + 1] on the CPU, the first row of each and M
+  std::optional<Tensor> mask = {};  // additive f32 (0 or -inf), [B, 1, 1, L] or [1, 1, L, L]
+  bool causal = false;              // a token sees itself and those before it
+
+  static Sequences even(int64_t count, int64_t length);
+  /// lengths_B int64 on the CPU, each at least 1.
+  static Sequences packed(const Tensor& lengths_B);
+  /// The first row of each sequence, [B, d].
+  Tensor first_rows(const Tensor& x_Md) const;
+  /// How those lie.
+  Sequences firsts() const { return even(count, 1); }
+};
+
+/// Whether sequences of these numbers may be packed: their attention has a kernel.
+bool can_pack(const Tensor& x);
 
 struct BlockConfig {
   int64_t width, heads, feed_forward;
@@ -54,17 +74,17 @@ struct BlockConfig {
 class Block {
  public:
   Block(const BlockConfig& config, const Scope& scope);
-  /// x_BLd; mask optional additive f32 mask (0 or -inf): of keys, [B, 1, 1, L], or of pairs, [1, 1,
-  /// L, L]. Returns [B, L, d], or [B, 1, d] with Rows::kFirst.
-  Tensor forward(const Tensor& x_BLd, const std::optional<Tensor>& mask, const Regularization& reg,
+  /// Returns [M, d], or [B, d] with Rows::kFirst.
+  Tensor forward(const Tensor& x_Md, const Sequences& sequences, const Regularization& reg,
                  Rows rows = Rows::kAll) const;
 
  private:
-  Tensor attend(const Tensor& x_BLd, const std::optional<Tensor>& mask, Rows rows) const;
+  Tensor attend(const Tensor& x_Md, const Sequences& sequences, Rows rows) const;
+  Tensor attend_padded(const Tensor& query, const Tensor& key_value, const Sequences& sequences,
+                       Rows rows) const;
   std::optional<Tensor> score_bias(const std::optional<Tensor>& mask, Rows rows) const;
-  Tensor mlp(const Tensor& x_BLd) const;
-  Tensor residual(const Tensor& branch, const Tensor& gamma, const Regularization& reg,
-                  int64_t site) const;
+  Tensor add_branch(const Tensor& kept, ops::LinearArguments last, const Tensor& gamma,
+                    const Sequences& sequences, const Regularization& reg, int64_t site) const;
   BlockConfig config_;
   LayerNorm ln1_, ln2_;
   Linear qkv_, proj_, fc1_, fc2_;
@@ -77,8 +97,13 @@ class Block {
 constexpr int64_t kTextEmbeddingSite = 16, kVisionBlockSite = 1 << 10, kTextBlockSite = 1 << 11,
                   kSitesPerBlock = 4;
 
+/// Dropout of the elements of x_Md: an element's draw depends on its sequence's key and its place
+/// in the sequence alone.
+Tensor drop_elements(const Tensor& x_Md, const Sequences& sequences, const Regularization& reg,
+                     int64_t site, double p);
+
 /// The blocks one after the other, a cancel point before each; `rows` applies to the last.
-Tensor run_blocks(const std::vector<Block>& blocks, Tensor x_BLd, const std::optional<Tensor>& mask,
+Tensor run_blocks(const std::vector<Block>& blocks, Tensor x_Md, const Sequences& sequences,
                   const Regularization& reg, Rows rows);
 
 /// Identity that throws ops::Cancelled in forward or backward when the current job's cancel flag is

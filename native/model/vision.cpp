@@ -57,8 +57,9 @@ Tensor Vision::forward(const Tensor& pixels_BCHW, const Tensor& mask_BP, const R
   Tensor x_BLd =
       at::cat({cls_token_.to(type).expand({B, -1, -1}), patches_BPd}, 1) + pos_embed_.to(type);
   if (config_.input_norm) x_BLd = ln_pre_(x_BLd);
-  x_BLd = run_blocks(blocks_, x_BLd, std::nullopt, reg, rows);
-  return config_.pooled_norm ? x_BLd : norm_(x_BLd);
+  const Tensor states_Md =
+      run_blocks(blocks_, x_BLd.flatten(0, 1), Sequences::even(B, x_BLd.size(1)), reg, rows);
+  return (config_.pooled_norm ? states_Md : norm_(states_Md)).unflatten(0, {B, -1});
 }
 
 Tensor Vision::pool(const Tensor& states_BLd) const {
@@ -78,7 +79,9 @@ Tensor Vision::embed_patches(const Tensor& pixels_BCHW) const {
   const Tensor cut_BPk = pixels_BCHW.reshape({B, 3, g, p, g, p})
                              .permute({0, 2, 4, 1, 3, 5})
                              .reshape({B, g * g, 3 * p * p});
-  return linear_in(cut_BPk, patch_weight_.view({config_.width, 3 * p * p}), patch_bias_);
+  return ops::linear({.x_MK = cut_BPk,
+                      .weight_NK = patch_weight_.view({config_.width, 3 * p * p}),
+                      .bias_N = patch_bias_});
 }
 
 }  // namespace cots

@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <numbers>
+#include <optional>
 
 #include "ops/dispatch.h"
 #include "ops/philox.h"
@@ -26,24 +27,29 @@ uint64_t finalize(uint64_t z) {
 
 struct KeyedDropout : torch::autograd::Function<KeyedDropout> {
   static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& keys_B,
-                        int64_t site, double p) {
-    context->saved_data["keys"] = keys_B;  // an integer constant: no need of saved_variables
+                        int64_t site, double p, const std::optional<Tensor>& starts) {
+    context->saved_data["keys"] = keys_B;  // integer constants: no need of saved_variables
+    if (starts) context->saved_data["starts"] = *starts;
     context->saved_data["site"] = site;
     context->saved_data["p"] = p;
     at::AutoDispatchBelowADInplaceOrView below;
-    return keyed_dropout(x, keys_B, site, p);
+    return keyed_dropout(x, keys_B, site, p, starts.value_or(Tensor()));
   }
 
   static variable_list backward(AutogradContext* context, variable_list grads) {
-    if (!grads[0].defined()) return {Tensor(), Tensor(), Tensor(), Tensor()};
-    return {keyed_dropout(grads[0], context->saved_data["keys"].toTensor(),
-                          context->saved_data["site"].toInt(), context->saved_data["p"].toDouble()),
-            Tensor(), Tensor(), Tensor()};
+    variable_list out(5);
+    auto& saved = context->saved_data;
+    if (grads[0].defined())
+      out[0] = keyed_dropout(grads[0], saved["keys"].toTensor(), saved["site"].toInt(),
+                             saved["p"].toDouble(),
+                             saved.count("starts") > 0 ? saved["starts"].toTensor() : Tensor());
+    return out;
   }
 };
 
-Tensor keyed_dropout_autograd(const Tensor& x, const Tensor& keys_B, int64_t site, double p) {
-  return KeyedDropout::apply(x, keys_B, site, p);
+Tensor keyed_dropout_autograd(const Tensor& x, const Tensor& keys_B, int64_t site, double p,
+                              const std::optional<Tensor>& starts) {
+  return KeyedDropout::apply(x, keys_B, site, p, starts);
 }
 
 }  // namespace
@@ -71,10 +77,12 @@ Tensor keyed_uniform(const Tensor& keys_B, int64_t site, int64_t n) {
   return op.call(keys_B, site, n);
 }
 
-Tensor keyed_dropout(const Tensor& x, const Tensor& keys_B, int64_t site, double p) {
+Tensor keyed_dropout(const Tensor& x, const Tensor& keys_B, int64_t site, double p,
+                     const Tensor& starts) {
   static const auto op =
-      find_op<Tensor(const Tensor&, const Tensor&, int64_t, double)>("cots::keyed_dropout");
-  return op.call(x, keys_B, site, p);
+      find_op<Tensor(const Tensor&, const Tensor&, int64_t, double, const std::optional<Tensor>&)>(
+          "cots::keyed_dropout");
+  return op.call(x, keys_B, site, p, starts.defined() ? std::optional(starts) : std::nullopt);
 }
 
 Tensor keyed_dropout_composite(const Tensor& x, const Tensor& keys_B, int64_t site, double p) {
@@ -102,7 +110,7 @@ Tensor keyed_normal(int64_t key, int64_t n) {
 
 TORCH_LIBRARY_FRAGMENT(cots, m) {
   m.def("keyed_uniform(Tensor keys, int site, int n) -> Tensor");
-  m.def("keyed_dropout(Tensor x, Tensor keys, int site, float p) -> Tensor");
+  m.def("keyed_dropout(Tensor x, Tensor keys, int site, float p, Tensor? starts=None) -> Tensor");
 }
 
 TORCH_LIBRARY_IMPL(cots, Autograd, m) { m.impl("keyed_dropout", keyed_dropout_autograd); }

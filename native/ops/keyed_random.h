@@ -16,8 +16,10 @@ Tensor sample_keys(int64_t seed, int64_t step, const Tensor& sample_B);
 Tensor keyed_uniform(const Tensor& keys_B, int64_t site, int64_t n);
 
 /// Inverted dropout of x_B...: elements of row b are zeroed with probability p, the rest divided by
-/// 1 - p. Differentiable; the mask is drawn again in backward instead of being stored.
-Tensor keyed_dropout(const Tensor& x, const Tensor& keys_B, int64_t site, double p);
+/// 1 - p. Differentiable; the mask is drawn again in backward instead of being stored. With
+/// `starts`, int64 [B + 1], key b is that of the rows [starts[b], starts[b + 1]) of x, on a CPU.
+Tensor keyed_dropout(const Tensor& x, const Tensor& keys_B, int64_t site, double p,
+                     const Tensor& starts = {});
 /// The same from keyed_uniform and where; any float type.
 Tensor keyed_dropout_composite(const Tensor& x, const Tensor& keys_B, int64_t site, double p);
 

@@ -116,6 +116,23 @@ TEST_CASE("keyed_normal is normal and keyed") {
   CHECK_FALSE(ops::keyed_normal(12, 7).equal(ops::keyed_normal(11, 7)));
 }
 
+TEST_CASE("keyed_dropout over rows of mixed length draws what each draws alone") {
+  const Tensor keys = ops::sample_keys(1, 2, at::arange(3)),
+               starts = at::tensor({0, 2, 2, 9}, at::kLong);
+  Tensor x = at::rand({9, 300}).add_(1).requires_grad_();
+  const Tensor y = ops::keyed_dropout(x, keys, 4, 0.4, starts);
+  const auto alone = [&](int64_t key, int64_t first, int64_t rows) {
+    return ops::keyed_dropout(x.detach().narrow(0, first, rows).view({1, -1}),
+                              keys.narrow(0, key, 1), 4, 0.4)
+        .view({rows, 300});
+  };
+  CHECK(y.detach().equal(at::cat({alone(0, 0, 2), alone(2, 2, 7)})));
+  y.sum().backward();
+  CHECK(x.grad().gt(0).equal(y.detach().gt(0)));
+  CHECK_THROWS_WITH_AS(ops::keyed_dropout(x, keys, 4, 0.4, at::tensor({0, 2, 2, 8}, at::kLong)),
+                       doctest::Contains("rise from 0 to 9"), c10::Error);
+}
+
 TEST_CASE("keyed_dropout refuses a key count that is not the row count and p = 1") {
   const Tensor keys = ops::sample_keys(1, 1, at::arange(2, at::kLong));
   CHECK_THROWS_WITH_AS(ops::keyed_dropout(at::ones({3, 4}), keys, 0, 0.1),

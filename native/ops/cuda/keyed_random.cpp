@@ -7,6 +7,7 @@
 #include <torch/library.h>
 
 #include <cmath>
+#include <optional>
 
 #include "ops/cuda/keyed_random.h"
 
@@ -29,7 +30,9 @@ Tensor keyed_uniform_cuda(const Tensor& keys_B, int64_t site, int64_t n) {
   return out_Bn;
 }
 
-Tensor keyed_dropout_cuda(const Tensor& x, const Tensor& keys_B, int64_t site, double p) {
+Tensor keyed_dropout_cuda(const Tensor& x, const Tensor& keys_B, int64_t site, double p,
+                          const std::optional<Tensor>& starts) {
+  TORCH_CHECK(!starts, "keyed_dropout: expected one key a row on CUDA, got starts");
   check_keys("keyed_dropout", keys_B);
   TORCH_CHECK(x.dim() >= 1 && x.size(0) == keys_B.size(0) && x.device() == keys_B.device(),
               "keyed_dropout: expected one key a row, got ", keys_B.size(0), " keys on ",
