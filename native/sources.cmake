@@ -63,6 +63,7 @@ set(COTS_CORE_SOURCES
   native/infer/text_plan.cpp
   native/infer/weight_source.cpp
   native/infer/kernels/attention.cpp
+  native/infer/kernels/half_linear.cpp
   native/infer/kernels/layer_norm.cpp
   native/infer/kernels/packed_linear.cpp
   native/infer/kernels/quantized_linear.cpp
@@ -136,6 +137,7 @@ set(COTS_NATIVE_TEST_SOURCES
   test/native/gallery.cpp
   test/native/gradients.cpp
   test/native/huggingface.cpp
+  test/native/half-linear.cpp
   test/native/inference-kernels.cpp
   test/native/inference-plans.cpp
   test/native/jpeg.cpp

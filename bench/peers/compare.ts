@@ -99,12 +99,22 @@ async function measureCase({ name, settings, contenders, goals = {} }: Case, rou
       ours: ours.name,
       peer: peer.name,
       ratio: ours.itemsPerSecond.median / peer.itemsPerSecond.median,
+      ...latencyRatios(ours, peer),
       ...(goals[peer.name] !== undefined && { goal: goals[peer.name] }),
     })),
   };
 }
 
 type Row = ReturnType<typeof summary>;
+
+/** How many times as long as ours the peer's p50 and p99 are, where both have them. */
+function latencyRatios(ours: Row, peer: Row): Record<string, number> {
+  const pairs = ['p50Ms', 'p99Ms'].flatMap((figure) => {
+    const [own, theirs] = [ours.figures[figure], peer.figures[figure]];
+    return own && theirs ? [[figure.replace('Ms', ''), theirs.median / own.median]] : [];
+  });
+  return Object.fromEntries(pairs);
+}
 
 function summary({ name, versions = {} }: Contender, rounds: readonly Round[]) {
   const figures = Object.keys(rounds[0] ?? {}).filter((key) => key !== 'seconds' && key !== 'items');

@@ -134,7 +134,10 @@ void EncoderPlan::make_workspaces(const std::vector<Group>& groups, int64_t coun
     reserve(workspace.narrow, rows * d);
     reserve(workspace.wide, rows * std::max(3 * d, F));
     reserve(workspace.query, sequences * d);
-    if (precision_ == Precision::kInt8) workspace.codes.reserve(rows, std::max(d, F));
+    if (precision_ == Precision::kInt8)
+      workspace.codes.reserve(rows, std::max(d, F));
+    else if (multiplies_halves(precision_))
+      workspace.halves.reserve(rows, std::max(d, F));
   }
 }
 
@@ -195,10 +198,15 @@ void EncoderPlan::run_last_layer(const Layer& layer, const kernels::AttentionSha
 /// Rows side by side as linear layers read them; valid until the next call.
 LinearInput EncoderPlan::input_of(const float* x, int64_t rows, int64_t width,
                                   Workspace& workspace) const {
-  const Rows2d floats{x, width};
-  if (precision_ != Precision::kInt8) return {floats};
-  workspace.codes.quantize(floats, rows, width);
-  return {floats, &workspace.codes};
+  LinearInput input{.rows = {x, width}};
+  if (precision_ == Precision::kInt8) {
+    workspace.codes.quantize(input.rows, rows, width);
+    input.codes = &workspace.codes;
+  } else if (multiplies_halves(precision_)) {
+    workspace.halves.round(input.rows, rows, width);
+    input.halves = &workspace.halves;
+  }
+  return input;
 }
 
 /// What the attention of a block reads: the states, normalized first in a pre-LN block.
@@ -231,13 +239,12 @@ void EncoderPlan::finish_layer(const Layer& layer, float* x, int64_t rows, const
 }
 
 kernels::AttentionShape EncoderPlan::attention_shape(const Layer& layer) {
-  kernels::AttentionShape shape{
-      .heads = shape_.heads,
-      .head_width = shape_.width / shape_.heads,
-      .causal = shape_.causal,
-      .products = precision_ != Precision::kFloat32 && kernels::has_bfloat16_dots()
-                      ? kernels::AttentionProducts::kBfloat16
-                      : kernels::AttentionProducts::kFloat32};
+  kernels::AttentionShape shape{.heads = shape_.heads,
+                                .head_width = shape_.width / shape_.heads,
+                                .causal = shape_.causal,
+                                .products = multiplies_halves(precision_)
+                                                ? kernels::AttentionProducts::kBfloat16
+                                                : kernels::AttentionProducts::kFloat32};
   if (!layer.relative_bias_NH.defined()) return shape;
   // Formed when it is used: of all layers at once it would take more memory than the weights.
   const int64_t L = shape_.relative_index_LL.size(0);

@@ -63,7 +63,8 @@ class EncoderPlan {
   /// Activations of one group.
   struct Workspace {
     Tensor narrow, wide, query;    // [M, d], [M, max(3 d, F)], [S, d]
-    kernels::QuantizedRows codes;  // of what the next linear layers read, in int8
+    kernels::QuantizedRows codes;  // what the next linear layers read, in int8
+    kernels::HalfRows halves;      // or in bfloat16
   };
   void make_workspaces(const std::vector<Group>& groups, int64_t count);
   void run_layer(const Layer& layer, const kernels::AttentionShape& attention, float* x,

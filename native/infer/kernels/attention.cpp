@@ -213,7 +213,7 @@ COTS_INLINE void attend_body(const Head& h, int64_t query, int64_t query_end) {
 COTS_LANE_VERSIONS(void, attend, (const Head& h, int64_t query, int64_t query_end),
                    (h, query, query_end))
 
-void attend_halves_plainly(const Head& h, int64_t query, int64_t query_end) {
+void attend_halves_portable(const Head& h, int64_t query, int64_t query_end) {
   attend_by<HalfProducts<PlainDot2>>(h, query, query_end);
 }
 #ifdef COTS_HAS_BFLOAT16_DOTS
@@ -222,12 +222,12 @@ COTS_AVX512_BFLOAT16 void attend_halves_avx512(const Head& h, int64_t query, int
 }
 #endif
 
-void attend_in(AttentionProducts products, const Head& h, int64_t query, int64_t query_end) {
-  if (products == AttentionProducts::kFloat32) return attend(h, query, query_end);
+void attend_as(const AttentionShape& shape, const Head& h, int64_t query, int64_t query_end) {
+  if (shape.products == AttentionProducts::kFloat32) return attend(h, query, query_end);
 #ifdef COTS_HAS_BFLOAT16_DOTS
-  if (has_bfloat16_dots()) return attend_halves_avx512(h, query, query_end);
+  if (shape.path == Dot2Path::kAvx512Bf16) return attend_halves_avx512(h, query, query_end);
 #endif
-  attend_halves_plainly(h, query, query_end);
+  attend_halves_portable(h, query, query_end);
 }
 
 /// Head `head` of a sequence, with its scratch memory.
@@ -260,15 +260,6 @@ Head head_of(const AttentionShape& shape, const AttentionSequence& s, int64_t he
 
 }  // namespace
 
-bool has_bfloat16_dots() {
-#ifdef COTS_HAS_BFLOAT16_DOTS
-  static const bool has = isa() == Isa::kAvx512 && __builtin_cpu_supports("avx512bf16");
-  return has;
-#else
-  return false;
-#endif
-}
-
 void attention(const AttentionShape& shape, const std::vector<AttentionSequence>& sequences) {
   const int64_t heads = static_cast<int64_t>(sequences.size()) * shape.heads;
   int64_t longest = 0;
@@ -281,7 +272,7 @@ void attention(const AttentionShape& shape, const std::vector<AttentionSequence>
                   size = (blocks + pieces - 1) / pieces * kQueryBlock,
                   first = std::min(s.queries, task % pieces * size);
     if (first < s.queries)
-      attend_in(shape.products, head_of(shape, s, task / pieces % shape.heads), first,
+      attend_as(shape, head_of(shape, s, task / pieces % shape.heads), first,
                 std::min(s.queries, first + size));
   });
 }

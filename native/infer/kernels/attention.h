@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "infer/kernels/packed_linear.h"
+#include "infer/kernels/half_linear.h"
 
 namespace cots::kernels {
 
@@ -13,8 +13,6 @@ enum class AttentionProducts {
   kFloat32,
   kBfloat16,  // operands rounded to bfloat16: queries, keys, weights after the softmax, values
 };
-/// Whether this build and this machine form products of bfloat16 at once.
-bool has_bfloat16_dots();
 
 struct AttentionShape {
   int64_t heads, head_width;  // head h lies at columns [h * head_width, (h + 1) * head_width)
@@ -24,6 +22,7 @@ struct AttentionShape {
   const float* bias = nullptr;
   int64_t bias_length = 0;
   AttentionProducts products = AttentionProducts::kFloat32;
+  Dot2Path path = dot2_path();  // of products of bfloat16
 };
 
 struct AttentionSequence {
