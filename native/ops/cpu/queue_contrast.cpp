@@ -1,8 +1,8 @@
 // Two sweeps over tiles of the queue (SPEC 3.5): the first keeps an online softmax of each row and
 // direction, the second forms the logits again and turns them into gradients at once. No [B, n]
 // matrix: memory is a pair of logit tiles a thread and a [B, D] gradient a chunk of columns. Chunks
-// depend on the shapes alone and their results are added in order, so a run repeats bit for bit on
-// one machine and thread count (MKL's own sums change with the thread count). Legend: B pairs with
+// depend on the shapes alone and their results are added in order, so a run repeats bit for bit
+// with any number of threads. Legend: B pairs with
 // a weight, n queue entries, D embedding, R rows and T columns of a tile, C chunks of columns; a:
 // image to text, b: text to image.
 #include "ops/queue_contrast.h"
@@ -16,8 +16,10 @@
 #include <vector>
 
 #include "ops/cancel.h"
+#include "ops/cpu/products.h"
 #include "ops/cpu/queue_contrast_columns.h"
 #include "ops/cpu/queue_contrast_rows.h"
+#include "ops/cpu/tasks.h"
 #include "ops/queue_contrast_row.h"
 
 namespace cots::ops {
@@ -55,11 +57,54 @@ struct Tile {
   int64_t chunk, row, rows, column, columns;
 };
 
-void form_logits(Tensor& out_RT, const Tensor& query_BD, const Tensor& queue_nD, const Tile& t,
-                 double scale) {
-  at::addmm_out(out_RT, out_RT, query_BD.narrow(0, t.row, t.rows),
-                queue_nD.narrow(0, t.column, t.columns).t(), 0, scale);
+const float* at_row(const Tensor& matrix, int64_t row) {
+  return matrix.const_data_ptr<float>() + row * matrix.size(1);
 }
+
+/// to[r, t] = scale * query[r, :] . queue[t, :]; `panels` gets the queue's rows as columns.
+template <class Floats>
+COTS_INLINE void form_logits_body(const float* query, int64_t R, const float* queue, int64_t T,
+                                  int64_t D, float scale, float* panels, float* to) {
+  for (int64_t t = 0; t < T; t += kLanes)
+    pack_panel(queue + t * D, std::min(kLanes, T - t), D, panels + t * D);
+  each_tile<Floats>(
+      R, panels_of(T),
+      [&]<int kRows, int kPanels>(int64_t r, int64_t c) __attribute__((always_inline)) {
+        Floats tile[kRows][kPanels];
+        multiply_tile<Floats, kRows, kPanels>(query + r * D, D, panels + c * D * kLanes, D * kLanes,
+                                              D, tile);
+        for (int i = 0; i < kRows; ++i)
+          for (int j = 0; j < kPanels; ++j)
+            store_tile_row(to + (r + i) * T, T, (c + j) * kLanes, tile[i][j] * scale,
+                           /*add=*/false);
+      });
+}
+COTS_LANE_VERSIONS(void, form_logits,
+                   (const float* query, int64_t R, const float* queue, int64_t T, int64_t D,
+                    float scale, float* panels, float* to),
+                   (query, R, queue, T, D, scale, panels, to))
+
+/// sum[r, :] += scale * g[r, :] queue; `panels` gets the queue's rows as rows.
+template <class Floats>
+COTS_INLINE void add_products_body(const float* g, int64_t R, const float* queue, int64_t T,
+                                   int64_t D, float scale, float* panels, float* sum) {
+  for (int64_t k = 0; k < D; k += kLanes) cut_panel(queue, D, T, k, D, panels + k * T);
+  each_tile<Floats>(
+      R, panels_of(D),
+      [&]<int kRows, int kPanels>(int64_t r, int64_t c) __attribute__((always_inline)) {
+        Floats tile[kRows][kPanels];
+        multiply_tile<Floats, kRows, kPanels>(g + r * T, T, panels + c * T * kLanes, T * kLanes, T,
+                                              tile);
+        for (int i = 0; i < kRows; ++i)
+          for (int j = 0; j < kPanels; ++j)
+            store_tile_row(sum + (r + i) * D, D, (c + j) * kLanes, tile[i][j] * scale,
+                           /*add=*/true);
+      });
+}
+COTS_LANE_VERSIONS(void, add_products,
+                   (const float* g, int64_t R, const float* queue, int64_t T, int64_t D,
+                    float scale, float* panels, float* sum),
+                   (g, R, queue, T, D, scale, panels, sum))
 
 void mask_columns(const ColumnLists& masked, const Tile& t, float* a, float* b) {
   if (masked.empty()) return;
@@ -68,31 +113,32 @@ void mask_columns(const ColumnLists& masked, const Tile& t, float* a, float* b) 
       a[r * t.columns + j - t.column] = b[r * t.columns + j - t.column] = kMaskedLogit;
 }
 
-/// Calls visit(tile, a_RT, b_RT) with the logits of every tile; chunks in parallel, the tiles of a
-/// chunk in order.
+/// Calls visit(tile, a_RT, b_RT, panels) with the logits of every tile and memory for its columns
+/// of the queue as panels; chunks in parallel, the tiles of a chunk in order.
 template <class F>
 void for_each_tile(const Problem& p, const F& visit) {
-  const int64_t B = p.rows(), n = p.columns(), C = p.chunks();
+  const int64_t B = p.rows(), n = p.columns(), C = p.chunks(), D = p.width();
   const int64_t rows = std::min(B, kTileRows);
   const int64_t tile = std::clamp<int64_t>(kTileFloats / std::max<int64_t>(rows, 1), 64, 1024);
+  const auto scale = static_cast<float>(p.scale);
   const std::atomic<bool>* cancel = cancel_flag();
   at::parallel_for(0, C, 1, [&](int64_t begin, int64_t end) {
-    const at::AutoDispatchBelowADInplaceOrView below;  // workers do not inherit the caller's
     const CancelScope scope(cancel);
-    const Tensor a_buffer = at::empty({rows * tile}, p.image_BD.options()),
-                 b_buffer = at::empty_like(a_buffer);
+    const int64_t logits = rows * tile, panels = panels_of(tile) * panels_of(D) * kLanes * kLanes;
+    float *const a = scratch(2 * logits + panels), *const b = a + logits,
+                 *const packed = b + logits;
     for (int64_t chunk = begin; chunk < end; ++chunk) {
       const int64_t last = n * (chunk + 1) / C;
       for (int64_t column = n * chunk / C; column < last; column += tile) {
         check_cancelled();
         for (int64_t row = 0; row < B; row += rows) {
           const Tile t{chunk, row, std::min(rows, B - row), column, std::min(tile, last - column)};
-          Tensor a_RT = a_buffer.narrow(0, 0, t.rows * t.columns).view({t.rows, t.columns});
-          Tensor b_RT = b_buffer.narrow(0, 0, t.rows * t.columns).view({t.rows, t.columns});
-          form_logits(a_RT, p.image_BD, p.text_queue_nD, t, p.scale);
-          form_logits(b_RT, p.text_BD, p.image_queue_nD, t, p.scale);
-          mask_columns(p.masked, t, a_RT.mutable_data_ptr<float>(), b_RT.mutable_data_ptr<float>());
-          visit(t, a_RT, b_RT);
+          form_logits(at_row(p.image_BD, row), t.rows, at_row(p.text_queue_nD, column), t.columns,
+                      D, scale, packed, a);
+          form_logits(at_row(p.text_BD, row), t.rows, at_row(p.image_queue_nD, column), t.columns,
+                      D, scale, packed, b);
+          mask_columns(p.masked, t, a, b);
+          visit(t, a, b, packed);
         }
       }
     }
@@ -103,8 +149,7 @@ void for_each_tile(const Problem& p, const F& visit) {
 std::vector<RowState> softmax_sweep(const Problem& p) {
   const int64_t B = p.rows(), C = p.chunks();
   std::vector<RowState> state_CB(static_cast<size_t>(C * B));
-  for_each_tile(p, [&](const Tile& t, const Tensor& a_RT, const Tensor& b_RT) {
-    const float *a = a_RT.const_data_ptr<float>(), *b = b_RT.const_data_ptr<float>();
+  for_each_tile(p, [&](const Tile& t, const float* a, const float* b, float*) {
     for (int64_t r = 0; r < t.rows; ++r, a += t.columns, b += t.columns) {
       RowState& state = state_CB[static_cast<size_t>(t.chunk * B + t.row + r)];
       const TileSums sums = row_sums(a, b, t.columns);
@@ -163,8 +208,8 @@ Gradients gradient_sweep(const Problem& p, const std::vector<RowResult>& result_
   const int64_t B = p.rows(), D = p.width(), C = p.chunks();
   const Tensor image_CBD = at::zeros({C, B, D}, p.image_BD.options()),
                text_CBD = at::zeros_like(image_CBD);
-  for_each_tile(p, [&](const Tile& t, const Tensor& a_RT, const Tensor& b_RT) {
-    float *a = a_RT.mutable_data_ptr<float>(), *b = b_RT.mutable_data_ptr<float>();
+  for_each_tile(p, [&](const Tile& t, float* a_RT, float* b_RT, float* panels) {
+    float *a = a_RT, *b = b_RT;
     for (int64_t r = 0; r < t.rows; ++r, a += t.columns, b += t.columns) {
       const RowResult& row = result_B[static_cast<size_t>(t.row + r)];
       row_gradient(a, b, t.columns, row.gradient);
@@ -173,9 +218,10 @@ Gradients gradient_sweep(const Problem& p, const std::vector<RowResult>& result_
         b[j - t.column] -= static_cast<float>(row.matched);
       }
     }
-    const auto add = [&](const Tensor& sum_CBD, const Tensor& g_RT, const Tensor& queue_nD) {
-      Tensor sum_RD = sum_CBD.select(0, t.chunk).narrow(0, t.row, t.rows);
-      sum_RD.addmm_(g_RT, queue_nD.narrow(0, t.column, t.columns), 1, p.scale);
+    const auto add = [&](const Tensor& sum_CBD, const float* g_RT, const Tensor& queue_nD) {
+      add_products(g_RT, t.rows, at_row(queue_nD, t.column), t.columns, D,
+                   static_cast<float>(p.scale), panels,
+                   sum_CBD.mutable_data_ptr<float>() + (t.chunk * B + t.row) * D);
     };
     add(image_CBD, a_RT, p.text_queue_nD);
     add(text_CBD, b_RT, p.image_queue_nD);
