@@ -121,6 +121,7 @@ function imageCase(setting: Setting, name: string, pictures: readonly Picture[],
         theirs(engine, peer, 'images', { precision, file: pixelFile, batch: pictures.length, repeat }),
       ),
     ],
+    singles: pictures.length === 1,
     goals: goalsOf(engines, repeat === 1 ? image : single),
   };
 }
@@ -148,6 +149,7 @@ function textCase(setting: Setting, name: string, texts: readonly Caption[], row
         theirs(engine, peer, 'texts', { precision, ids: texts.map(({ ids }) => ids), batch: rows }),
       ),
     ],
+    singles: rows === 1,
     goals: rows === 1 ? goalsOf(engines, single) : goalsOf(engines, caption),
   };
 }

@@ -19,11 +19,12 @@ export interface NativeInfo {
   readonly cuda: NativeAccelerators;
   /** The build found the system's libjpeg-turbo. */
   readonly jpeg: boolean;
-  /** What the processor reports, e.g. `AVX512`; the features found, such as `avx2` and `avx512_vnni`; how int8 products are formed. */
+  /** What the processor reports, e.g. `AVX512`; the features found, such as `avx2` and `avx512_vnni`; how products of int8 and of bfloat16 are formed. */
   readonly cpu: {
     capability: string;
     features: string[];
     int8: 'portable' | 'avx2' | 'avx_vnni' | 'avx512_vnni';
+    bfloat16: 'portable' | 'avx512_bf16';
   };
   /** Threads one native job uses by default. */
   readonly threads: number;

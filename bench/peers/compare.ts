@@ -32,6 +32,8 @@ export interface Case {
   readonly settings: Readonly<Record<string, unknown>>;
   /** Ours first: its rate is divided by each other's. */
   readonly contenders: readonly Contender[];
+  /** Whether a call is one item for all: then the ratios of p50 and p99 mean something. */
+  readonly singles?: boolean;
   /** Share of ours over a peer that is the goal, by peer. */
   readonly goals?: Readonly<Record<string, number>>;
 }
@@ -81,7 +83,10 @@ export async function runComparison(
   console.log(path.relative(packageRoot(), file));
 }
 
-async function measureCase({ name, settings, contenders, goals = {} }: Case, rounds: number) {
+async function measureCase(
+  { name, settings, contenders, singles = false, goals = {} }: Case,
+  rounds: number,
+) {
   const measured = new Map(contenders.map((contender) => [contender, [] as Round[]]));
   for (const { round } of contenders) await round(); // to warm up
   for (let index = 0; index < rounds; index++) {
@@ -99,7 +104,7 @@ async function measureCase({ name, settings, contenders, goals = {} }: Case, rou
       ours: ours.name,
       peer: peer.name,
       ratio: ours.itemsPerSecond.median / peer.itemsPerSecond.median,
-      ...latencyRatios(ours, peer),
+      ...(singles && latencyRatios(ours, peer)),
       ...(goals[peer.name] !== undefined && { goal: goals[peer.name] }),
     })),
   };

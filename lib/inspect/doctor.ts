@@ -37,6 +37,12 @@ interface SetupState {
   };
 }
 
+/** What bfloat16 plans run on. */
+const bfloat16Plans = {
+  portable: 'weights alone, half the memory, float32 arithmetic',
+  avx512_bf16: 'AVX-512 BF16, float32 sums',
+};
+
 /** What int8 plans run on, and why. */
 const int8Plans = {
   portable: 'plain C++, for want of AVX2: a quarter of the memory, slow',
@@ -122,7 +128,7 @@ function addonFindings(): Finding[] {
           },
       good(
         'plans',
-        `float32 (default): ${cpu.capability}; bfloat16: weights alone, half the memory, float32 arithmetic (${cpu.capability}); int8: ${int8Plans[cpu.int8]}`,
+        `float32 (default): ${cpu.capability}; bfloat16: ${bfloat16Plans[cpu.bfloat16]}; int8: ${int8Plans[cpu.int8]}`,
       ),
       cudaFinding(libtorch, cuda),
     ];

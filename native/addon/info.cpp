@@ -7,6 +7,7 @@
 #include "addon/config.h"
 #include "addon/convert.h"
 #include "device/accelerators.h"
+#include "infer/kernels/half_linear.h"
 #include "infer/kernels/quantized_linear.h"
 #include "infer/peak.h"
 #include "io/jpeg.h"
@@ -61,6 +62,7 @@ Napi::Value info(const Napi::CallbackInfo& call) {
   cpu.Set("capability", at::get_cpu_capability());
   cpu.Set("features", cpu_features(env));
   cpu.Set("int8", kernels::to_text(kernels::dot4_path()));
+  cpu.Set("bfloat16", kernels::to_text(kernels::dot2_path()));
   Napi::Object defaults = Napi::Object::New(env);
   defaults.Set("model", write_model_config(env, ModelConfig()));
   defaults.Set("train", write_train_config(env, TrainConfig()));

@@ -78,6 +78,10 @@ Dot2Path dot2_path() {
 #endif
 }
 
+std::string to_text(Dot2Path path) {
+  return path == Dot2Path::kPortable ? "portable" : "avx512_bf16";
+}
+
 void HalfRows::reserve(int64_t rows, int64_t K) {
   const int64_t numbers = rows * panels_of(K) * kLanes;
   if (!numbers_.defined() || numbers_.numel() < numbers)

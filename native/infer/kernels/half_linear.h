@@ -3,6 +3,8 @@
 // rows, K inputs, N outputs.
 #pragma once
 
+#include <string>
+
 #include "infer/kernels/packed_linear.h"
 
 namespace cots::kernels {
@@ -14,6 +16,8 @@ enum class Dot2Path {
 };
 /// The best one that both this build and this machine have.
 Dot2Path dot2_path();
+/// "portable" or "avx512_bf16".
+std::string to_text(Dot2Path path);
 /// Whether that is an instruction, and bfloat16 worth rounding activations for.
 inline bool has_bfloat16_dots() { return dot2_path() != Dot2Path::kPortable; }
 
