@@ -56,27 +56,38 @@ if (size === undefined) {
 }
 
 process.argv.splice(2, 1);
-const differences = await withSides(0, (ours, theirs) => check(ours, theirs));
-await withSides(timedDropout, (ours, theirs) => race(ours, theirs));
+const differences = await withSides(0, ['eager'], check);
+await withSides(timedDropout, ['eager', 'compiled'], race);
 
 /** A side takes one step. */
 type Side = () => Promise<StepAnswer>;
-type Work<Result> = (ours: Side, theirs: PythonPeer) => Promise<Result>;
+type Work<Result> = (ours: Side, peers: Peers) => Promise<Result>;
+type Peers = readonly [PythonPeer, ...PythonPeer[]];
 
-async function withSides<Result>(dropout: number, work: Work<Result>): Promise<Result> {
+/** Ours and the peer, each in a process of its own, the peer once for each of its `modes`. */
+async function withSides<Result>(
+  dropout: number,
+  modes: readonly ['eager', ...'compiled'[]],
+  work: Work<Result>,
+): Promise<Result> {
   const folder = await mkdtemp(path.join(tmpdir(), 'cots-train-'));
   const threads = String(usableCores());
   const child = fork(fileURLToPath(new URL('./train-child.js', import.meta.url)), [folder, threads]);
-  const theirs = await PythonPeer.start('model', 'train_step.py', { arguments: [folder, threads] });
+  const peers: PythonPeer[] = [];
   try {
     await writeSettings(folder, dropout);
-    await theirs.ask('tokenizer');
+    for (const mode of modes) {
+      const env = { COTS_COMPILE: mode === 'compiled' ? '1' : '0' };
+      peers.push(await PythonPeer.start('model', 'train_step.py', { arguments: [folder, threads], env }));
+    }
+
+    for (const peer of peers) await peer.ask('tokenizer'); // the same random weights from each
     await ask(child, 'load');
-    await theirs.ask('load');
-    return await work(() => ask<StepAnswer>(child, 'step'), theirs);
+    for (const peer of peers) await peer.ask('load');
+    return await work(() => ask<StepAnswer>(child, 'step'), peers as unknown as Peers);
   } finally {
     child.kill();
-    await theirs.close();
+    for (const peer of peers) await peer.close();
     await rm(folder, { recursive: true });
   }
 }
@@ -90,7 +101,7 @@ async function ask<Answer>(child: ChildProcess, request: 'load' | 'step'): Promi
 }
 
 /** The largest difference of each loss over the first steps. The same losses, or the race is none. */
-async function check(ours: Side, theirs: PythonPeer): Promise<Record<string, number>> {
+async function check(ours: Side, [theirs]: Peers): Promise<Record<string, number>> {
   const most: Record<string, number> = {};
   for (let step = 0; step < checkedSteps; step++) {
     const [own, other] = [await ours(), await theirs.ask<StepAnswer>('step')];
@@ -105,8 +116,9 @@ async function check(ours: Side, theirs: PythonPeer): Promise<Record<string, num
   return most;
 }
 
-async function race(ours: Side, theirs: PythonPeer): Promise<void> {
+async function race(ours: Side, peers: Peers): Promise<void> {
   const pairs = (size as { pairs: number }).pairs;
+  const goal = name === 'base' ? 1.5 : 2;
   const round = async (side: Side): Promise<Round> => {
     const { seconds, peakBytes } = await side();
     return { seconds, items: pairs, peakBytes };
@@ -119,13 +131,13 @@ async function race(ours: Side, theirs: PythonPeer): Promise<void> {
         settings: { ...size, longest, dropout: timedDropout, threads: usableCores(), differences },
         contenders: [
           { name: 'cots', round: () => round(ours) },
-          {
-            name: process.env['COTS_COMPILE'] === '1' ? 'pytorch-compiled' : 'pytorch',
-            versions: theirs.versions,
-            round: () => round(() => theirs.ask<StepAnswer>('step')),
-          },
+          ...peers.map((peer, index) => ({
+            name: index === 0 ? 'pytorch' : 'pytorch-compiled',
+            versions: peer.versions,
+            round: () => round(() => peer.ask<StepAnswer>('step')),
+          })),
         ],
-        goals: { pytorch: name === 'base' ? 1.5 : 2 },
+        goals: { pytorch: goal, 'pytorch-compiled': goal },
       }),
     `node dist/bench/compare-train.js ${name}`,
   );

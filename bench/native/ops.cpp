@@ -19,7 +19,9 @@
 #include <vector>
 
 #include "ops/adamw.h"
+#include "ops/attention.h"
 #include "ops/keyed_random.h"
+#include "ops/linear.h"
 #include "ops/momentum_filter.h"
 #include "ops/queue_contrast.h"
 #include "ops/top_k.h"
@@ -130,6 +132,29 @@ void bench_vocabulary(Bench& bench, int64_t M, int64_t d, int64_t V, at::ScalarT
       });
 }
 
+/// Forward and gradients of the linear layers and the attention of a block, on a CPU alone.
+void bench_block(Bench& bench, int64_t S, int64_t L, int64_t d, int64_t heads) {
+  const auto leaf = [](int64_t rows, int64_t columns) {
+    return at::randn({rows, columns}).requires_grad_();
+  };
+  const auto step = [](const auto& arguments, const auto& run, std::vector<Tensor> leaves) {
+    return [=] {
+      for (Tensor x : leaves) x.mutable_grad() = Tensor();
+      run(arguments).sum().backward();
+    };
+  };
+  ops::LinearArguments layer{leaf(S * L, d), leaf(4 * d, d), at::zeros({4 * d})};
+  layer.norm_weight_K = at::ones({d}), layer.norm_bias_K = at::zeros({d}), layer.norm_eps = 1e-6;
+  const std::vector<Tensor> leaves{layer.x_MK, layer.weight_NK};
+  bench.compare("linear with norm", {{"M", S * L}, {"K", d}, {"N", 4 * d}},
+                step(layer, ops::linear, leaves), step(layer, ops::linear_composite, leaves));
+  const ops::AttentionArguments sequences{
+      .rows_M = leaf(S * L, 3 * d), .starts = at::arange(S + 1, at::kLong) * L, .heads = heads};
+  bench.compare("attention", {{"S", S}, {"L", L}, {"d", d}, {"heads", heads}},
+                step(sequences, ops::attention, {sequences.rows_M}),
+                step(sequences, ops::attention_composite, {sequences.rows_M}));
+}
+
 void bench_adamw(Bench& bench, int64_t N) {
   const auto options = at::TensorOptions().device(bench.device);
   const auto draw = [&] { return at::rand({N}, options); };
@@ -175,6 +200,10 @@ void run_all(Bench& bench) {
     bench_contrast(bench, pick(256, 33), pick(12800, 130), 256, type);
     bench_vocabulary(bench, pick(14720, 40), pick(768, 16), pick(8192, 50), type);
     bench_vocabulary(bench, pick(400, 40), pick(768, 16), pick(30522, 50), type);
+  }
+  if (!on_gpu) {
+    bench_block(bench, pick(4, 2), pick(577, 5), pick(768, 16), pick(12, 2));
+    bench_block(bench, pick(128, 2), pick(65, 5), pick(192, 16), pick(6, 2));
   }
   bench_adamw(bench, pick(200'000'000, 1000));
   bench_small_ops(bench, pick(1024, 20), pick(12800, 50));

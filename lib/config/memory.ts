@@ -1,18 +1,18 @@
 /**
- * Peak memory of a training process by owner, from its config alone. Legend: d width, f feed-forward width, H heads, L tokens,
+ * Peak memory of a training process by owner, from its config alone. Legend: d width, f feed-forward width, L tokens,
  * V classes, B pairs of a micro-batch, M masked positions of it, D embedding.
  *
  *   weights = gradients = 4 n, optimizer = 8 n         n trained scalars, AdamW's two moments
  *   momentum = 4 n_m                                   n_m scalars of towers and projections
  *   queues = N_q (8 D + 13)                            two float32 rows, score, id, valid flag
  *   activations = 4 kept                               what backward needs of one micro-batch; kept =
- *     a pass:   B L layers (8 d + 2 f + H)             both norms' input and output, q, k, v, the attention's result, the
- *                                                      feed-forward layer before and after GELU, a log-sum-exp a head
+ *     a pass:   B L layers (6 d + f), BERT (8 d + f)   block's input, q, k, v, the attention's result, the sum after it, the
+ *                                                      feed-forward layer before GELU; BERT's norms keep their input too
  *               + 3 B L d + 6 B size^2                 embedding, final norm; pixels as float32, and cut into patches
  *     a head:   5 M d                                  gathered states, sum, dense, GELU, norm
  *     contrast: 8 B D
  *   losses = 8 sum over heads of V d + chunk           the classifier's gradient as the cross-entropy made it, and scaled
- *   backward = 4 (B L (2 f + 4 d) + V d)               gradients on their way through a block; of the word table
+ *   backward = 4 (B L (f + 3 d) + V d) + chunk         gradients on their way through a block; of the word table; panels
  *   allocator = slack (all of the above)               blocks that are kept for the next step, and sizes rounded up
  *   batches = min(prefetchBytes, (prefetch + 1) batch) uint8 views and token ids as the loader makes them
  */
@@ -49,7 +49,6 @@ export interface MemoryEstimate {
 interface Trunk {
   readonly width: number;
   readonly layers: number;
-  readonly heads: number;
   readonly mlpRatio: number;
 }
 
@@ -61,7 +60,7 @@ const runtimeBytes = 250 * 2 ** 20;
 /** Of the tensors in use: io/memory.h allows a quarter; 0.11 to 0.26 were measured on eight configs of the demo's to the paper's size. */
 const slack = 0.19;
 
-/** Logits that the cross-entropy holds at a time. */
+/** Logits that the cross-entropy holds at a time; and panels that the gradient of a linear layer does. */
 const chunkBytes = 8 * 2 ** 20;
 
 /** The peak of a run as configured. `pairs`: of an epoch, where it is known. */
@@ -173,10 +172,11 @@ function keptFloats(config: TrainConfig): number {
   const { model, token, loss, data } = config;
   const { grid, size } = geometry(model);
   const { cmvm, cmlm } = loss.weights;
-  const pass = (trunk: Trunk, tokens: number): number =>
-    tokens * (trunk.layers * (8 * trunk.width + 2 * feedForwardWidth(trunk) + trunk.heads) + 3 * trunk.width);
-  const image = passesOf(config, cmvm) * (pass(model.image, grid ** 2 + 1) + 3 * size ** 2) + 3 * size ** 2;
-  const text = passesOf(config, cmlm) * pass(model.text, data.textMaxLen);
+  const pass = (trunk: Trunk, tokens: number, states: number): number =>
+    tokens * (trunk.layers * (states * trunk.width + feedForwardWidth(trunk)) + 3 * trunk.width);
+  const image =
+    passesOf(config, cmvm) * (pass(model.image, grid ** 2 + 1, 6) + 3 * size ** 2) + 3 * size ** 2;
+  const text = passesOf(config, cmlm) * pass(model.text, data.textMaxLen, 8);
   const heads =
     (cmvm > 0 ? 5 * token.maskImage.ratio * grid ** 2 * model.image.width : 0) +
     (cmlm > 0 ? 5 * token.maskText.ratio * data.textMaxLen * model.text.width : 0);
@@ -193,10 +193,10 @@ function lossBytes({ model, loss }: TrainConfig, codes: number): number {
 function backwardBytes(config: TrainConfig): number {
   const { model, data } = config;
   const step = (trunk: Trunk, tokens: number): number =>
-    microBatch(config) * tokens * (2 * feedForwardWidth(trunk) + 4 * trunk.width);
+    microBatch(config) * tokens * (feedForwardWidth(trunk) + 3 * trunk.width);
   const widest = Math.max(
     step(model.image, geometry(model).grid ** 2 + 1),
     step(model.text, data.textMaxLen),
   );
-  return bytesPerFloat * (widest + model.text.vocabSize * model.text.width);
+  return bytesPerFloat * (widest + model.text.vocabSize * model.text.width) + chunkBytes;
 }

@@ -61,8 +61,9 @@ class OpenAiBlock {
   }
   Tensor operator()(const Tensor& x) const {
     Tensor residual = x;
-    for (const Conv& conv : residual_) residual = conv(residual.relu());
-    return (id_.weight.defined() ? id_(x) : x).add(residual, gain_);
+    for (const Conv& conv : residual_)  // in place in all that is not the input itself
+      residual = conv(residual.is_same(x) ? x.relu() : residual.relu_());
+    return id_.weight.defined() ? id_(x).add_(residual, gain_) : x.add(residual, gain_);
   }
 
  private:
