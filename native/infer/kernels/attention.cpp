@@ -18,16 +18,6 @@ constexpr float kNever = -std::numeric_limits<float>::infinity();
 constexpr float kLog2E = 1.44269504088896341f;  // scores are kept in units of log 2
 constexpr float kLeastPower = -126;             // 2^-126 is as good as 0
 
-/// Memory of a thread that is kept from call to call, on a cache line.
-float* scratch(int64_t floats) {
-  static thread_local std::vector<float> memory;
-  constexpr size_t kLine = 64;
-  if (memory.size() < static_cast<size_t>(floats) + kLanes)
-    memory.resize(static_cast<size_t>(floats) + kLanes);
-  const auto address = reinterpret_cast<uintptr_t>(memory.data());
-  return memory.data() + ((address + kLine - 1) / kLine * kLine - address) / sizeof(float);
-}
-
 int64_t to_lanes(int64_t count) { return panels_of(count) * kLanes; }
 
 /// One head of one sequence, and where its panels and scores lie. All memory is counted in floats,

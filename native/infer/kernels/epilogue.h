@@ -3,10 +3,12 @@
 
 #include <algorithm>
 
-#include "infer/kernels/gelu.h"
 #include "infer/kernels/packed_linear.h"
+#include "ops/cpu/activation.h"
 
 namespace cots::kernels {
+
+using namespace ops;  // the lanes and activations
 
 /// Where results go: N outputs a row.
 struct Outputs {
@@ -25,8 +27,8 @@ COTS_INLINE void finish(const Outputs& o, int64_t row, int64_t column, Floats x)
                            : load_part<Floats>(from + column, count, 0);
   };
   const Epilogue& e = o.epilogue;
-  if (e.activation == LinearActivation::kGelu) x = gelu(x);
-  if (e.activation == LinearActivation::kQuickGelu) x = quick_gelu(x);
+  if (e.activation == LinearActivation::kGelu) x = gelu_value(x);
+  if (e.activation == LinearActivation::kQuickGelu) x = quick_gelu_value(x);
   if (e.gamma != nullptr) x = x * part(e.gamma);
   if (e.residual != nullptr) x = x + part(e.residual + row * e.residual_stride);
   float* to = o.y + row * o.stride + column;
