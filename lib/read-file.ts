@@ -24,6 +24,11 @@ const reasons: Readonly<Record<string, string>> = {
   EISDIR: 'a directory where a file is needed. Name a file.',
   ENOTDIR: 'a file where a directory is needed. Name a directory.',
   EEXIST: 'a file of that name in the way. Use another path.',
+  EIO: 'an input/output error of the disk or mount. Look at the disk, or mount it again.',
+  ENOTCONN: 'a mount that lost its connection. Mount it again.',
+  ESTALE: 'a mount on which the file was replaced. Mount it again.',
+  ETIMEDOUT: 'a mount that does not answer. Mount it again.',
+  ELOOP: 'links that lead to each other. Mend the links.',
   EMFILE: 'too many open files. Raise the limit (ulimit -n).',
 };
 
@@ -74,6 +79,32 @@ export async function readRegularFile(
 
 function tooLarge(size: number, most: number): string | undefined {
   return size > most ? `${size} bytes, more than ${most}. Make it smaller first.` : undefined;
+}
+
+/**
+ * The bytes of a file piece by piece, up to its length when it is opened, so that one that grows has an end. Throws `ERR_COTS_FILE` for one
+ * that became shorter meanwhile, or what the file system throws.
+ */
+export async function* bytesAsOpened(file: string): AsyncGenerator<Buffer, void, undefined> {
+  const handle = await open(file, 'r');
+  try {
+    const found = await handle.stat();
+    const size = found.isFile() ? found.size : 0; // 0 too where the kernel makes the file: then to its end
+    let read = 0;
+    const stream = handle.createReadStream({ autoClose: false, ...(size > 0 && { end: size - 1 }) });
+    for await (const chunk of stream) {
+      read += (chunk as Buffer).length;
+      yield chunk as Buffer;
+    }
+
+    if (read < size)
+      throw new CotsError(
+        'ERR_COTS_FILE',
+        `Expected ${file} to keep its ${size} bytes while it is read, it ended after ${read}. Read it again when nothing writes to it.`,
+      );
+  } finally {
+    await handle.close();
+  }
 }
 
 /** The text of a file as UTF-8, without a byte order mark. Throws `ERR_COTS_FILE`. */

@@ -115,7 +115,10 @@ async function embed(modality: Modality, input: string, options: Options): Promi
   const start = performance.now();
   const share = shareOf();
   const sampling = modality === 'video' ? samplingOf(options) : undefined;
-  const entries = await readInput(input, modality, options.split ?? null, sourceOf(options));
+  const entries = await readInput(input, modality, options.split ?? null, {
+    ...sourceOf(options),
+    warn: note,
+  });
   const { device, precision, threads } = options;
   const model = await Cots.load(options.model, {
     device,

@@ -8,7 +8,7 @@ import { evaluateRetrieval, type RetrievalResult } from '../evaluate/retrieval.j
 import { Cots } from '../model/cots.js';
 import { hashModel } from '../model/model-folder.js';
 import { type CommonOptions, datasetForms, newCommand, wholeNumber } from './command.js';
-import { printResult, table, UsageError } from './output.js';
+import { note, printResult, table, UsageError } from './output.js';
 import { startProgress } from './progress.js';
 import { addSourceOptions, type SourceOptions, sourceOf } from './source-options.js';
 
@@ -35,7 +35,11 @@ export function evalCommand(): Command {
     .action(async (options: Options) => {
       const start = performance.now();
       const captionsPerImage = textsAnImage(options.protocol);
-      const { entries } = await openDataset(options.data, { ...sourceOf(options), requireCaptions: true });
+      const { entries, warnings } = await openDataset(options.data, {
+        ...sourceOf(options),
+        requireCaptions: true,
+      });
+      for (const warning of warnings) note(warning);
       checkSplit(entries, options.protocol);
       const { kind } = mediaOf(entries);
       if (kind === 'image' && options.frames !== undefined)
@@ -55,7 +59,7 @@ export function evalCommand(): Command {
       const document = {
         ...result,
         model: { path: options.model, hash: await hashModel(options.model) },
-        data: { path: options.data, split: options.split ?? null, kind },
+        data: { path: options.data, split: options.split ?? null, kind, warnings },
         seconds: (performance.now() - start) / 1000,
       };
       printResult(options, document, resultTable(result, kind));

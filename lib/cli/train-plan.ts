@@ -33,7 +33,7 @@ async function plannedTokenizer(folder: string): Promise<NativeTokenizerConfig |
 export async function dryRun(config: TrainConfig, options: CommonOptions): Promise<void> {
   checkDevice(config);
   const set = config.data.train.length === 0 ? undefined : await openSources(config.data.train, 'train');
-  const validation = (await openSources(config.data.validation, 'validation')).entries;
+  const { entries: validation, warnings } = await openSources(config.data.validation, 'validation');
   if (validation.length > 0) checkSplit(validation, config.evaluate.protocol);
   const { tokenizer } = config.token;
   const imageTokenizer =
@@ -45,7 +45,8 @@ export async function dryRun(config: TrainConfig, options: CommonOptions): Promi
     memoryBytes: usableMemory(),
     rates: await measureRates(config, vocab),
   });
-  for (const warning of plan.warnings) note(`warning: ${warning}`);
+  for (const warning of [...(set?.warnings ?? []), ...warnings, ...plan.warnings])
+    note(`warning: ${warning}`);
   printResult(options, { ...plan, config }, planLines(plan, config));
 }
 

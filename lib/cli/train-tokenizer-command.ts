@@ -36,7 +36,11 @@ export function trainTokenizerCommand(): Command {
         progress = startProgress({ title: 'image tokenizer', total, unit: 'steps' });
       };
       try {
-        for await (const event of trainImageTokenizer(config, { signal: interrupt.signal, onStart })) {
+        for await (const event of trainImageTokenizer(config, {
+          signal: interrupt.signal,
+          onStart,
+          warn: note,
+        })) {
           if (event.type === 'end') end = event;
           else
             progress?.update(

@@ -10,6 +10,8 @@ export interface TrainingSet {
   readonly weights?: Float64Array;
   /** Whether some entries are videos. */
   readonly hasClips: boolean;
+  /** What was left out or is odd in the sources; a sentence each. */
+  readonly warnings: readonly string[];
 }
 
 /** Opens and joins sources. Throws `ERR_COTS_DATA`, `ERR_COTS_FILE`. */
@@ -20,8 +22,10 @@ export async function openSources(
 ): Promise<TrainingSet> {
   const entries: ManifestEntry[] = [];
   const weights: number[] = [];
+  const warnings: string[] = [];
   for (const { path, split, images, columns, weight } of sources) {
     const opened = await openDataset(path, { split, use, images, columns, requireCaptions: captionsNeeded });
+    warnings.push(...opened.warnings);
     for (const entry of opened.entries) {
       entries.push(entry);
       weights.push(weight * (entry.weight ?? 1));
@@ -30,8 +34,8 @@ export async function openSources(
 
   const hasClips = entries.some(({ video }) => video !== undefined);
   return weights.every((weight) => weight === 1)
-    ? { entries, hasClips }
-    : { entries, hasClips, weights: Float64Array.from(weights) };
+    ? { entries, hasClips, warnings }
+    : { entries, hasClips, warnings, weights: Float64Array.from(weights) };
 }
 
 /** All captions, in order. */

@@ -10,6 +10,11 @@ import type { Modality } from './partitions.js';
 
 const names = { image: 'images', text: 'texts or captions', video: 'videos' } as const;
 
+/** Where a data set's images are and what its columns are called; `warn` is told what was left out or is odd. */
+export interface InputSource extends Pick<OpenOptions, 'images' | 'columns'> {
+  readonly warn?: (message: string) => void;
+}
+
 /** Standard input in place of a file. */
 const standardInput = '-';
 
@@ -22,7 +27,7 @@ export async function readInput(
   input: string,
   modality: Modality,
   split: string | null,
-  source: Pick<OpenOptions, 'images' | 'columns'> = {},
+  source: InputSource = {},
 ): Promise<Entry[]> {
   const isFile = input === standardInput || ((await kindOf(input)) === 'file' && !isDatasetFile(input));
   if (isFile) {
@@ -40,11 +45,16 @@ function nonEmpty(entries: Entry[], input: string, modality: Modality): Entry[] 
   throw new DataError(`Expected ${input} to hold ${names[modality]}, got none. Name another input.`);
 }
 
-async function entriesOf(input: string, modality: Modality, source: OpenOptions): Promise<Entry[]> {
-  const { entries } =
+async function entriesOf(
+  input: string,
+  modality: Modality,
+  { warn = () => {}, ...source }: InputSource & OpenOptions,
+): Promise<Entry[]> {
+  const { entries, warnings } =
     modality === 'video' && source.split === null && (await isPlainFolder(input))
-      ? { entries: await readVideoFolder(input) }
+      ? { entries: await readVideoFolder(input), warnings: [] }
       : await openDataset(input, source);
+  for (const warning of warnings) warn(warning);
   if (modality === 'video') {
     return entries.flatMap(({ id, video, captions }) =>
       video === undefined ? [] : [{ id, image: '', video, caption: captions[0] ?? '' }],

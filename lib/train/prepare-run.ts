@@ -118,7 +118,8 @@ async function prepareIn(
   if (candidates.length === 0) await folder.refuseOlderRun();
 
   const set = await openSources(config.data.train, 'train');
-  const validation = (await openSources(config.data.validation, 'validation')).entries;
+  const { entries: validation, warnings: odd } = await openSources(config.data.validation, 'validation');
+  for (const text of [...set.warnings, ...odd]) warn('WARN_COTS_DATA', text);
   if (validation.length > 0) checkSplit(validation, config.evaluate.protocol); // now, not at the first evaluation
   const data = fingerprint(set);
   for (const candidate of candidates) checkSameData(candidate, data);

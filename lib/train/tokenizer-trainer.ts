@@ -38,18 +38,23 @@ function tokenizerSteps(config: TrainConfig, images: number): number {
 
 /**
  * Trains on the images of `data.train` and writes the folder `tokenizer.out`. On abort the step in progress ends and the folder
- * is written as it is; `onStart` is told the number of steps. Throws `ERR_COTS_DATA`, `ERR_COTS_DEVICE`,
+ * is written as it is; `onStart` is told the number of steps, `warn` what is odd in the data. Throws `ERR_COTS_DATA`, `ERR_COTS_DEVICE`,
  * `ERR_COTS_FILE`, `ERR_COTS_NON_FINITE`.
  */
 export async function* trainImageTokenizer(
   config: TrainConfig,
-  options: { signal?: AbortSignal; onStart?: (steps: number) => void } = {},
+  options: {
+    signal?: AbortSignal;
+    onStart?: (steps: number) => void;
+    warn?: (message: string) => void;
+  } = {},
 ): AsyncGenerator<TokenizerEvent, void, undefined> {
   checkDevice(config);
   const { size, out } = tokenizerRun(config);
   await refuseForeign(out, 'a tokenizer', 'dvae.safetensors');
   await checkWritable(out);
   const set = await openSources(config.data.train, 'train', false);
+  for (const warning of set.warnings) options.warn?.(warning);
   const total = tokenizerSteps(config, epochLength(set.entries.length, set.weights));
   options.onStart?.(total);
   const trainer = await binding().createTokenizerTrainer({

@@ -1,11 +1,15 @@
 /** Files of others that are broken, hostile or change under the reader (traps: test/reference/make_format_fixtures.py). */
-import { appendFile, chmod, cp, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
+import { appendFileSync } from 'node:fs';
+import { appendFile, chmod, cp, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { decodeImage } from '../../lib/data/decode.js';
 import { readMedia } from '../../lib/data/media.js';
 import { openDataset } from '../../lib/data/open.js';
 import { packDataset } from '../../lib/data/pack/pack-dataset.js';
+import { CotsError } from '../../lib/errors.js';
+import { fileError } from '../../lib/read-file.js';
+import { textLines } from '../../lib/text-lines.js';
 import { cots } from '../support/cli.js';
 import { fixturePath } from '../support/fixtures.js';
 import { temporaryFolder } from './temporary.js';
@@ -140,5 +144,109 @@ test('empty: a split, a shard, a folder, a file', async (t) => {
   ] as const) {
     await writeFile(path.join(folder, name), content);
     await t.throwsAsync(openDataset(path.join(folder, name)), { code: 'ERR_COTS_DATA', message: rule });
+  }
+});
+
+const tables: Readonly<Record<string, { head: string; row: string }>> = {
+  csv: { head: 'image,caption\n', row: 'a.jpg,a red apple\n' },
+  tsv: { head: 'image\tcaption\n', row: 'a.jpg\ta red apple\n' },
+  jsonl: { head: '', row: `${JSON.stringify({ image: 'a.jpg', caption: 'a red apple' })}\n` },
+};
+
+for (const [ending, { head, row }] of Object.entries(tables)) {
+  test(`a ${ending} file that grows as fast as it is read has an end`, async (t) => {
+    const file = path.join(await temporaryFolder(t), `m.${ending}`);
+    const rows = row.repeat(4000);
+    await writeFile(file, head + rows);
+    let pieces = 1;
+    const grow = (): void => {
+      if (pieces === 400) return;
+      appendFileSync(file, rows);
+      pieces++;
+      setImmediate(grow);
+    };
+    grow();
+    const { entries } = await openDataset(file);
+    t.true((entries[0]?.captions.length as number) < 4000 * 200, `${entries[0]?.captions.length}`);
+    pieces = 400;
+  });
+}
+
+test('lines of a file that grows, vanishes, or is cut while they are read', async (t) => {
+  const file = path.join(await temporaryFolder(t), 'lines.txt');
+  const line = `${'x'.repeat(99)}\n`;
+  const count = async (meanwhile: () => unknown): Promise<number> => {
+    await writeFile(file, line.repeat(10_000));
+    let lines = 0;
+    for await (const _ of textLines(file)) if (lines++ % 1000 === 0) await meanwhile();
+    return lines;
+  };
+  t.is(await count(() => appendFile(file, line.repeat(1000))), 10_000);
+  t.is(await count(() => rm(file, { force: true })), 10_000);
+  await t.throwsAsync(
+    count(() => truncate(file, 5000)),
+    {
+      code: 'ERR_COTS_FILE',
+      message: /lines\.txt to keep its 1000000 bytes while it is read, it ended after/,
+    },
+  );
+});
+
+test('what a mount refuses is named with the reason, and is one bad picture of many', async (t) => {
+  const folder = await temporaryFolder(t);
+  await cp(fixturePath('formats/manifest'), folder, { recursive: true });
+  const { entries } = await openDataset(folder);
+  const [loop, below] = entries.map(({ image }) => image as string) as [string, string];
+  await rm(loop);
+  await symlink(loop, loop);
+  await rm(below);
+  const ids = entries.map((entry, index) =>
+    index === 1 ? { ...entry, image: path.join(entries[2]?.image as string, 'below.jpg') } : entry,
+  );
+  const { shards } = await packDataset(ids, { out: path.join(folder, 'out'), itemsPerShard: 9, side: null });
+  t.deepEqual(
+    shards[0]?.errors.map(({ id, code }) => [id, code]),
+    [
+      ['0', 'ERR_COTS_FILE'],
+      ['1', 'ERR_COTS_FILE'],
+    ],
+  );
+  t.is(shards[0]?.items, entries.length - 2);
+  const messages = shards[0]?.errors.map(({ message }) => message).join('\n') ?? '';
+  t.regex(messages, /links that lead to each other/);
+  t.regex(messages, /a file where a directory is needed/);
+
+  for (const ending of ['tar', 'csv', 'jsonl', 'json']) {
+    const name = path.join(folder, `loop.${ending}`);
+    await symlink(name, name);
+    await t.throwsAsync(openDataset(name), {
+      code: 'ERR_COTS_FILE',
+      message: new RegExp(`loop\\.${ending}, got links that lead to each other`),
+    });
+  }
+});
+
+// Linux alone has a file that cannot be read at its beginning.
+const onLinux = process.platform === 'linux' ? test : test.skip;
+
+onLinux('a file whose reading fails, as on a broken disk, is named with the reason', async (t) => {
+  const folder = await temporaryFolder(t);
+  for (const ending of ['csv', 'tsv', 'jsonl']) {
+    const file = path.join(folder, `m.${ending}`);
+    await symlink('/proc/self/mem', file);
+    await t.throwsAsync(openDataset(file), {
+      code: 'ERR_COTS_FILE',
+      message: new RegExp(`m\\.${ending}, got an input/output error of the disk or mount`),
+    });
+  }
+
+  for (const [code, reason] of [
+    ['ENOTCONN', /lost its connection/],
+    ['ESTALE', /the file was replaced/],
+    ['ETIMEDOUT', /does not answer/],
+  ] as const) {
+    const error = fileError(Object.assign(new Error(code), { code }), 'read an image at', '/mnt/a.jpg');
+    t.true(error instanceof CotsError);
+    t.regex((error as CotsError).message, reason);
   }
 });

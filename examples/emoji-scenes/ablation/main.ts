@@ -36,7 +36,8 @@ function readOptions(): ReportOptions {
     .addHelpText(
       'after',
       '\nExample:\n  $ node dist/examples/emoji-scenes/ablation/main.js --json bench/results/ablation.json --figure docs/ablation.png',
-    );
+    )
+    .exitOverride();
   command.parse();
   return { ...command.opts<Omit<ReportOptions, 'overrides'>>(), overrides: command.processedArgs[0] };
 }

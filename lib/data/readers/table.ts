@@ -1,11 +1,11 @@
 /** Tables with named columns: CSV, TSV, parquet, JSON lines (ECOSYSTEM 3.1). */
-import { createReadStream } from 'node:fs';
 import path from 'node:path';
+import { Readable } from 'node:stream';
 import { parse } from 'csv-parse';
 import { asyncBufferFromFile, parquetReadObjects } from 'hyparquet';
 import { nearest, show } from '../../checks.js';
 import { CotsError, DataError } from '../../errors.js';
-import { fileError } from '../../read-file.js';
+import { bytesAsOpened, fileError } from '../../read-file.js';
 import { locate } from '../../remote/location.js';
 import { textLines } from '../../text-lines.js';
 import type { ManifestEntry } from '../manifest.js';
@@ -76,8 +76,8 @@ async function readDelimited<T>(file: string, options: object): Promise<T[]> {
     relax_column_count: false,
     ...options,
   });
-  const input = createReadStream(file).on('error', (error) => parser.destroy(error));
   const rows: T[] = [];
+  const input = Readable.from(bytesAsOpened(file)).on('error', (error) => parser.destroy(error));
   try {
     for await (const row of input.pipe(parser)) rows.push(row as T);
   } catch (error) {
