@@ -135,7 +135,8 @@ namespace cots::ops {
 #ifdef COTS_HAS_X86_DOTS
 template <>
 struct TileShape<kernels::Avx2Dot4> {
-  static constexpr int kRows = 4, kPanels = 1;  // its weights take four registers
+  // Its weights take four registers.
+  static constexpr int kRows = std::min(4, kMostTileRows), kPanels = 1;
 };
 template <>
 struct TileShape<kernels::AvxVnniDot4> : TileShape<Floats256> {};
