@@ -73,6 +73,10 @@ export const definitions: readonly Definition[] = [
     arguments: ['video', '--config', 'configs/base.yaml', '--rounds', '1', '--limit', '100'],
   },
   {
+    name: 'retrieval-base',
+    arguments: ['retrieval', '--config', 'configs/base.yaml'],
+  },
+  {
     name: 'train-demo',
     arguments: ['train', '--config', 'configs/demo.yaml', '--steps', '10', 'data.train=null'],
   },
