@@ -42,12 +42,6 @@ constexpr int64_t cells_of(int64_t count) {
   return (count + Products::kTogether - 1) / Products::kTogether;
 }
 
-/// `count` < 16 lanes from memory, the others 0, or all of them.
-template <class Floats>
-COTS_INLINE Floats load_up_to(const float* p, int64_t count) {
-  return count >= kLanes ? load<Floats>(p) : load_part<Floats>(p, count, 0);
-}
-
 /// Asks for what a head reads of a row some rows on: rows lie too far apart for the hardware's own
 /// prefetch.
 COTS_INLINE void prefetch_row(const float* row, int64_t stride, int64_t width) {
@@ -60,7 +54,7 @@ template <class Products>
 COTS_INLINE void put_row(const float* x, int64_t width, float scale,
                          typename Products::Number* to) {
   for (int64_t j = 0; j < width; j += kLanes)
-    Products::put(load_up_to<typename Products::Floats>(x + j, width - j) * scale, to + j);
+    Products::put(load_run<typename Products::Floats>(x + j, width - j) * scale, to + j);
 }
 
 /// The keys, by log2 e / sqrt(w), as panels; what is beyond them is zero.
@@ -93,7 +87,7 @@ COTS_INLINE void pack_values(const Head& h) {
     for (int64_t first = 0, panel = 0; first < h.width; first += kLanes, ++panel) {
       Floats rows[Products::kTogether] = {};
       for (int64_t i = 0; i < Products::kTogether && key + i < h.keys; ++i)
-        rows[i] = load_up_to<Floats>(h.v + (key + i) * h.v_stride + first, h.width - first);
+        rows[i] = load_run<Floats>(h.v + (key + i) * h.v_stride + first, h.width - first);
       Products::join(rows, numbers<Products>(h.value_panels + (panel * steps + step) * kLanes));
     }
   }
@@ -157,11 +151,7 @@ COTS_INLINE void mix_tile(const Head& h, int64_t query, int64_t row, int64_t pan
     for (int c = 0; c < kPanels; ++c) {
       const int64_t column = (panel + c) * kLanes, count = std::min(kLanes, h.width - column);
       float* to = h.out + (query + row + r) * h.out_stride + column;
-      const auto mixed = sum[r][c] * inverse_sums[row + r];
-      if (count == kLanes)
-        store(to, mixed);
-      else
-        store_part(to, count, mixed);
+      store_run(to, count, sum[r][c] * inverse_sums[row + r]);
     }
 }
 

@@ -23,19 +23,14 @@ template <class Floats>
 COTS_INLINE void finish(const Outputs& o, int64_t row, int64_t column, Floats x) {
   const int64_t count = std::min(kLanes, o.N - column);
   const auto part = [&](const float* from) __attribute__((always_inline)) {
-    return count == kLanes ? load<Floats>(from + column)
-                           : load_part<Floats>(from + column, count, 0);
+    return load_run<Floats>(from + column, count);
   };
   const Epilogue& e = o.epilogue;
   if (e.activation == LinearActivation::kGelu) x = gelu_value(x);
   if (e.activation == LinearActivation::kQuickGelu) x = quick_gelu_value(x);
   if (e.gamma != nullptr) x = x * part(e.gamma);
   if (e.residual != nullptr) x = x + part(e.residual + row * e.residual_stride);
-  float* to = o.y + row * o.stride + column;
-  if (count == kLanes)
-    store(to, x);
-  else
-    store_part(to, count, x);
+  store_run(o.y + row * o.stride + column, count, x);
 }
 
 }  // namespace cots::kernels

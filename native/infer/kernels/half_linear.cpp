@@ -9,7 +9,6 @@
 namespace cots::kernels {
 namespace {
 
-constexpr int64_t kRowBlock = 96, kFewRows = 11;  // as in packed_linear.cpp
 constexpr int64_t kRowsATask = 64;
 
 int64_t steps_of(int64_t K) { return (K + 1) / 2; }
@@ -49,8 +48,7 @@ COTS_INLINE void half_piece(const HalfPiece& p) {
 template <class Dot>
 COTS_INLINE void round_row(const float* x, int64_t K, uint16_t* to) {
   using Floats = typename Dot::Floats;
-  for (int64_t k = 0; k < K; k += kLanes)
-    Dot::round(K - k >= kLanes ? load<Floats>(x + k) : load_part<Floats>(x + k, K - k, 0), to + k);
+  for (int64_t k = 0; k < K; k += kLanes) Dot::round(load_run<Floats>(x + k, K - k), to + k);
 }
 
 void half_piece_portable(const HalfPiece& p) { half_piece<PlainDot2>(p); }
@@ -120,7 +118,7 @@ HalfLinear::HalfLinear(const Tensor& weight_NK, const Tensor& bias_N)
 void HalfLinear::run(const HalfRows& x, int64_t rows, float* y, int64_t y_stride,
                      const Epilogue& epilogue, Dot2Path path) const {
   const auto run_piece = path == Dot2Path::kAvx512Bf16 ? half_piece_avx512 : half_piece_portable;
-  for_each_piece(rows, {0, panels_of(N_)}, kRowBlock, kFewRows, [&](Span some_rows, Span panels) {
+  for_each_piece(rows, {0, panels_of(N_)}, [&](Span some_rows, Span panels) {
     run_piece({.x = x.numbers(),
                .x_stride = x.stride(),
                .rows = some_rows,

@@ -13,10 +13,6 @@ namespace {
 
 using namespace ops;  // the lanes and their tiles
 
-// Rows whose inputs stay in the second-level cache, whole tiles; the last block takes up to
-// kFewRows more.
-constexpr int64_t kRowBlock = 96, kFewRows = 11;
-
 /// The results `rows` x `panels` of one product.
 struct Piece {
   Rows2d x;
@@ -95,17 +91,16 @@ void PackedLinear::run(Rows2d x, int64_t rows, float* y, int64_t y_stride, const
   const int64_t first_panel = first / kLanes,
                 last_panel = first_panel + panels_of(count < 0 ? N_ - first : count);
   const bool halves = panels_.scalar_type() == at::kBFloat16;
-  for_each_piece(rows, {first_panel, last_panel}, kRowBlock, kFewRows,
-                 [&](Span rows_part, Span panels_part) {
-                   const Piece piece{.x = x,
-                                     .rows = rows_part,
-                                     .panels = panels_part,
-                                     .K = K_,
-                                     .weights = panels_.const_data_ptr(),
-                                     .bias = bias_.const_data_ptr<float>(),
-                                     .outputs = {y, y_stride, N_, epilogue}};
-                   halves ? bfloat16_piece(piece) : linear_piece(piece);
-                 });
+  for_each_piece(rows, {first_panel, last_panel}, [&](Span rows_part, Span panels_part) {
+    const Piece piece{.x = x,
+                      .rows = rows_part,
+                      .panels = panels_part,
+                      .K = K_,
+                      .weights = panels_.const_data_ptr(),
+                      .bias = bias_.const_data_ptr<float>(),
+                      .outputs = {y, y_stride, N_, epilogue}};
+    halves ? bfloat16_piece(piece) : linear_piece(piece);
+  });
 }
 
 }  // namespace cots::kernels

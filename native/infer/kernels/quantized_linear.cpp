@@ -13,7 +13,6 @@
 namespace cots::kernels {
 namespace {
 
-constexpr int64_t kRowBlock = 96, kFewRows = 11;  // as in packed_linear.cpp
 constexpr int64_t kRowsATask = 64;
 constexpr float kCodes = 255, kWeightCodes = 127;
 constexpr float kLeastRange = 1e-30F;  // below it a row is as good as constant
@@ -177,7 +176,7 @@ QuantizedPiece QuantizedLinear::piece(const QuantizedRows& x, int64_t rows, floa
 void QuantizedLinear::run(const QuantizedRows& x, int64_t rows, float* y, int64_t y_stride,
                           const Epilogue& epilogue, Dot4Path path) const {
   const QuantizedPiece whole = piece(x, rows, y, y_stride, epilogue);
-  for_each_piece(rows, whole.panels, kRowBlock, kFewRows, [&](Span rows_part, Span panels_part) {
+  for_each_piece(rows, whole.panels, [&](Span rows_part, Span panels_part) {
     QuantizedPiece part = whole;
     part.rows = rows_part;
     part.panels = panels_part;

@@ -19,20 +19,22 @@ struct Span {
   int64_t first, end;
 };
 
-/// f(rows, panels) for each piece of a layer's results: blocks of `row_block` rows (the last one
-/// takes up to `few_rows` more), each cut by panels where there are fewer blocks than the pool
-/// needs.
+/// f(rows, panels) for each piece of a layer's results: blocks of rows, each cut by panels where
+/// there are fewer blocks than the pool needs.
 template <class F>
-void for_each_piece(int64_t rows, Span panels, int64_t row_block, int64_t few_rows, const F& f) {
+void for_each_piece(int64_t rows, Span panels, const F& f) {
+  // Rows whose inputs stay in the second-level cache, whole tiles; the last block takes up to
+  // kFewRows more.
+  constexpr int64_t kRowBlock = 96, kFewRows = 11;
   const int64_t count = panels.end - panels.first,
-                row_blocks = std::max<int64_t>(1, (rows + row_block - 1 - few_rows) / row_block),
+                row_blocks = std::max<int64_t>(1, (rows + kRowBlock - 1 - kFewRows) / kRowBlock),
                 column_blocks = cuts(row_blocks, std::max<int64_t>(count / 2, 1)),
                 panels_a_block = (count + column_blocks - 1) / column_blocks;
   for_each_task(row_blocks * column_blocks, [&](int64_t task) {
     const int64_t block = task / column_blocks,
                   panel =
                       std::min(panels.end, panels.first + task % column_blocks * panels_a_block);
-    f(Span{block * row_block, block + 1 < row_blocks ? (block + 1) * row_block : rows},
+    f(Span{block * kRowBlock, block + 1 < row_blocks ? (block + 1) * kRowBlock : rows},
       Span{panel, std::min(panels.end, panel + panels_a_block)});
   });
 }

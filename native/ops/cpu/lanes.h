@@ -132,6 +132,19 @@ COTS_INLINE void store_part(float* p, int64_t count, const Floats& x) {
   std::memcpy(p, lanes, static_cast<size_t>(count) * sizeof(float));
 }
 
+/// The next `count` numbers of a row, at most 16: of fewer the other lanes are 0.
+template <class Floats>
+COTS_INLINE Floats load_run(const float* p, int64_t count) {
+  return count >= kLanes ? load<Floats>(p) : load_part<Floats>(p, count, 0);
+}
+template <class Floats>
+COTS_INLINE void store_run(float* p, int64_t count, const Floats& x) {
+  if (count >= kLanes)
+    store(p, x);
+  else
+    store_part(p, count, x);
+}
+
 template <class V, int n>
 COTS_INLINE Joined<V, n> maximum(const Joined<V, n>& x, const Joined<V, n>& y) {
   return map(
@@ -186,11 +199,12 @@ COTS_INLINE float reduce_max(const Joined<V, n>& x) {
       x, [](const auto& a, const auto& b) __attribute__((always_inline)) { return a > b ? a : b; });
 }
 
+constexpr float kShift = 12582912.0f;  // 1.5 * 2^23: adding it rounds to the nearest integer
+
 /// e^x within 2 ulp for x in [-87.3, 88], where it is a normal number.
 template <class V>
 COTS_INLINE V normal_exponential_of(const V& x) {
   using Bits = decltype(x < x);
-  constexpr float kShift = 12582912.0f;  // 1.5 * 2^23: adding it rounds to the nearest integer
   const V shifted = x * 1.44269504088896341f + kShift;
   const V n = shifted - kShift;
   const V r = (x - n * 0.693145751953125f) - n * 1.428606765330187e-6f;  // x - n ln 2, in two parts
@@ -219,7 +233,6 @@ COTS_INLINE Joined<V, n> normal_exponential(const Joined<V, n>& x) {
 template <int kTerms, class V>
 COTS_INLINE V exp2_of(const V& x) {
   using Bits = decltype(x < x);
-  constexpr float kShift = 12582912.0f;  // 1.5 * 2^23: adding it rounds to the nearest integer
   const V shifted = x + kShift;
   const V r = x - (shifted - kShift);
   V p;

@@ -2,10 +2,10 @@
 // linear.cpp alone. Legend: K inputs.
 #pragma once
 
-#include <cmath>
 #include <cstring>
 
 #include "ops/cpu/activation.h"
+#include "ops/cpu/norm_row.h"
 #include "ops/linear.h"
 
 namespace cots::ops {
@@ -18,67 +18,16 @@ struct RowTransform {
   bool identity() const { return norm_weight == nullptr && activation == InputActivation::kNone; }
 };
 
-/// f(k, count) for each run of lanes of a row; only the last may be shorter.
-template <class F>
-COTS_INLINE void each_run(int64_t K, const F& f) {
-  int64_t k = 0;
-  for (; k + kLanes <= K; k += kLanes) f(k, kLanes);
-  if (k < K) f(k, K - k);
-}
-
-template <class Floats>
-COTS_INLINE Floats load_run(const float* p, int64_t count) {
-  return count == kLanes ? load<Floats>(p) : load_part<Floats>(p, count, 0);
-}
-
-template <class Floats>
-COTS_INLINE void store_run(float* p, int64_t count, const Floats& x) {
-  if (count == kLanes)
-    store(p, x);
-  else
-    store_part(p, count, x);
-}
-
 template <class Floats>
 COTS_INLINE Activated<Floats> activated(InputActivation activation, const Floats& x) {
   return activation == InputActivation::kGelu ? gelu(x) : quick_gelu(x);
-}
-
-/// Of one row: (x - mean) * scale is the normalized row.
-struct RowMoments {
-  float mean, scale;
-};
-
-template <class Floats>
-COTS_INLINE RowMoments moments_of(const float* x, int64_t K, double eps) {
-  Floats sum{};
-  each_run(
-      K, [&](int64_t k, int64_t count)
-             __attribute__((always_inline)) { sum += load_run<Floats>(x + k, count); });
-  const auto width = static_cast<double>(K);
-  const float mean = static_cast<float>(reduce_sum(sum) / width);
-  Floats squares{};
-  each_run(
-      K, [&](int64_t k, int64_t count) __attribute__((always_inline)) {
-        const Floats off = count == kLanes ? load<Floats>(x + k) - mean
-                                           : load_part<Floats>(x + k, count, mean) - mean;
-        squares += off * off;
-      });
-  return {mean, static_cast<float>(1 / std::sqrt(reduce_sum(squares) / width + eps))};
 }
 
 /// y = f(x).
 template <class Floats>
 COTS_INLINE void transform_row(const RowTransform& f, const float* x, int64_t K, float* y) {
   if (f.norm_weight != nullptr) {
-    const RowMoments m = moments_of<Floats>(x, K, f.eps);
-    each_run(
-        K, [&](int64_t k, int64_t count) __attribute__((always_inline)) {
-          store_run(y + k, count,
-                    (load_run<Floats>(x + k, count) - m.mean) * m.scale *
-                            load_run<Floats>(f.norm_weight + k, count) +
-                        load_run<Floats>(f.norm_bias + k, count));
-        });
+    normalize_row<Floats>(x, K, f.norm_weight, f.norm_bias, f.eps, y);
   } else if (f.activation != InputActivation::kNone) {
     each_run(
         K, [&](int64_t k, int64_t count) __attribute__((always_inline)) {

@@ -43,10 +43,7 @@ inline void cut_panel(const float* from, int64_t stride, int64_t rows, int64_t f
 template <class Floats>
 COTS_INLINE void store_tile_row(float* to, int64_t N, int64_t column, const Floats& x, bool add) {
   const int64_t count = std::min(kLanes, N - column);
-  if (count == kLanes)
-    store(to + column, add ? load<Floats>(to + column) + x : x);
-  else
-    store_part(to + column, count, add ? load_part<Floats>(to + column, count, 0) + x : x);
+  store_run(to + column, count, add ? load_run<Floats>(to + column, count) + x : x);
 }
 
 }  // namespace cots::ops
