@@ -82,8 +82,8 @@ function tooLarge(size: number, most: number): string | undefined {
 }
 
 /**
- * The bytes of a file piece by piece, up to its length when it is opened, so that one that grows has an end. Throws `ERR_COTS_FILE` for one
- * that became shorter meanwhile, or what the file system throws.
+ * The bytes of a text file piece by piece, up to the end of the line that it has last when it is opened: one that grows has an end, and a line
+ * that was being written then is not cut. Throws `ERR_COTS_FILE` for one that became shorter meanwhile, or what the file system throws.
  */
 export async function* bytesAsOpened(file: string): AsyncGenerator<Buffer, void, undefined> {
   const handle = await open(file, 'r');
@@ -91,10 +91,12 @@ export async function* bytesAsOpened(file: string): AsyncGenerator<Buffer, void,
     const found = await handle.stat();
     const size = found.isFile() ? found.size : 0; // 0 too where the kernel makes the file: then to its end
     let read = 0;
+    let last: number | undefined;
     const stream = handle.createReadStream({ autoClose: false, ...(size > 0 && { end: size - 1 }) });
-    for await (const chunk of stream) {
-      read += (chunk as Buffer).length;
-      yield chunk as Buffer;
+    for await (const chunk of stream as AsyncIterable<Buffer>) {
+      read += chunk.length;
+      last = chunk.at(-1);
+      yield chunk;
     }
 
     if (read < size)
@@ -102,8 +104,22 @@ export async function* bytesAsOpened(file: string): AsyncGenerator<Buffer, void,
         'ERR_COTS_FILE',
         `Expected ${file} to keep its ${size} bytes while it is read, it ended after ${read}. Read it again when nothing writes to it.`,
       );
+    if (size > 0 && last !== lineFeed) yield* restOfLine(handle, size);
   } finally {
     await handle.close();
+  }
+}
+
+const lineFeed = 0x0a;
+
+/** The bytes from `position` up to the next line feed, with it, or to the end of the file. */
+async function* restOfLine(handle: FileHandle, position: number): AsyncGenerator<Buffer, void, undefined> {
+  for (let ended = false; !ended; ) {
+    const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(4096), 0, 4096, position);
+    const end = buffer.subarray(0, bytesRead).indexOf(lineFeed);
+    ended = end >= 0 || bytesRead === 0;
+    position += bytesRead;
+    yield buffer.subarray(0, end >= 0 ? end + 1 : bytesRead);
   }
 }
 

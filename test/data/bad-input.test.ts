@@ -172,6 +172,23 @@ for (const [ending, { head, row }] of Object.entries(tables)) {
   });
 }
 
+test('the line that is being written when a file is opened is read to its end', async (t) => {
+  const file = path.join(await temporaryFolder(t), 'lines.txt');
+  const read = async (last: string, meanwhile: string): Promise<string[]> => {
+    await writeFile(file, `first\n${last}`);
+    const lines: string[] = [];
+    for await (const line of textLines(file)) {
+      if (lines.push(line) === 1) await appendFile(file, meanwhile);
+    }
+    return lines;
+  };
+  const long = 'x'.repeat(10_000);
+  t.deepEqual(await read('sec', `ond${long}\nthird\n`), ['first', `second${long}`]);
+  t.deepEqual(await read('sec', 'ond'), ['first', 'second']);
+  t.deepEqual(await read('sec', ''), ['first', 'sec']);
+  t.deepEqual(await read('second\n', 'third\n'), ['first', 'second']);
+});
+
 test('lines of a file that grows, vanishes, or is cut while they are read', async (t) => {
   const file = path.join(await temporaryFolder(t), 'lines.txt');
   const line = `${'x'.repeat(99)}\n`;
