@@ -12,6 +12,7 @@ import {
   runConfig,
   variants,
 } from '../../examples/emoji-scenes/ablation/plan.js';
+import { reportedRuns, writeReport } from '../../examples/emoji-scenes/ablation/report.js';
 import { summarize } from '../../examples/emoji-scenes/ablation/summary.js';
 import { type RunResult, readResult, trainRun } from '../../examples/emoji-scenes/ablation/train-run.js';
 import { resolveConfig } from '../../lib/config/load.js';
@@ -34,6 +35,7 @@ function result(variant: RunResult['variant'], noise: number, seed: number, rsum
     losses: { total: 1, instance: 1, task: 0, cmvm: 0, cmlm: 0 },
     seconds: 100 + seed,
     peakBytes: 1,
+    capability: 'AVX2',
   };
 }
 
@@ -123,6 +125,21 @@ test('a folder of other settings is refused, one of the same is gone on with', a
   await t.notThrowsAsync(claimFolder(folders, 100, ['train.steps=5']));
   await t.throwsAsync(claimFolder(folders, 100, ['train.steps=6']), { message: /runs of others/ });
   await t.throwsAsync(claimFolder(folders, 101, ['train.steps=5']), { message: /Name another folder/ });
+});
+
+test('runs of a report at the same settings count as done, those at others do not', async (t) => {
+  const out = await temporaryFolder(t);
+  const options = { out, seeds: 1, scenes: 100, overrides: [] };
+  const folders = new Folders(path.join(out, 'runs'));
+  const hash = await claimFolder(folders, 100, ['train.steps=5']);
+  t.is(await claimFolder(folders, 100, ['train.steps=5']), hash);
+  t.deepEqual(await reportedRuns(options, hash), []);
+  const runs = [result('instance', 0.3, 0, 100), result('all', 0, 1, 120)];
+  await writeReport(runs, options, await runConfig(runs[0] as RunResult, folders, []), hash);
+  t.deepEqual(await reportedRuns(options, hash), runs);
+  t.deepEqual(await reportedRuns({ ...options, json: path.join(out, 'ablation.json') }, hash), runs);
+  const other = await claimFolder(new Folders(path.join(out, 'other')), 100, ['train.steps=6']);
+  t.deepEqual(await reportedRuns(options, other), []);
 });
 
 test('a run without its result is not done', async (t) => {

@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /**
  * The ablation on emoji scenes: `node dist/examples/emoji-scenes/ablation/main.js`. A run that is done is never run again, one that was
- * stopped or killed goes on from its last checkpoint: start the same command again.
+ * stopped or killed goes on from its last checkpoint: start the same command again. Runs that the JSON already has, made elsewhere at the same
+ * settings, count as done.
  */
 import path from 'node:path';
 import { Command } from 'commander';
@@ -14,8 +15,16 @@ import { trainImageTokenizer } from '../../../lib/train/tokenizer-trainer.js';
 import { demoMakeUp } from '../demo-scenes.js';
 import { generateScenes } from '../generate.js';
 import { sceneDefaults } from '../options.js';
-import { type AblationRun, claimFolder, Folders, noiseShares, plannedRuns, runConfig } from './plan.js';
-import { printTable, type ReportOptions, writeReport } from './report.js';
+import {
+  type AblationRun,
+  claimFolder,
+  Folders,
+  isSameRun,
+  noiseShares,
+  plannedRuns,
+  runConfig,
+} from './plan.js';
+import { printTable, type ReportOptions, reportedRuns, writeReport } from './report.js';
 import { type RunResult, readResult, trainRun } from './train-run.js';
 
 /** Pixels of a scene: those of configs/demo.yaml. */
@@ -29,7 +38,7 @@ function readOptions(): ReportOptions {
     .option('--out <folder>', 'folder of the runs; the same command goes on in it', 'runs/ablation')
     .option('--seeds <n>', 'runs of each setting', wholeNumber(1, 1000), 3)
     .option('--scenes <n>', 'training scenes', wholeNumber(1), sceneDefaults.count)
-    .option('--json <file>', 'result (default: OUT/ablation.json)')
+    .option('--json <file>', 'result, whose runs at the same settings count as done (default: OUT/ablation.json)')
     .option('--figure <file>', 'PNG (default: OUT/ablation.png); an SVG is written beside it')
     .option('--verbose', 'show stack traces of failures')
     .argument('[overrides...]', 'key.path=value on every run', collectOverride, [])
@@ -46,18 +55,19 @@ async function main(): Promise<void> {
   const options = readOptions();
   const { overrides } = options;
   const folders = new Folders(options.out);
-  await claimFolder(folders, options.scenes, overrides);
+  const settingsHash = await claimFolder(folders, options.scenes, overrides);
+  const reported = await reportedRuns(options, settingsHash);
   const interrupt = interruptSignal(() =>
     note('stopping: the step in progress ends and a checkpoint is written; the same command goes on'),
   );
-  await makeScenes(folders, options.scenes, interrupt.signal);
   const runs = plannedRuns(options.seeds);
+  await makeScenes(folders, options.scenes, interrupt.signal);
   await makeTokenizer(runs[0] as AblationRun, folders, overrides, interrupt.signal);
   const results: RunResult[] = [];
   for (const [index, run] of runs.entries()) {
     const config = await runConfig(run, folders, overrides);
     const title = `run ${index + 1} of ${runs.length}, ${run.variant}, ${Math.round(100 * run.noise)} %, seed ${run.seed}`;
-    const done = await readResult(config.train.out);
+    const done = (await readResult(config.train.out)) ?? reported.find((other) => isSameRun(run, other));
     const result =
       done ?? (await trainRun(run, config, folders.manifest(run.noise), { title, signal: interrupt.signal }));
     if (result === undefined) return interrupt.endsProcess();
@@ -66,7 +76,7 @@ async function main(): Promise<void> {
       note(
         `${title}: RSum ${result.test.rsum.toFixed(1)}, ${timeLeft(results, runs.length)} of training left`,
       );
-    if (done === undefined || index === runs.length - 1) await writeReport(results, options, config);
+    if (done === undefined || index === runs.length - 1) await writeReport(results, options, config, settingsHash);
   }
 
   printTable(results);

@@ -1,4 +1,5 @@
 /** Which runs the ablation has: every variant on clean and on noisy captions, a few seeds each. */
+import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { packageRoot } from '../../../lib/binding.js';
@@ -30,6 +31,10 @@ export interface AblationRun {
   readonly variant: Variant;
   readonly noise: number;
   readonly seed: number;
+}
+
+export function isSameRun(one: AblationRun, other: AblationRun): boolean {
+  return one.variant === other.variant && one.noise === other.noise && one.seed === other.seed;
 }
 
 /** The folders of an ablation. */
@@ -83,14 +88,14 @@ export function runConfig(
 }
 
 /**
- * Keeps results of different settings apart: notes them in a new folder, compares them in one that has some.
- * Throws `ERR_COTS_CONFIG`. `scenes`: training scenes.
+ * Keeps results of different settings apart: notes them in a new folder, compares them in one that has some. Resolves to a hash of the
+ * settings, by which results elsewhere are known. Throws `ERR_COTS_CONFIG`. `scenes`: training scenes.
  */
 export async function claimFolder(
   folders: Folders,
   scenes: number,
   overrides: readonly string[],
-): Promise<void> {
+): Promise<string> {
   const file = path.join(folders.out, 'settings.json');
   const configs: Record<string, unknown> = {};
   for (const { name } of variants) {
@@ -100,13 +105,13 @@ export async function claimFolder(
   }
 
   const settings = JSON.stringify({ scenes, makeUp: demoMakeUp, configs });
+  const hash = createHash('sha256').update(settings).digest('hex');
   if ((await kindOf(file)) === undefined) {
     await mkdir(folders.out, { recursive: true });
-    return writeFileAtomic(file, `${settings}\n`);
-  }
-
-  if (JSON.stringify(await readJson(file)) !== settings)
+    await writeFileAtomic(file, `${settings}\n`);
+  } else if (JSON.stringify(await readJson(file)) !== settings)
     throw new ConfigError(
       `Expected ${folders.out} to hold runs of these settings, it holds runs of others (settings.json). Name another folder with --out, or delete this one.`,
     );
+  return hash;
 }

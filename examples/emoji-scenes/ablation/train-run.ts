@@ -1,6 +1,7 @@
 /** One run of the ablation: training that goes on where it was killed, evaluation, and its result file. */
 import { readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
+import { binding } from '../../../lib/binding.js';
 import { startProgress } from '../../../lib/cli/progress.js';
 import type { TrainConfig } from '../../../lib/config/schema.js';
 import { openDataset } from '../../../lib/data/open.js';
@@ -34,6 +35,8 @@ export interface RunResult extends AblationRun {
   /** Of the steps alone, interruptions not counted. */
   readonly seconds: number;
   readonly peakBytes: number;
+  /** libtorch's name for the processor's vectors: a run takes other seconds, and rounds otherwise, where it differs. */
+  readonly capability: string;
 }
 
 const resultName = 'result.json';
@@ -58,6 +61,7 @@ export async function trainRun(
     ...(await trainingFigures(folder)),
     ...(await evaluate(path.join(folder, 'latest'), manifest)),
     filter: config.amf.enabled ? await filterReport(folder, manifest) : null,
+    capability: binding().info().cpu.capability,
   };
   await writeFileAtomic(path.join(folder, resultName), `${JSON.stringify(result, null, 1)}\n`);
   // What only a run that goes on needs: 48 runs would fill gigabytes.
