@@ -2,7 +2,7 @@
  * The towers at base size beside PyTorch, ONNX Runtime and OpenVINO on the same weights, in each number type: batches, one item at a
  * time, and captions of mixed length. `node dist/bench/compare-encode.js`.
  */
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { uniform } from '../lib/bench/synthetic.js';
@@ -12,6 +12,7 @@ import { Cots } from '../lib/index.js';
 import { importHuggingFace } from '../lib/model/import-hugging-face.js';
 import { type Case, type Contender, type Round, runComparison } from './peers/compare.js';
 import { PythonPeer } from './peers/python-peer.js';
+import { type Caption, makeCaptions, vocabularySize, writeVocabulary } from './peers/word-captions.js';
 
 /** The engines that have a number type, the one that many captions are embedded beside (they take minutes), and what ours is to be over each. */
 const peersOf = {
@@ -45,7 +46,6 @@ const batch = 8;
 /** Calls of one round, so that a round of single items has a spread. */
 const singles = 10;
 const captions = 2000;
-const vocabularySize = 30_522;
 /** Rows of padded texts, as such engines are fed. */
 const textBatch = 32;
 
@@ -56,12 +56,12 @@ try {
     const peer = await PythonPeer.start('model', 'encode_model.py', {
       arguments: [folder, String(usableCores())],
     });
-    const words = await writeVocabulary();
+    const words = await writeVocabulary(path.join(folder, 'text'));
     await peer.ask('prepare', { vocabulary: vocabularySize });
     const out = path.join(folder, 'model');
     await importHuggingFace({ image: path.join(folder, 'image'), text: path.join(folder, 'text'), out });
     const pictures = await makePictures();
-    const texts = makeCaptions(words);
+    const texts = makeCaptions(words, captions);
     const exact = await firstVectors(out, 'float32', pictures, texts);
     for (const precision of Object.keys(peersOf) as Precision[]) {
       const cosines = await compareVectors(peer, out, precision, exact, pictures, texts);
@@ -98,11 +98,6 @@ interface Picture {
   readonly data: Uint8Array;
   readonly width: number;
   readonly height: number;
-}
-
-interface Caption {
-  readonly text: string;
-  readonly ids: readonly number[];
 }
 
 /** Ours takes pixels as bytes and normalizes them on the clock; the peers get them normalized. */
@@ -251,32 +246,6 @@ function cosineOf(a: readonly number[], b: readonly number[]): number {
   const dot = (x: readonly number[], y: readonly number[]) =>
     x.reduce((sum, value, place) => sum + value * (y[place] as number), 0);
   return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
-}
-
-/** BERT's special tokens at their usual ids, and words of four letters: each is one token. */
-async function writeVocabulary(): Promise<readonly string[]> {
-  const lines = Array.from({ length: vocabularySize }, (_, id) => wordOf(id));
-  const specials = { 0: '[PAD]', 100: '[UNK]', 101: '[CLS]', 102: '[SEP]', 103: '[MASK]' };
-  for (const [id, token] of Object.entries(specials)) lines[Number(id)] = token;
-  await mkdir(path.join(folder, 'text'));
-  await writeFile(path.join(folder, 'text', 'vocab.txt'), `${lines.join('\n')}\n`);
-  return lines;
-}
-
-function wordOf(id: number): string {
-  const letters = [id % 26, Math.floor(id / 26) % 26, Math.floor(id / 676) % 26, Math.floor(id / 17_576)];
-  return String.fromCharCode(...letters.map((letter) => 97 + letter));
-}
-
-/** 5 to 17 words, every thirtieth caption 38: 13.8 tokens on average with [CLS] and [SEP]. */
-function makeCaptions(words: readonly string[]): Caption[] {
-  const random = uniform(captions);
-  const below = (limit: number) => Math.floor(random() * limit);
-  return Array.from({ length: captions }, (_, place) => {
-    const count = place % 30 === 29 ? 38 : 5 + below(13);
-    const inner = Array.from({ length: count }, () => 1000 + below(vocabularySize - 1000));
-    return { text: inner.map((id) => words[id]).join(' '), ids: [101, ...inner, 102] };
-  });
 }
 
 async function makePictures(): Promise<Picture[]> {

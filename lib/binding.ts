@@ -475,8 +475,13 @@ export interface NativeBinding {
     transform: NativeTransform;
     views: NativeView[];
   }): Promise<NativeMadeViews | null>;
-  /** RGB of a whole JPEG, uint8 [height, width, 3]; null as above. */
-  decodeJpeg(o: { jpeg: Uint8Array; width: number; height: number }): Promise<Uint8Array | null>;
+  /** RGB of a whole JPEG, uint8 [height, width, 3], at 1 / shrink (1, 2, 4 or 8) of the size given, rounded up; null as above. */
+  decodeJpeg(o: {
+    jpeg: Uint8Array;
+    width: number;
+    height: number;
+    shrink: number;
+  }): Promise<Uint8Array | null>;
   /** Size and EXIF orientation (1 to 8) of a JPEG of 8-bit gray or YCbCr; null for anything else, and where the build has no libjpeg-turbo. */
   jpegHeader(bytes: Uint8Array): { width: number; height: number; orientation: number } | null;
   createModel(

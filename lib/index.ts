@@ -15,6 +15,7 @@ export { Cots } from './model/cots.js';
 export type {
   CreateOptions,
   EmbedOptions,
+  ImageOptions,
   LoadOptions,
   VideoEmbeddings,
   VideoOptions,

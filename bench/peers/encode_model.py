@@ -7,7 +7,6 @@ to ONNX. Every engine returns the last hidden states, as such an export does. in
 with weights and OpenVINO's model quantized by NNCF for transformers; bfloat16 is the model in that type in PyTorch and OpenVINO's hint.
 """
 import copy
-import json
 import os
 import sys
 import time
@@ -17,68 +16,30 @@ import numpy as np
 import onnxruntime
 import openvino
 import torch
-from onnxruntime.quantization import QuantType, quantize_dynamic
-from transformers import BertConfig, BertModel, ViTConfig, ViTModel
 
 from peer import serve, versions
+from tower_export import States, export, inputs_of, quantize, save_towers
 
 folder, threads = sys.argv[1], int(sys.argv[2])
 torch.set_num_threads(threads)
-torch.manual_seed(1)
-tower_folders = {"image": os.path.join(folder, "image"), "text": os.path.join(folder, "text")}
 
-
-class States(torch.nn.Module):
-    """The last hidden states alone, by positional arguments: what is exported."""
-
-    def __init__(self, tower, names):
-        super().__init__()
-        self.tower, self.names = tower, names
-
-    def forward(self, *inputs):
-        return self.tower(**dict(zip(self.names, inputs))).last_hidden_state
-
-
-inputs_of = {"image": ["pixel_values"], "text": ["input_ids", "attention_mask"]}
 engines = {}
-
 
 def prepare(vocabulary):
     """`vocabulary`: words of the text tower, a line each in FOLDER/text/vocab.txt."""
-    vit = ViTModel(ViTConfig(image_size=384), add_pooling_layer=False).eval()
-    bert = BertModel(BertConfig(vocab_size=vocabulary), add_pooling_layer=False).eval()
-    write_image_rules()
-    examples = {
-        "image": (torch.zeros(2, 3, 384, 384),),
-        "text": (torch.zeros(2, 9, dtype=torch.long), torch.ones(2, 9, dtype=torch.long)),
-    }
-    for tower, model in (("image", vit), ("text", bert)):
-        model.save_pretrained(tower_folders[tower])
-        states = States(model, inputs_of[tower]).eval()
-        file = os.path.join(folder, tower + ".onnx")
-        axes = {0: "batch"} if tower == "image" else {0: "batch", 1: "tokens"}
-        names = inputs_of[tower]
-        torch.onnx.export(states, examples[tower], file, input_names=names, output_names=["states"],
-                          dynamic_axes={name: axes for name in [*names, "states"]}, dynamo=False)
+    for tower, model in save_towers(folder, vocabulary).items():
+        states, file = States(model, inputs_of[tower]).eval(), os.path.join(folder, tower + ".onnx")
+        quantized = file.replace(".onnx", "-int8.onnx")
+        export(tower, model, file)
+        quantize(file, quantized)
         engines["pytorch", tower, "float32"] = pytorch_engine(states)
         engines["pytorch", tower, "bfloat16"] = pytorch_engine(States(model, inputs_of[tower]).eval(), torch.bfloat16)
         engines["onnxruntime", tower, "float32"] = onnx_engine(file)
-        engines["onnxruntime", tower, "int8"] = onnx_engine(quantized_by_onnxruntime(file))
+        engines["onnxruntime", tower, "int8"] = onnx_engine(quantized)
         graph = openvino.Core().read_model(file)
         engines["openvino", tower, "float32"] = openvino_engine(graph)
         engines["openvino", tower, "bfloat16"] = openvino_engine(graph, "bf16")
         engines["openvino", tower, "int8"] = openvino_engine(quantized_by_nncf(graph, samples_of[tower](vocabulary)))
-
-
-def write_image_rules():
-    """What ViTImageProcessor.save_pretrained() writes; the class itself wants torchvision."""
-    rules = {"image_processor_type": "ViTImageProcessor", "do_resize": True, "size": {"height": 384, "width": 384},
-             "resample": 2, "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True,
-             "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
-    os.makedirs(tower_folders["image"])
-    with open(os.path.join(tower_folders["image"], "preprocessor_config.json"), "w") as file:
-        json.dump(rules, file)
-
 
 def pytorch_engine(states, dtype=torch.float32):
     states = copy.deepcopy(states).to(dtype)
@@ -90,32 +51,21 @@ def pytorch_engine(states, dtype=torch.float32):
 
     return run
 
-
-def quantized_by_onnxruntime(file):
-    to = file.replace(".onnx", "-int8.onnx")
-    quantize_dynamic(file, to, op_types_to_quantize=["MatMul", "Gemm"], per_channel=True, weight_type=QuantType.QInt8)
-    return to
-
-
 def quantized_by_nncf(graph, samples):
     return nncf.quantize(graph.clone(), nncf.Dataset(samples), model_type=nncf.ModelType.TRANSFORMER,
                          subset_size=len(samples))
-
 
 def image_samples(_):
     """Noise pictures, normalized: what the towers are timed on."""
     random = np.random.default_rng(1)
     return [random.integers(0, 256, (1, 3, 384, 384)).astype(np.float32) / np.float32(127.5) - 1 for _ in range(8)]
 
-
 def text_samples(vocabulary):
     random = np.random.default_rng(1)
     rows = [random.integers(1000, vocabulary, (1, length)) for length in range(7, 39)]
     return [(row, np.ones_like(row)) for row in rows]
 
-
 samples_of = {"image": image_samples, "text": text_samples}
-
 
 def onnx_engine(file):
     options = onnxruntime.SessionOptions()
@@ -124,13 +74,11 @@ def onnx_engine(file):
     names = [one.name for one in session.get_inputs()]
     return lambda *arrays: session.run(None, dict(zip(names, arrays)))[0]
 
-
 def openvino_engine(graph, hint="f32"):
     model = openvino.Core().compile_model(graph, "CPU", {
         "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint})
     request = model.create_infer_request()
     return lambda *arrays: request.infer(list(arrays))[model.output(0)]
-
 
 def timed(calls):
     """Runs the calls; the whole time, and the spread of one."""
@@ -143,19 +91,16 @@ def timed(calls):
     seconds = time.perf_counter() - start
     return {"seconds": seconds, "p50Ms": float(np.percentile(each, 50)), "p99Ms": float(np.percentile(each, 99))}
 
-
 def pixels(file, count):
     """uint8 [count, 384, 384, 3] of a file, normalized as transformers does: mean and std 0.5."""
     images = np.fromfile(file, dtype=np.uint8, count=count * 384 * 384 * 3).reshape(count, 384, 384, 3)
     return np.ascontiguousarray(((images / np.float32(255) - np.float32(0.5)) / np.float32(0.5)).transpose(0, 3, 1, 2))
-
 
 def images(engine, precision, file, batch, repeat):
     """`repeat` batches, normalized before the clock starts."""
     array = pixels(file, batch)
     run = engines[engine, "image", precision]
     return {**timed([lambda: run(array)] * repeat), "items": batch * repeat}
-
 
 def texts(engine, precision, ids, batch):
     """Batches of `batch` texts in their order, each padded to its longest."""
@@ -169,7 +114,6 @@ def texts(engine, precision, ids, batch):
         calls.append(lambda padded=padded, mask=mask: run(padded, mask))
     return {**timed(calls), "items": len(ids)}
 
-
 def first_states(engine, precision, file, ids):
     """Unit rows of the CLS state of one image and one text: what the product's embeddings must equal."""
     def unit(states):
@@ -178,7 +122,6 @@ def first_states(engine, precision, file, ids):
     row = np.array([ids], dtype=np.int64)
     return {"image": unit(engines[engine, "image", precision](pixels(file, 1))),
             "text": unit(engines[engine, "text", precision](row, np.ones_like(row)))}
-
 
 serve({"prepare": prepare, "images": images, "texts": texts, "first_states": first_states},
       versions("torch", "transformers", "onnxruntime", "openvino", "nncf"))

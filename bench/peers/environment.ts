@@ -1,7 +1,7 @@
-/** The Python environments of the peers: made once in the cache folder, named by what they hold. */
+/** The environments of the peers, of Python and of Node: made once in the cache folder, named by what they hold. */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { access, mkdir, readFile, rename, rm } from 'node:fs/promises';
+import { access, copyFile, mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -23,14 +23,28 @@ export async function peerPython(group: PeerGroup): Promise<string> {
   const requirements = path.join(peersFolder, `requirements-${group}.txt`);
   const python = process.env['COTS_PYTHON'] ?? 'python3';
   const { stdout: version } = await run(python, ['-VV']);
-  const hash = createHash('sha256')
-    .update(version)
-    .update(await readFile(requirements))
-    .digest('hex')
-    .slice(0, 12);
-  const folder = path.join(cacheFolder(), `peers-${group}-${hash}`);
-  if (!(await exists(folder))) await makeEnvironment(python, requirements, folder);
+  const folder = await environment(
+    `peers-${group}`,
+    [version, await readFile(requirements)],
+    async (beside) => {
+      await run(python, ['-m', 'venv', beside]);
+      const install = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '-r', requirements];
+      const own = path.join(beside, 'bin', 'python');
+      await run(own, install).catch(() => run(own, [...install, '--extra-index-url', torchIndex]));
+    },
+  );
   return path.join(folder, 'bin', 'python');
+}
+
+/** The folder with the packages of `bench/peers/NAME/package-lock.json`, which the first call installs with npm; no script of theirs runs. */
+export async function peerPackages(name: string): Promise<string> {
+  const files = ['package.json', 'package-lock.json'].map((file) => path.join(peersFolder, name, file));
+  const texts = await Promise.all(files.map((file) => readFile(file)));
+  return environment(`peers-${name}`, texts, async (beside) => {
+    await mkdir(beside);
+    for (const file of files) await copyFile(file, path.join(beside, path.basename(file)));
+    await run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: beside });
+  });
 }
 
 function cacheFolder(): string {
@@ -38,22 +52,29 @@ function cacheFolder(): string {
   return named ? path.resolve(named) : path.join(homedir(), '.cache', 'cots');
 }
 
-/** Made beside and renamed, so that a killed or a second run leaves no half of one. */
-async function makeEnvironment(python: string, requirements: string, folder: string): Promise<void> {
+/** A folder of the cache named by what it is made of. Made beside and renamed, so that a killed or a second run leaves no half of one. */
+async function environment(
+  name: string,
+  madeOf: readonly (string | Buffer)[],
+  make: (beside: string) => Promise<void>,
+): Promise<string> {
+  const hash = createHash('sha256');
+  for (const part of madeOf) hash.update(part);
+  const folder = path.join(cacheFolder(), `${name}-${hash.digest('hex').slice(0, 12)}`);
+  if (await exists(folder)) return folder;
   const beside = `${folder}.${process.pid}`;
-  console.error(`making ${folder} from ${path.basename(requirements)} ...`);
+  console.error(`making ${folder} ...`);
   await mkdir(path.dirname(folder), { recursive: true });
   try {
-    await run(python, ['-m', 'venv', beside]);
-    const install = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '-r', requirements];
-    const own = path.join(beside, 'bin', 'python');
-    await run(own, install).catch(() => run(own, [...install, '--extra-index-url', torchIndex]));
+    await make(beside);
     await rename(beside, folder).catch(async (error: NodeJS.ErrnoException) => {
       if (!(await exists(folder))) throw error; // else another run was first
     });
   } finally {
     await rm(beside, { recursive: true, force: true });
   }
+
+  return folder;
 }
 
 async function exists(file: string): Promise<boolean> {

@@ -1,81 +1,11 @@
-/** A peer in Python as a long-lived process: JSON lines in, JSON lines out (peer.py is its other side). */
-import { type ChildProcessByStdio, spawn } from 'node:child_process';
+/** A peer in Python, in an environment of its own. */
 import path from 'node:path';
-import { createInterface } from 'node:readline';
-import type { Readable, Writable } from 'node:stream';
 import { type PeerGroup, peerPython, peersFolder } from './environment.js';
+import { type PeerOptions, PeerProcess, startPeer } from './peer-process.js';
 
-type Answer = Record<string, unknown>;
-
-const keptErrors = 4000;
-
-/** Call `close` when done; a process that goes away takes its peers along, because their input ends. */
-export class PythonPeer {
-  readonly versions: Readonly<Record<string, string>>;
-  readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
-  readonly #lines: AsyncIterator<string>;
-  readonly #errors: { text: string };
-
-  private constructor(
-    child: ChildProcessByStdio<Writable, Readable, Readable>,
-    lines: AsyncIterator<string>,
-    errors: { text: string },
-    versions: Record<string, string>,
-  ) {
-    this.#child = child;
-    this.#lines = lines;
-    this.#errors = errors;
-    this.versions = versions;
+export class PythonPeer extends PeerProcess {
+  /** Starts `bench/peers/SCRIPT` in the environment of `group`. */
+  static async start(group: PeerGroup, script: string, options: PeerOptions = {}): Promise<PythonPeer> {
+    return new PythonPeer(await startPeer(await peerPython(group), path.join(peersFolder, script), options));
   }
-
-  /** Starts `bench/peers/SCRIPT` in the environment of `group`. `env` is added to the process's own. */
-  static async start(
-    group: PeerGroup,
-    script: string,
-    options: { readonly arguments?: readonly string[]; readonly env?: Readonly<Record<string, string>> } = {},
-  ): Promise<PythonPeer> {
-    const python = await peerPython(group);
-    const child = spawn(python, [path.join(peersFolder, script), ...(options.arguments ?? [])], {
-      env: { ...process.env, ...options.env },
-      stdio: ['pipe', 'pipe', 'pipe'],
-    });
-    const errors = { text: '' };
-    child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
-      errors.text = (errors.text + chunk).slice(-keptErrors);
-    });
-    child.stdin.on('error', () => {}); // the answer that does not come tells it
-    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-    const { versions } = (await nextAnswer(lines, errors, script)) as { versions: Record<string, string> };
-    return new PythonPeer(child, lines, errors, versions);
-  }
-
-  /** One request, one at a time. Throws with the peer's own words when it fails or ends. */
-  async ask<T = Answer>(request: string, values: Answer = {}): Promise<T> {
-    this.#child.stdin.write(`${JSON.stringify({ do: request, ...values })}\n`);
-    return (await nextAnswer(this.#lines, this.#errors, request)) as T;
-  }
-
-  /** Ends the process and waits for it. */
-  async close(): Promise<void> {
-    const { exitCode, signalCode } = this.#child;
-    if (exitCode !== null || signalCode !== null) return;
-    const ended = new Promise((resolve) => this.#child.once('exit', resolve));
-    this.#child.stdin.end();
-    const killer = setTimeout(() => this.#child.kill('SIGKILL'), 5000);
-    await ended;
-    clearTimeout(killer);
-  }
-}
-
-async function nextAnswer(
-  lines: AsyncIterator<string>,
-  errors: { text: string },
-  asked: string,
-): Promise<Answer> {
-  const { value, done } = await lines.next();
-  if (done === true) throw new Error(`The peer ended before it answered ${asked}.\n${errors.text}`);
-  const answer = JSON.parse(value) as Answer;
-  if (typeof answer['error'] === 'string')
-    throw new Error(`The peer failed at ${asked}.\n${answer['error']}`);
-  return answer;
 }

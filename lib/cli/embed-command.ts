@@ -32,6 +32,7 @@ interface Options extends CommonOptions, SourceOptions {
   readonly frames?: number;
   readonly fps?: number;
   readonly skipBlack?: boolean;
+  readonly scaleOnLoad?: boolean;
 }
 
 export function embedCommand(): Command {
@@ -45,6 +46,9 @@ export function embedCommand(): Command {
       'image',
       'images',
       `data set: ${datasetForms}; or a text file or standard input (-) with one path a line`,
+    ).option(
+      '--scale-on-load',
+      'decode large JPEGs at 1/2, 1/4 or 1/8 where that leaves twice the pixels the model takes: faster, vectors differ a little',
     ),
   );
   group.addCommand(
@@ -141,6 +145,7 @@ async function embed(modality: Modality, input: string, options: Options): Promi
       modelPath: options.model,
       batchSize: options.batchSize,
       sampling,
+      scaleOnLoad: options.scaleOnLoad,
       partitionRows: options.partitionRows,
       share,
       signal: interrupt.signal,

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import sharp, { type Metadata } from 'sharp';
 import { show } from '../checks.js';
 import { ImageError, OptionError } from '../errors.js';
-import { decodePlainJpeg, plainJpeg } from './jpeg.js';
+import { decodePlainJpeg, decodeSmallJpeg, plainJpeg, smallJpeg } from './jpeg.js';
 import { readMedia } from './media.js';
 
 /** A path, a `file:` URL, encoded bytes, or RGB pixels. */
@@ -28,6 +28,11 @@ export interface DecodeOptions {
   readonly exifRotate?: boolean;
   /** Awaited with the decoded size in bytes before any pixel is decoded, so that a caller can bound memory. */
   readonly admit?: (decodedBytes: number) => Promise<void>;
+  /**
+   * A JPEG whose shorter side stays at least so many pixels long may be decoded at 1/2, 1/4 or 1/8 of its size, by libjpeg's scaled
+   * transform. @default each image at its own size
+   */
+  readonly least?: number | undefined;
 }
 
 const admitAll = async (): Promise<void> => {};
@@ -44,7 +49,25 @@ export const maxPixels = 100_000_000;
 export async function decodeImage(input: ImageInput, options: DecodeOptions = {}): Promise<DecodedImage> {
   if (isPixels(input)) return checkedPixels(input);
   const { bytes, name } = await encodedBytes(input);
-  return decodeBytes(bytes, name, options.exifRotate ?? true, options.admit ?? admitAll);
+  const { exifRotate = true, admit = admitAll, least } = options;
+  const small = least === undefined ? null : await decodeSmall(bytes, name, exifRotate, admit, least);
+  return small ?? decodeBytes(bytes, name, exifRotate, admit);
+}
+
+/** Null where the image has to be decoded at its own size, before anything was admitted. */
+async function decodeSmall(
+  bytes: Buffer,
+  name: string,
+  exifRotate: boolean,
+  admit: (decodedBytes: number) => Promise<void>,
+  least: number,
+): Promise<DecodedImage | null> {
+  const jpeg = smallJpeg(bytes, least, exifRotate);
+  if (jpeg === null) return null;
+  refuseTooLarge(jpeg, name);
+  // As for all of it: what libjpeg cannot decode comes at its own size after all.
+  await admit(3 * jpeg.width * jpeg.height);
+  return (await decodeSmallJpeg(jpeg)) ?? decodeWithSharp(bytes, name, exifRotate, admitAll);
 }
 
 /** Decodes encoded bytes. `name` stands in messages; see `DecodeOptions`. */

@@ -27,6 +27,15 @@ export interface EmbedOptions {
   readonly signal?: AbortSignal;
 }
 
+/** How images are read. */
+export interface ImageOptions extends EmbedOptions {
+  /**
+   * Decode a JPEG at 1/2, 1/4 or 1/8 of its size where that leaves at least twice the pixels a side that the model takes: less work on
+   * large photographs, for vectors that differ a little from those of an evaluation. @default false
+   */
+  readonly scaleOnLoad?: boolean;
+}
+
 /** Which frames of a video stand for it. */
 export interface VideoOptions extends EmbedOptions {
   /** Frames of a video: the middle one of each of as many equal parts; all of a shorter video. @default 12 */

@@ -9,6 +9,7 @@ import type {
   CotsParts,
   CreateOptions,
   EmbedOptions,
+  ImageOptions,
   LoadOptions,
   VideoEmbeddings,
   VideoOptions,
@@ -79,16 +80,17 @@ export class Cots {
    * Bytes and pixels must not change until the promise has settled.
    * Rejects `ERR_COTS_IMAGE` naming the first image that cannot be read.
    */
-  async embedImages(images: readonly ImageInput[], options?: EmbedOptions): Promise<Matrix> {
+  async embedImages(images: readonly ImageInput[], options?: ImageOptions): Promise<Matrix> {
     const site = callSite(this.embedImages);
     return fromSite(site, async () => {
-      const { batchSize, signal } = this.#options('embedImages', options, defaultImageBatch);
+      const { batchSize, signal } = this.#options('embedImages', options, defaultImageBatch, imageKeys);
+      const scaleOnLoad = check.boolean('scaleOnLoad', options?.scaleOnLoad ?? false);
       if (!Array.isArray(images))
         throw new OptionError(`Expected \`images\` to be an array, got ${check.show(images)}.`);
       const dimension = this.#towers.dimension('image');
       const rows = emptyMatrix(images.length, dimension);
       const views = (begin: number): Promise<Uint8Array> =>
-        this.#towers.views(images.slice(begin, begin + batchSize), begin);
+        this.#towers.views(images.slice(begin, begin + batchSize), begin, scaleOnLoad);
       let next = images.length > 0 ? views(0) : undefined;
       for (let begin = 0; begin < images.length; begin += batchSize) {
         const pixels = await (next as Promise<Uint8Array>);
@@ -163,21 +165,23 @@ export class Cots {
    * `vectors` and stands in `errors`; aborts, disposal and failures of the stream itself are thrown. Videos come in batches of
    * their own, with `frames`; `batchSize` then counts frames.
    */
-  embed(stream: AsyncIterable<Item>, options?: VideoOptions): AsyncIterable<EmbeddedBatch> {
+  embed(stream: AsyncIterable<Item>, options?: ImageOptions & VideoOptions): AsyncIterable<EmbeddedBatch> {
     return this.#embed(stream, options);
   }
 
   async *#embed(
     stream: AsyncIterable<Item>,
-    options: VideoOptions | undefined,
+    options: (ImageOptions & VideoOptions) | undefined,
   ): AsyncGenerator<EmbeddedBatch, void, undefined> {
-    const { batchSize, signal } = this.#options('embed', options, defaultImageBatch, videoKeys);
+    const keys = [...imageKeys, ...videoKeys];
+    const { batchSize, signal } = this.#options('embed', options, defaultImageBatch, keys);
+    const scaleOnLoad = check.boolean('scaleOnLoad', options?.scaleOnLoad ?? false);
     const towers = this.#towers;
     yield* embedStream(stream, {
       batchSize,
       orStopped: (work) => towers.orStopped(signal, work),
       dimensions: { image: towers.dimension('image'), text: towers.dimension('text') },
-      view: (image) => towers.view(image),
+      view: (image) => towers.view(image, scaleOnLoad),
       embedPixels: (pixels, count) => towers.embedPixels(pixels, count, signal),
       embedTexts: (texts) => towers.embedWords(texts, signal),
       clips: this.#towers.clips(options, batchSize, signal, Infinity),
@@ -221,6 +225,7 @@ export class Cots {
   }
 }
 
+const imageKeys = ['scaleOnLoad'];
 const videoKeys = ['frames', 'fps', 'skipBlack'];
 
 async function* asyncOf<T>(items: readonly T[]): AsyncGenerator<T, void, undefined> {

@@ -20,12 +20,13 @@ export async function imageViews(
   first: number,
   size: number,
   rules: ImageRules,
+  scaleOnLoad = false,
 ): Promise<Uint8Array> {
   const bytes = 3 * size * size;
   const packed = new Uint8Array(images.length * bytes);
   await Promise.all(
     images.map(async (image, index) => {
-      const view = await imageView(image, size, rules).catch((error: unknown) => {
+      const view = await imageView(image, size, rules, scaleOnLoad).catch((error: unknown) => {
         if (error instanceof CotsError) error.message = `${error.message} (It is images[${first + index}].)`;
         throw error;
       });
@@ -41,8 +42,19 @@ export function ownedInput(image: ImageInput): ImageInput {
   return isPixels(image) && image.data instanceof Uint8Array ? { ...image, data: image.data.slice() } : image;
 }
 
+/**
+ * Pixels of a decoded image for each that the resize leaves, a side: with fewer, what a JPEG loses by being decoded at a part of its size
+ * would show (Pillow's `reducing_gap`).
+ */
+const scaleOnLoadGap = 2;
+
 /** One image as uint8 [size, size, 3]. */
-export async function imageView(image: ImageInput, size: number, rules: ImageRules): Promise<Uint8Array> {
+export async function imageView(
+  image: ImageInput,
+  size: number,
+  rules: ImageRules,
+  scaleOnLoad = false,
+): Promise<Uint8Array> {
   await slots.acquire(1);
   let held = 0;
   const admit = async (bytes: number): Promise<void> => {
@@ -50,7 +62,8 @@ export async function imageView(image: ImageInput, size: number, rules: ImageRul
     held = bytes;
   };
   try {
-    const decoded = await decodeImage(image, { admit });
+    const least = scaleOnLoad ? scaleOnLoadGap * (rules.resize?.side ?? size) : undefined;
+    const decoded = await decodeImage(image, { admit, least });
     const [view] = await binding().makeViews({
       images: [{ ...decoded, transform: wholeImage(decoded.width, decoded.height) }],
       views: [viewOf(decoded, size, rules)],

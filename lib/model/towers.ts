@@ -37,17 +37,17 @@ export class Towers {
   }
 
   /** uint8 [size, size, 3] of an image. */
-  async view(image: ImageInput): Promise<Uint8Array> {
+  async view(image: ImageInput, scaleOnLoad = false): Promise<Uint8Array> {
     const { config, image: rules } = this.#parts.description;
     this.#require('image');
-    return imageView(image, config.image.size, rules);
+    return imageView(image, config.image.size, rules, scaleOnLoad);
   }
 
   /** uint8 [n, size, size, 3]; failures count images from `first`. */
-  async views(images: readonly ImageInput[], first: number): Promise<Uint8Array> {
+  async views(images: readonly ImageInput[], first: number, scaleOnLoad: boolean): Promise<Uint8Array> {
     const { config, image: rules } = this.#parts.description;
     this.#require('image');
-    return imageViews(images, first, config.image.size, rules);
+    return imageViews(images, first, config.image.size, rules, scaleOnLoad);
   }
 
   /** Unit rows [count, D] of uint8 [count, size, size, 3]. */

@@ -31,6 +31,8 @@ export interface EmbedInputOptions {
   readonly batchSize?: number | undefined;
   /** Of videos. */
   readonly sampling?: VideoSampling | undefined;
+  /** Of images, as in `ImageOptions`. */
+  readonly scaleOnLoad?: boolean | undefined;
   /** Rows of a file. @default 10,000; of videos 500 */
   readonly partitionRows?: number | undefined;
   /** The partitions that are made here, where several processes fill one folder. @default all */
@@ -76,6 +78,7 @@ export async function embedInto(
     partitions,
     inputHash: inputHash(entries, size, options.sampling),
     sampling: options.sampling,
+    scaleOnLoad: options.scaleOnLoad ?? false,
   };
   const manifest = await beginEmbeddings(out, modality, plan, share);
   const errors: EmbedSummary['errors'][number][] = [];
@@ -174,7 +177,7 @@ async function embedEntries(
   model: Cots,
   part: readonly Entry[],
   before: number,
-  { modality, batchSize, sampling, signal, onProgress }: EmbedInputOptions,
+  { modality, batchSize, sampling, scaleOnLoad, signal, onProgress }: EmbedInputOptions,
 ): Promise<{ made: Rows; errors: EmbedSummary['errors'] }> {
   async function* items(): AsyncGenerator<Item> {
     for (const [index, entry] of part.entries()) yield itemOf(String(index), entry, modality);
@@ -186,6 +189,7 @@ async function embedEntries(
   const embedOptions = {
     ...(batchSize === undefined ? {} : { batchSize }),
     ...sampling,
+    ...(scaleOnLoad === undefined ? {} : { scaleOnLoad }),
     ...(signal === undefined ? {} : { signal }),
   };
   for await (const batch of model.embed(items(), embedOptions)) {

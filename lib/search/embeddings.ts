@@ -41,6 +41,8 @@ export interface EmbeddingsManifest {
         complete: boolean;
         /** Of videos: how their frames were chosen. */
         sampling?: VideoSampling;
+        /** Of images: JPEGs were decoded at a part of their size where that was enough. */
+        scaleOnLoad?: true;
       }
     >
   >;
@@ -74,6 +76,7 @@ export interface EmbedPlan {
   readonly partitions: number;
   readonly inputHash: string;
   readonly sampling: VideoSampling | undefined;
+  readonly scaleOnLoad: boolean;
 }
 
 /** Begins or continues a folder. Throws `ERR_COTS_DATA` when it holds the vectors of another model or input. */
@@ -97,6 +100,13 @@ export async function beginEmbeddings(
   if (found !== undefined && had !== asked) {
     throw new DataError(
       `Expected ${directory} to hold vectors of precision ${asked}, got ${had}. Use the same --precision, or another --out.`,
+    );
+  }
+
+  const images = modality === 'image' ? found?.modalities.image : undefined;
+  if (images !== undefined && (images.scaleOnLoad ?? false) !== plan.scaleOnLoad) {
+    throw new DataError(
+      `Expected ${directory} to hold vectors of images decoded ${plan.scaleOnLoad ? 'with' : 'without'} --scale-on-load, got the other. Use the same flags, or another --out.`,
     );
   }
 
@@ -129,6 +139,7 @@ export async function beginEmbeddings(
         rows: 0,
         complete: false,
         ...(plan.sampling === undefined ? {} : { sampling: plan.sampling }),
+        ...(plan.scaleOnLoad ? { scaleOnLoad: true } : {}),
       },
     },
     created: found?.created ?? new Date().toISOString(),

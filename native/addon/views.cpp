@@ -217,9 +217,12 @@ Napi::Value decode_jpeg(const Napi::CallbackInfo& info) {
   return guard_promise(env, [&]() -> Napi::Value {
     const Napi::Object o = options_of(info);
     const io::Box whole{0, 0, count(o, "width", 1), count(o, "height", 1)};
-    Work work = [jpeg = bytes(o, "jpeg", {length(o, "jpeg")}), whole]() -> Settle {
+    const int shrink = static_cast<int>(count(o, "shrink", 1));
+    Work work = [jpeg = bytes(o, "jpeg", {length(o, "jpeg")}), whole, shrink]() -> Settle {
+      const uint8_t* data = jpeg.const_data_ptr<uint8_t>();
       const std::optional<Tensor> image_HWC =
-          io::decode_jpeg(jpeg.const_data_ptr<uint8_t>(), jpeg.numel(), whole);
+          shrink == 1 ? io::decode_jpeg(data, jpeg.numel(), whole)
+                      : io::decode_jpeg_small(data, jpeg.numel(), shrink);
       return [image_HWC](Napi::Env env) -> Napi::Value {
         return image_HWC ? to_uint8_array(env, *image_HWC) : env.Null();
       };

@@ -71,6 +71,29 @@ bool read_header(const uint8_t* bytes, int64_t count, JpegHeader& header) {
 /// knows none outside what it decodes.
 constexpr int64_t kMargin = 16;
 
+/// out: the whole image at 1 / shrink of its size, packed.
+bool decode_small(const uint8_t* bytes, int64_t count, int shrink, uint8_t* out) {
+  jpeg_decompress_struct info;
+  Complaint complaint;
+  if (setjmp(complaint.leave)) {
+    jpeg_destroy_decompress(&info);
+    return false;
+  }
+  std::memset(&info, 0, sizeof info);
+  begin(info, complaint, bytes, count);
+  info.out_color_space = JCS_RGB;
+  info.scale_num = 1;
+  info.scale_denom = static_cast<unsigned>(shrink);
+  jpeg_start_decompress(&info);
+  while (info.output_scanline < info.output_height) {
+    uint8_t* row = out + 3 * static_cast<size_t>(info.output_scanline) * info.output_width;
+    jpeg_read_scanlines(&info, &row, 1);
+  }
+  jpeg_finish_decompress(&info);
+  jpeg_destroy_decompress(&info);
+  return true;
+}
+
 /// row: memory for a row of the whole image. out: the box, packed.
 bool decode(const uint8_t* bytes, int64_t count, const Box& box, uint8_t* row, uint8_t* out) {
   jpeg_decompress_struct info;
@@ -131,6 +154,18 @@ std::optional<Tensor> decode_jpeg(const uint8_t* bytes, int64_t count, const Box
   return out_HWC;
 }
 
+std::optional<Tensor> decode_jpeg_small(const uint8_t* bytes, int64_t count, int shrink) {
+  const std::optional<JpegHeader> header = read_jpeg_header(bytes, count);
+  if (!header) return std::nullopt;
+  TORCH_CHECK(shrink == 2 || shrink == 4 || shrink == 8,
+              "decode_jpeg_small: expected 2, 4 or 8, got ", shrink);
+  const auto smaller = [&](int64_t side) { return (side + shrink - 1) / shrink; };
+  const Tensor out_HWC = at::empty({smaller(header->height), smaller(header->width), 3}, at::kByte);
+  if (!decode_small(bytes, count, shrink, out_HWC.mutable_data_ptr<uint8_t>()))
+    return std::nullopt;
+  return out_HWC;
+}
+
 }  // namespace cots::io
 
 #else
@@ -140,6 +175,7 @@ namespace cots::io {
 bool has_jpeg() { return false; }
 std::optional<JpegHeader> read_jpeg_header(const uint8_t*, int64_t) { return std::nullopt; }
 std::optional<Tensor> decode_jpeg(const uint8_t*, int64_t, const Box&) { return std::nullopt; }
+std::optional<Tensor> decode_jpeg_small(const uint8_t*, int64_t, int) { return std::nullopt; }
 
 }  // namespace cots::io
 

@@ -32,4 +32,8 @@ struct Box {
 /// and with it Pillow and sharp give. A box inside the image is the caller's duty.
 std::optional<Tensor> decode_jpeg(const uint8_t* bytes, int64_t count, const Box& box);
 
+/// The whole image at 1 / shrink of its size, sides rounded up, by a smaller inverse transform of
+/// each block: Pillow's `draft`. shrink: 2, 4 or 8.
+std::optional<Tensor> decode_jpeg_small(const uint8_t* bytes, int64_t count, int shrink);
+
 }  // namespace cots::io

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import test from 'ava';
 import sharp from 'sharp';
-import { packageRoot } from '../../lib/binding.js';
+import { binding, packageRoot } from '../../lib/binding.js';
 import { decodeImage, type ImageInput } from '../../lib/data/decode.js';
 import { temporaryFolder } from './temporary.js';
 
@@ -17,6 +17,12 @@ interface Pixels {
 type Expected = Record<string, { mode: string; expected: Pixels; unturned?: Pixels }>;
 const expected = JSON.parse(await readFile(path.join(folder, 'expected.json'), 'utf8')) as Expected;
 
+const draftFixtures = path.join(packageRoot(), 'test/reference/fixtures');
+const drafts = JSON.parse(await readFile(path.join(draftFixtures, 'draft/expected.json'), 'utf8')) as Record<
+  string,
+  Record<string, Pixels>
+>;
+
 for (const [name, { mode, expected: turned, unturned }] of Object.entries(expected)) {
   test(`the bytes of Pillow's convert('RGB'): ${name} (${mode})`, async (t) => {
     const image = await decodeImage(path.join(folder, name));
@@ -28,6 +34,40 @@ for (const [name, { mode, expected: turned, unturned }] of Object.entries(expect
     t.deepEqual(Buffer.from(left.data), Buffer.from(want.rgb, 'base64'));
   });
 }
+
+for (const [name, sizes] of Object.entries(drafts)) {
+  for (const [shrink, small] of Object.entries(sizes)) {
+    test(`the bytes of Pillow's draft: ${name} at 1/${shrink} (test/reference/make_draft_fixtures.py)`, async (t) => {
+      const file = path.join(draftFixtures, name);
+      const whole = await decodeImage(file);
+      // As few pixels as this part of the size leaves, so that half of it would be too small.
+      const least = Math.floor(Math.min(whole.width, whole.height) / Number(shrink));
+      const image = await decodeImage(file, { least });
+      const want = binding().info().jpeg
+        ? small
+        : { ...whole, rgb: Buffer.from(whole.data).toString('base64') };
+      t.deepEqual([image.width, image.height], [want.width, want.height]);
+      t.deepEqual(Buffer.from(image.data), Buffer.from(want.rgb, 'base64'));
+    });
+  }
+}
+
+test('an image is decoded at its own size where a part would leave too few pixels', async (t) => {
+  const file = path.join(draftFixtures, 'draft/turned.jpg');
+  const whole = await decodeImage(file);
+  t.deepEqual([whole.width, whole.height], [53, 75]);
+  t.deepEqual(await decodeImage(file, { least: 27 }), whole);
+  t.deepEqual(
+    await decodeImage(path.join(folder, 'rgb.png'), { least: 1 }),
+    await decodeImage(path.join(folder, 'rgb.png')),
+  );
+});
+
+test('a JPEG that is cut is refused at a part of its size too', async (t) => {
+  const bytes = await readFile(path.join(draftFixtures, 'draft/turned.jpg'));
+  const cut = bytes.subarray(0, bytes.length - 200);
+  await t.throwsAsync(decodeImage(cut, { least: 8 }), { code: 'ERR_COTS_IMAGE', message: /decoded whole/ });
+});
 
 test('fixtures hold the awkward kinds', (t) => {
   const modes = new Set(Object.values(expected).map(({ mode }) => mode));

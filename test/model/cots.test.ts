@@ -5,7 +5,16 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import sharp from 'sharp';
-import { Cots, CotsError, type EmbeddedBatch, type Item, type ModelConfigInput } from '../../lib/index.js';
+import { binding } from '../../lib/binding.js';
+import { decodeImage } from '../../lib/data/decode.js';
+import {
+  Cots,
+  CotsError,
+  type EmbeddedBatch,
+  type ImageInput,
+  type Item,
+  type ModelConfigInput,
+} from '../../lib/index.js';
 import { maxDifference } from '../support/fixtures.js';
 import { temporaryFolder } from '../support/tiny.js';
 
@@ -68,6 +77,35 @@ test('a path, a URL, bytes and pixels of one image give one vector, whatever the
   t.deepEqual(shape, [4, 16]);
   for (const row of [1, 2, 3])
     t.true(maxDifference(rows.subarray(0, 16), rows.subarray(row * 16, row * 16 + 16)) < 1e-6);
+});
+
+test('scaleOnLoad takes a large JPEG at a part of its size, in a list and in a stream, and leaves the rest alone', async (t) => {
+  const model = await created(t);
+  const side = 32 * 2 * 4 + 3;
+  const pixels = Uint8Array.from({ length: 3 * side * side }, (_, i) => ((i * i) >> 9) % 256);
+  const jpeg = await sharp(pixels, { raw: { width: side, height: side, channels: 3 } })
+    .jpeg()
+    .toBuffer();
+  const png = await sharp(jpeg).png().toBuffer();
+  const row = async (image: ImageInput, scaleOnLoad: boolean): Promise<Float32Array> =>
+    (await model.embedImages([image], { scaleOnLoad })).data;
+  const quarter = await decodeImage(jpeg, { least: 64 });
+  t.is(quarter.width, binding().info().jpeg ? 65 : side);
+  const small = await row(jpeg, true);
+  t.deepEqual(small, await row(quarter, false));
+  t.is(maxDifference(small, await row(jpeg, false)) > 0, binding().info().jpeg);
+  t.deepEqual(await row(png, true), await row(png, false));
+  const stream = (async function* (): AsyncGenerator<Item> {
+    yield { id: 'a', image: jpeg };
+  })();
+  for await (const { vectors } of model.embed(stream, { scaleOnLoad: true }))
+    t.deepEqual(vectors.data, small);
+  await code(
+    t,
+    () => model.embedImages([jpeg], { scaleOnLoad: 2 as never }),
+    'ERR_COTS_OPTION',
+    /scaleOnLoad/,
+  );
 });
 
 test("cleaning is the model's own: a created model cleans as its default says", async (t) => {

@@ -218,6 +218,17 @@ test('another model or another input into the same folder is refused', async (t)
     instanceOf: CotsError,
     message: /precision int8, got float32/,
   });
+  const scaled = { modality: 'image', out, modelPath, scaleOnLoad: true } as const;
+  await t.throwsAsync(() => embedInto(model, entries, scaled), {
+    instanceOf: CotsError,
+    message: /decoded with --scale-on-load, got the other/,
+  });
+  const part = path.join(folder, 'scaled');
+  await embedInto(model, entries, { ...scaled, out: part });
+  await t.notThrowsAsync(() => embedInto(model, entries, { ...scaled, out: part }));
+  await t.throwsAsync(() => embedInto(model, entries, { modality: 'image', out: part, modelPath }), {
+    message: /decoded without --scale-on-load/,
+  });
 });
 
 test('an index holds vectors.bin, ids.jsonl and manifest.json, and finds an image by itself', async (t) => {
