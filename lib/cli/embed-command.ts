@@ -35,6 +35,9 @@ interface Options extends CommonOptions, SourceOptions {
   readonly scaleOnLoad?: boolean;
 }
 
+/** Lines about what was left out; all of it is in errors.jsonl. */
+const shownErrors = 20;
+
 export function embedCommand(): Command {
   const group = newGroup(
     'embed',
@@ -158,7 +161,9 @@ async function embed(modality: Modality, input: string, options: Options): Promi
   }
 
   const seconds = (performance.now() - start) / 1000;
-  for (const { id, message } of summary.errors) note(`left out: ${id}: ${message}`);
+  for (const { id, message } of summary.errors.slice(0, shownErrors)) note(`left out: ${id}: ${message}`);
+  if (summary.errors.length > shownErrors)
+    note(`and ${summary.errors.length - shownErrors} more, which ${options.out} lists (errors.jsonl)`);
   printResult(options, { out: options.out, modality, input: entries.length, ...share, ...summary, seconds }, [
     `${options.out}: ${summary.rows} of ${counted(entries.length, modality)} as vectors of ${summary.dimension} numbers in ${counted(summary.partitions, 'partition')}, ${summary.embedded} of them new, ${(summary.embedded / seconds).toFixed(1)}/s`,
     ...(summary.complete

@@ -7,6 +7,7 @@ import { hashModel } from '../model/model-folder.js';
 import { requireTower } from '../model/towers.js';
 import { type Share, wholeInput } from './embed-share.js';
 import { beginEmbeddings, endEmbeddings, inputHash, type VideoSampling } from './embeddings.js';
+import { type EmbedError, writeErrors } from './errors-file.js';
 import type { ClipFacts, Entry } from './metadata.js';
 import {
   keepEntries,
@@ -51,11 +52,11 @@ export interface EmbedSummary {
   readonly skippedPartitions: number;
   /** Whether the folder holds all partitions now, those of other processes too. */
   readonly complete: boolean;
-  readonly errors: readonly { id: string; code: string; message: string }[];
+  readonly errors: readonly EmbedError[];
 }
 
 /**
- * Embeds entries into a folder; an entry that cannot be embedded is reported, left out, and tried again by the next run.
+ * Embeds entries into a folder; an entry that cannot be embedded is reported (in `errors.jsonl` too), left out, and tried again by the next run.
  * Throws `ERR_COTS_DATA` when none could, `ERR_COTS_OPTION` for a model without the tower; nothing is written then.
  */
 export async function embedInto(
@@ -81,7 +82,7 @@ export async function embedInto(
     scaleOnLoad: options.scaleOnLoad ?? false,
   };
   const manifest = await beginEmbeddings(out, modality, plan, share);
-  const errors: EmbedSummary['errors'][number][] = [];
+  const errors: EmbedError[] = [];
   let [rows, embedded, skippedPartitions] = [0, 0, 0];
   for (let index = share.rank; index < partitions; index += share.world) {
     const part = entries.slice(index * size, (index + 1) * size);
@@ -98,6 +99,7 @@ export async function embedInto(
     throw new DataError(
       `Expected ${modality}s that can be embedded, got none of ${entries.length}. The first, ${first.id}: ${first.message}`,
     );
+  await writeErrors(out, modality, share, errors);
   const all = share.world === 1 ? rows : await rowsOfAll(out, modality, partitions);
   if (all !== undefined) await endEmbeddings(out, manifest, modality, all);
   const complete = all !== undefined;
@@ -120,7 +122,7 @@ interface EmbeddedPartition {
   readonly rows: number;
   readonly embedded: number;
   readonly isSkipped: boolean;
-  readonly errors: EmbedSummary['errors'];
+  readonly errors: readonly EmbedError[];
 }
 
 /** Embeds what a partition lacks and writes it; `before` entries stand in other partitions before it. */
@@ -162,7 +164,7 @@ function align(
   out: string,
   other: Rows | undefined,
   part: readonly Entry[],
-): { aligned: readonly Entry[]; left: EmbedSummary['errors'] } {
+): { aligned: readonly Entry[]; left: readonly EmbedError[] } {
   if (other === undefined) return { aligned: part, left: [] };
   const ids = new Set(other.entries.map(({ id }) => id));
   const left = part.filter(({ id }) => !ids.has(id));
@@ -178,14 +180,14 @@ async function embedEntries(
   part: readonly Entry[],
   before: number,
   { modality, batchSize, sampling, scaleOnLoad, signal, onProgress }: EmbedInputOptions,
-): Promise<{ made: Rows; errors: EmbedSummary['errors'] }> {
+): Promise<{ made: Rows; errors: readonly EmbedError[] }> {
   async function* items(): AsyncGenerator<Item> {
     for (const [index, entry] of part.entries()) yield itemOf(String(index), entry, modality);
   }
 
   const batches: EmbeddedBatch[] = [];
   const entries: Entry[] = [];
-  const errors: EmbedSummary['errors'][number][] = [];
+  const errors: EmbedError[] = [];
   const embedOptions = {
     ...(batchSize === undefined ? {} : { batchSize }),
     ...sampling,

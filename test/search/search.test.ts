@@ -6,6 +6,7 @@ import { asyncBufferFromFile, parquetReadObjects } from 'hyparquet';
 import { Cots, CotsError } from '../../lib/index.js';
 import { embedInto } from '../../lib/search/embed-input.js';
 import { shareOf } from '../../lib/search/embed-share.js';
+import { writeErrors } from '../../lib/search/errors-file.js';
 import { buildIndex, loadIndex } from '../../lib/search/index-folder.js';
 import { readNpy } from '../../lib/search/npy.js';
 import { concatenateRows, openEmbeddings } from '../../lib/search/read-embeddings.js';
@@ -154,8 +155,11 @@ test('what was left out is tried again by the next run, and nothing at all is an
   const options = { modality: 'image' as const, out: path.join(folder, 'emb'), modelPath };
   await embedInto(model, entries, options);
   t.like(await embedInto(model, entries, options), { rows: 11, embedded: 0, errors: [{ id: 'train-5' }] });
+  const listed = JSON.parse(await readFile(path.join(options.out, 'errors.jsonl'), 'utf8')) as object;
+  t.like(listed, { modality: 'image', id: 'train-5', code: 'ERR_COTS_IMAGE' });
   await writeFile(broken, whole);
   t.like(await embedInto(model, entries, options), { rows: 12, embedded: 1, errors: [] });
+  t.false((await readdir(options.out)).includes('errors.jsonl'), 'nothing is left to list');
   const found = await readEmbeddings(options.out);
   t.deepEqual(found.entries, entries);
   const files = entries.map(({ image }) => image);
@@ -171,6 +175,32 @@ test('what was left out is tried again by the next run, and nothing at all is an
     code: 'ERR_COTS_DATA',
     message: /texts or captions, got none/,
   });
+});
+
+test('errors.jsonl lists each modality, and a run over all takes the place of what processes listed', async (t) => {
+  const directory = await temporaryFolder(t);
+  const lines = async (name: string): Promise<unknown[]> =>
+    (await readFile(path.join(directory, name), 'utf8'))
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as unknown);
+  const image = { id: 'a', code: 'ERR_COTS_IMAGE', message: 'broken "a"' };
+  const text = { id: 'b', code: 'ERR_COTS_DATA', message: 'no text' };
+  const alone = { rank: 0, world: 1 };
+  await writeErrors(directory, 'image', { rank: 1, world: 2 }, [image]);
+  await writeErrors(directory, 'text', { rank: 0, world: 2 }, [text]);
+  t.deepEqual(await lines('errors-image-1-of-2.jsonl'), [{ modality: 'image', ...image }]);
+  await writeErrors(directory, 'image', alone, [image, { ...image, id: 'c' }]);
+  await writeErrors(directory, 'text', alone, [text]);
+  await writeErrors(directory, 'image', alone, [image]);
+  t.deepEqual(await readdir(directory), ['errors.jsonl']);
+  t.deepEqual(await lines('errors.jsonl'), [
+    { modality: 'text', ...text },
+    { modality: 'image', ...image },
+  ]);
+  await writeErrors(directory, 'text', alone, []);
+  await writeErrors(directory, 'image', alone, []);
+  t.deepEqual(await readdir(directory), []);
 });
 
 test('a folder of other things is not written into', async (t) => {
