@@ -1,10 +1,25 @@
 /** The clocks and the made inputs of the benchmarks. */
 import test from 'ava';
 import sharp from 'sharp';
+import { fitLine } from '../../bench/line-fit.js';
 import { syntheticCaption, syntheticJpeg, uniform, unitRows } from '../../lib/bench/synthetic.js';
 import { latency, median, repeatFor } from '../../lib/bench/timing.js';
 import { TextTokenizer } from '../../lib/data/text/tokenizer.js';
 import { countWords, makeVocabulary } from '../../lib/data/text/vocabulary.js';
+
+test('a line by least squares: the first set of Anscombe (1973)', (t) => {
+  const x = [10, 8, 13, 9, 11, 14, 6, 4, 12, 7, 5];
+  const y = [8.04, 6.95, 7.58, 8.81, 8.33, 9.96, 7.24, 4.26, 10.84, 4.82, 5.68];
+  const fit = fitLine(x.map((value, index) => [value, y[index] as number]));
+  t.true(Math.abs(fit.intercept - 3.0001) < 1e-4 && Math.abs(fit.slope - 0.5001) < 1e-4);
+  t.true(Math.abs(fit.rSquared - 0.6665) < 1e-4);
+  const exact = fitLine([
+    [1, 5],
+    [2, 7],
+    [4, 11],
+  ]);
+  t.true(exact.largestDeviation < 1e-12 && Math.abs(exact.slope - 2) < 1e-12);
+});
 
 test('percentiles take the nearest rank; the median of an even number is between', (t) => {
   t.deepEqual(latency(Array.from({ length: 100 }, (_, i) => 100 - i)), { p50: 50, p95: 95, p99: 99 });
