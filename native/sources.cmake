@@ -13,6 +13,7 @@ set(COTS_CORE_SOURCES
   native/ops/linear.cpp
   native/ops/momentum_filter.cpp
   native/ops/queue_contrast.cpp
+  native/ops/queue_push.cpp
   native/ops/resize.cpp
   native/ops/top_k.cpp
   native/ops/vocabulary_cross_entropy.cpp
@@ -22,6 +23,7 @@ set(COTS_CORE_SOURCES
   native/ops/cpu/linear.cpp
   native/ops/cpu/momentum_filter.cpp
   native/ops/cpu/queue_contrast.cpp
+  native/ops/cpu/queue_push.cpp
   native/ops/cpu/resize.cpp
   native/ops/cpu/top_k.cpp
   native/ops/cpu/vocabulary_cross_entropy.cpp
@@ -96,6 +98,8 @@ set(COTS_CUDA_SOURCES
   native/ops/cuda/momentum_filter.cu
   native/ops/cuda/queue_contrast.cpp
   native/ops/cuda/queue_contrast.cu
+  native/ops/cuda/queue_push.cpp
+  native/ops/cuda/queue_push.cu
   native/ops/cuda/top_k.cpp
   native/ops/cuda/top_k.cu
   native/ops/cuda/vocabulary_cross_entropy.cpp
@@ -153,6 +157,7 @@ set(COTS_NATIVE_TEST_SOURCES
   test/native/ops-linear.cpp
   test/native/ops-momentum-filter.cpp
   test/native/ops-queue-contrast.cpp
+  test/native/ops-queue-push.cpp
   test/native/ops-resize.cpp
   test/native/ops-top-k.cpp
   test/native/ops-vocabulary-cross-entropy.cpp

@@ -24,6 +24,7 @@
 #include "ops/linear.h"
 #include "ops/momentum_filter.h"
 #include "ops/queue_contrast.h"
+#include "ops/queue_push.h"
 #include "ops/top_k.h"
 #include "ops/vocabulary_cross_entropy.h"
 
@@ -176,6 +177,18 @@ void bench_small_ops(Bench& bench, int64_t B, int64_t n) {
   bench.compare(
       "momentum_filter", {{"B", B}, {"n", n}}, [&] { ops::momentum_filter(score, queue, 2); },
       [&] { ops::momentum_filter_composite(score, queue, 2); });
+  const ops::QueueColumns ring{at::zeros({n, 256}, options),
+                               at::zeros({n, 256}, options),
+                               at::zeros({n}, options),
+                               at::zeros({n}, options.dtype(at::kLong)),
+                               at::zeros({n}, options.dtype(at::kBool)),
+                               at::zeros({2}, options.dtype(at::kLong))};
+  const ops::QueueBatch batch{at::rand({B, 256}, options), at::rand({B, 256}, options), score,
+                              at::arange(B, options.dtype(at::kLong)),
+                              at::ones({B}, options.dtype(at::kBool))};
+  bench.compare(
+      "queue_push_", {{"B", B}, {"n", n}, {"D", 256}}, [&] { ops::queue_push_(ring, batch); },
+      [&] { ops::queue_push_composite_(ring, batch); });
   const Tensor keys = at::arange(B, options.dtype(at::kLong)), x = at::rand({B, n}, options);
   bench.compare(
       "keyed_dropout", {{"B", B}, {"n", n}}, [&] { ops::keyed_dropout(x, keys, 1, 0.1); },

@@ -161,8 +161,7 @@ std::optional<Tensor> decode_jpeg_small(const uint8_t* bytes, int64_t count, int
               "decode_jpeg_small: expected 2, 4 or 8, got ", shrink);
   const auto smaller = [&](int64_t side) { return (side + shrink - 1) / shrink; };
   const Tensor out_HWC = at::empty({smaller(header->height), smaller(header->width), 3}, at::kByte);
-  if (!decode_small(bytes, count, shrink, out_HWC.mutable_data_ptr<uint8_t>()))
-    return std::nullopt;
+  if (!decode_small(bytes, count, shrink, out_HWC.mutable_data_ptr<uint8_t>())) return std::nullopt;
   return out_HWC;
 }
 

@@ -22,69 +22,54 @@ Tensor random_unit_rows(int64_t seed, uint64_t draw, int64_t rows, int64_t colum
 
 }  // namespace
 
-Queue::Queue(int64_t size, int64_t embed_dim)
-    : size_(size),
-      image_(at::zeros({size, embed_dim})),
-      text_(at::zeros({size, embed_dim})),
-      score_(at::zeros({size})),
-      id_(at::full({size}, kNoId, at::kLong)),
-      valid_(at::zeros({size}, at::kBool)) {
+Queue::Queue(int64_t size, int64_t embed_dim) {
   TORCH_CHECK(size >= 1, "Expected a queue of at least 1 pair, got ", size, ".");
+  columns_ = {.image_ND = at::zeros({size, embed_dim}),
+              .text_ND = at::zeros({size, embed_dim}),
+              .score_N = at::zeros({size}),
+              .id_N = at::full({size}, kNoId, at::kLong),
+              .valid_N = at::zeros({size}, at::kBool),
+              .cursor_2 = at::zeros({2}, at::kLong)};
 }
 
 void Queue::fill_random(int64_t seed) {
-  image_.copy_(random_unit_rows(seed, kImageDraw, size_, image_.size(1)));
-  text_.copy_(random_unit_rows(seed, kTextDraw, size_, text_.size(1)));
-  score_.copy_((image_ * text_).sum(1));
-  id_.fill_(kNoId);
-  valid_.fill_(false);
-  n_ = size_;
-  ptr_ = 0;
+  auto& [image, text, score, id, valid, cursor] = columns_;
+  image.copy_(random_unit_rows(seed, kImageDraw, capacity(), image.size(1)));
+  text.copy_(random_unit_rows(seed, kTextDraw, capacity(), text.size(1)));
+  score.copy_((image * text).sum(1));
+  id.fill_(kNoId);
+  valid.fill_(false);
+  set_cursor(0, capacity());
 }
 
-int64_t Queue::push(const Tensor& image_BD, const Tensor& text_BD, const Tensor& id_B,
-                    const Tensor& keep_B) {
+void Queue::push(const Tensor& image_BD, const Tensor& text_BD, const Tensor& id_B,
+                 const Tensor& keep_B) {
   const c10::NoGradGuard no_grad;
-  const Tensor rows = keep_B.nonzero().squeeze(1);
-  const int64_t pushed = rows.size(0), stay = std::min(pushed, size_);
-  const Tensor last = rows.narrow(0, pushed - stay, stay);
-  const Tensor image = image_BD.index_select(0, last), text = text_BD.index_select(0, last);
-  const Tensor score = (image * text).sum(1), id = id_B.index_select(0, last);
-
-  const int64_t start = (ptr_ + pushed - stay) % size_;
-  const int64_t before_end = std::min(stay, size_ - start);
-  const auto write = [&](const Tensor& column, const Tensor& entries) {
-    column.narrow(0, start, before_end).copy_(entries.narrow(0, 0, before_end));
-    column.narrow(0, 0, stay - before_end).copy_(entries.narrow(0, before_end, stay - before_end));
-  };
-  write(image_, image);
-  write(text_, text);
-  write(score_, score);
-  write(id_, id);
-  write(valid_, at::ones({stay}, at::kBool));
-  ptr_ = (ptr_ + pushed) % size_;
-  n_ = std::min(size_, n_ + pushed);
-  return pushed;
+  ops::queue_push_(columns_, {image_BD, text_BD, (image_BD * text_BD).sum(1), id_B, keep_B});
 }
 
-int64_t Queue::valid() const { return valid_.sum().item<int64_t>(); }
+int64_t Queue::filled() const { return columns_.cursor_2[1].item<int64_t>(); }
 
-Tensor Queue::image() const { return image_.narrow(0, 0, n_); }
+int64_t Queue::valid() const { return columns_.valid_N.sum().item<int64_t>(); }
 
-Tensor Queue::text() const { return text_.narrow(0, 0, n_); }
+Tensor Queue::image() const { return columns_.image_ND.narrow(0, 0, filled()); }
 
-Tensor Queue::id() const { return id_.narrow(0, 0, n_); }
+Tensor Queue::text() const { return columns_.text_ND.narrow(0, 0, filled()); }
 
-Tensor Queue::valid_scores() const { return score_.masked_select(valid_); }
+Tensor Queue::id() const { return columns_.id_N.narrow(0, 0, filled()); }
+
+Tensor Queue::valid_scores() const { return columns_.score_N.masked_select(columns_.valid_N); }
+
+void Queue::set_cursor(int64_t next, int64_t filled) {
+  columns_.cursor_2[0].fill_(next);
+  columns_.cursor_2[1].fill_(filled);
+}
 
 std::vector<std::pair<std::string, Tensor>> Queue::state() const {
-  return {{"queue.image", image_},
-          {"queue.text", text_},
-          {"queue.score", score_},
-          {"queue.id", id_},
-          {"queue.valid", valid_},
-          {"queue.ptr", at::scalar_tensor(ptr_, at::kLong)},
-          {"queue.n", at::scalar_tensor(n_, at::kLong)}};
+  return {{"queue.image", columns_.image_ND},       {"queue.text", columns_.text_ND},
+          {"queue.score", columns_.score_N},        {"queue.id", columns_.id_N},
+          {"queue.valid", columns_.valid_N},        {"queue.ptr", columns_.cursor_2[0].clone()},
+          {"queue.n", columns_.cursor_2[1].clone()}};
 }
 
 void Queue::restore(const std::vector<std::pair<std::string, Tensor>>& state) {
@@ -108,13 +93,12 @@ void Queue::restore(const std::vector<std::pair<std::string, Tensor>>& state) {
     else
       copies.emplace_back(wanted, found->second);
   }
-  if (ptr < 0 || ptr >= size_ || n < 0 || n > size_)
+  if (ptr < 0 || ptr >= capacity() || n < 0 || n > capacity())
     throw Failure("ERR_COTS_CHECKPOINT",
-                  c10::str("Expected queue.ptr below and queue.n up to the queue's size ", size_,
-                           ", got ", ptr, " and ", n, "."));
+                  c10::str("Expected queue.ptr below and queue.n up to the queue's size ",
+                           capacity(), ", got ", ptr, " and ", n, "."));
   for (const auto& [column, saved] : copies) column.copy_(saved);
-  ptr_ = ptr;
-  n_ = n;
+  set_cursor(ptr, n);
 }
 
 }  // namespace cots

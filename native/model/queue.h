@@ -5,6 +5,7 @@
 #pragma once
 
 #include "model/parameters.h"
+#include "ops/queue_push.h"
 
 namespace cots {
 
@@ -16,14 +17,14 @@ class Queue {
   void fill_random(int64_t seed);
 
   /// Appends a batch: unit rows image_BD, text_BD, whose products are the scores; id_B int64. Rows
-  /// where keep_B (bool) is false (non-finite keys) are not enqueued. Returns how many were.
-  int64_t push(const Tensor& image_BD, const Tensor& text_BD, const Tensor& id_B,
-               const Tensor& keep_B);
+  /// where keep_B (bool) is false (non-finite keys) are not enqueued.
+  void push(const Tensor& image_BD, const Tensor& text_BD, const Tensor& id_B,
+            const Tensor& keep_B);
 
-  int64_t capacity() const { return size_; }
-  int64_t filled() const { return n_; }  // entries usable as negatives
-  int64_t valid() const;                 // entries that are real pairs (filter statistics)
-  Tensor image() const;                  // [n, D] views of the filled part
+  int64_t capacity() const { return columns_.score_N.size(0); }
+  int64_t filled() const;  // entries usable as negatives
+  int64_t valid() const;   // entries that are real pairs (filter statistics)
+  Tensor image() const;    // [n, D] views of the filled part
   Tensor text() const;
   Tensor id() const;            // int64 [n]
   Tensor valid_scores() const;  // f32 [valid], momentum scores of real pairs
@@ -34,8 +35,8 @@ class Queue {
   void restore(const std::vector<std::pair<std::string, Tensor>>& state);
 
  private:
-  int64_t size_, ptr_ = 0, n_ = 0;
-  Tensor image_, text_, score_, id_, valid_;
+  void set_cursor(int64_t next, int64_t filled);
+  ops::QueueColumns columns_;
 };
 
 }  // namespace cots

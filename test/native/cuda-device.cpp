@@ -14,6 +14,7 @@
 #include "ops/momentum_filter.h"
 #include "ops/top_k.h"
 #include "ops/vocabulary_cross_entropy.h"
+#include "queue-push-problem.h"
 
 using namespace cots;
 using at::Tensor;
@@ -122,6 +123,23 @@ TEST_CASE("device: momentum_filter") {
     CHECK(test::max_error(here(stats), expected) < 1e-12);
     CHECK(here(keep).equal(expected_keep));
   }
+}
+
+TEST_CASE("device: queue_push_") {
+  for (const auto type : {at::kFloat, at::kBFloat16})
+    for (const auto& s : test::kPushSizes) {
+      const ops::QueueColumns expected = test::queue_columns(s.size, 256, s.next, s.filled, type);
+      const ops::QueueColumns queue{
+          there(expected.image_ND.clone()), there(expected.text_ND.clone()),
+          there(expected.score_N.clone()),  there(expected.id_N.clone()),
+          there(expected.valid_N.clone()),  there(expected.cursor_2.clone())};
+      const ops::QueueBatch batch = test::queue_batch(s.batch, 256, s.kept, type);
+      ops::queue_push_(queue, {there(batch.image_BD), there(batch.text_BD), there(batch.score_B),
+                               there(batch.id_B), there(batch.keep_B)});
+      ops::queue_push_composite_(expected, batch);
+      const auto a = test::all_columns(queue), b = test::all_columns(expected);
+      for (size_t i = 0; i < a.size(); ++i) CHECK(here(a[i]).equal(b[i]));
+    }
 }
 
 TEST_CASE("device: adamw_ with a moving average and live options") {

@@ -7,12 +7,14 @@
 #include "ops/cuda/adamw.cuh"
 #include "ops/cuda/keyed_random.cuh"
 #include "ops/cuda/momentum_filter.cuh"
+#include "ops/cuda/queue_push.cuh"
 #include "ops/cuda/top_k.cuh"
 #include "ops/cuda/vocabulary_cross_entropy.cuh"
 #include "ops/exact_dot.h"
 #include "ops/keyed_random.h"
 #include "ops/momentum_filter.h"
 #include "ops/vocabulary_cross_entropy.h"
+#include "queue-push-problem.h"
 #include "tensors.h"
 
 using namespace cots;
@@ -106,6 +108,35 @@ TEST_CASE("cuda momentum_filter: scores that are all alike keep every finite pai
                                   stats.mutable_data_ptr<double>(), keep.mutable_data_ptr<bool>()},
                                  emulator::Launch());
   CHECK(keep.all().item<bool>());
+}
+
+TEST_CASE("cuda queue_push: bit for bit the composite, whatever the order of the threads") {
+  constexpr int64_t D = 6;
+  for (const auto type : {at::kFloat, at::kBFloat16})
+    for (const auto& s : test::kPushSizes)
+      for (const auto order : {emulator::Order::kForward, emulator::Order::kShuffled}) {
+        INFO("queue ", s.size, " at ", s.next, " batch ", s.batch);
+        const ops::QueueColumns queue = test::queue_columns(s.size, D, s.next, s.filled, type);
+        const ops::QueueColumns expected = test::cloned(queue);
+        const ops::QueueBatch batch = test::queue_batch(s.batch, D, s.kept, type);
+        const Tensor place = at::full({s.batch}, -7, at::kLong);
+        emulator::machine().order = order;
+        const auto words = [](const Tensor& x) {
+          return static_cast<uint32_t*>(x.mutable_data_ptr());
+        };
+        cuda::queue_push_launches(
+            {words(queue.image_ND), words(queue.text_ND), floats(queue.score_N),
+             queue.id_N.mutable_data_ptr<int64_t>(), queue.valid_N.mutable_data_ptr<bool>(),
+             queue.cursor_2.mutable_data_ptr<int64_t>(), s.size,
+             D * queue.image_ND.element_size() / 4, words(batch.image_BD), words(batch.text_BD),
+             floats(batch.score_B), batch.id_B.const_data_ptr<int64_t>(),
+             batch.keep_B.const_data_ptr<bool>(), s.batch, place.mutable_data_ptr<int64_t>()},
+            emulator::Launch());
+        emulator::machine().order = emulator::Order::kForward;
+        ops::queue_push_composite_(expected, batch);
+        const auto a = test::all_columns(queue), b = test::all_columns(expected);
+        for (size_t i = 0; i < a.size(); ++i) CHECK(a[i].equal(b[i]));
+      }
 }
 
 TEST_CASE("cuda softmax_rows: losses and gradients of the logits") {

@@ -38,7 +38,10 @@ function readOptions(): ReportOptions {
     .option('--out <folder>', 'folder of the runs; the same command goes on in it', 'runs/ablation')
     .option('--seeds <n>', 'runs of each setting', wholeNumber(1, 1000), 3)
     .option('--scenes <n>', 'training scenes', wholeNumber(1), sceneDefaults.count)
-    .option('--json <file>', 'result, whose runs at the same settings count as done (default: OUT/ablation.json)')
+    .option(
+      '--json <file>',
+      'result, whose runs at the same settings count as done (default: OUT/ablation.json)',
+    )
     .option('--figure <file>', 'PNG (default: OUT/ablation.png); an SVG is written beside it')
     .option('--verbose', 'show stack traces of failures')
     .argument('[overrides...]', 'key.path=value on every run', collectOverride, [])
@@ -76,7 +79,8 @@ async function main(): Promise<void> {
       note(
         `${title}: RSum ${result.test.rsum.toFixed(1)}, ${timeLeft(results, runs.length)} of training left`,
       );
-    if (done === undefined || index === runs.length - 1) await writeReport(results, options, config, settingsHash);
+    if (done === undefined || index === runs.length - 1)
+      await writeReport(results, options, config, settingsHash);
   }
 
   printTable(results);
