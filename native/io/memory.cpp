@@ -6,60 +6,72 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <bit>
+#include <cstdint>
 #include <cstring>
-#include <list>
+#include <iterator>
+#include <map>
 #include <mutex>
+#include <set>
 #include <unordered_map>
+#include <utility>
 
 namespace cots::io {
 namespace {
 
 constexpr size_t kLarge =
     64 << 10;  // smaller blocks stay with libtorch's own allocator, whose malloc keeps them anyway
+constexpr size_t kPage = 4096;
 constexpr size_t kHugePage = 2 << 20;
-constexpr size_t kStepsPerDoubling =
-    8;  // sizes are rounded up by at most 1/8, so that similar shapes share blocks
 constexpr size_t kSlack =
-    4;  // kept and used together: at most 1/4 above the recent peak (1/8 costs half the gain)
+    8;  // kept and used together: at most 1/8 above the recent peak (a step's holes take 1/100)
 constexpr int64_t kWindow = 8192;  // allocations after which an old peak is forgotten
 
-size_t round_up(size_t size, size_t unit) { return (size + unit - 1) / unit * unit; }
+constexpr size_t round_up(size_t size, size_t unit) { return (size + unit - 1) / unit * unit; }
 
-size_t block_size(size_t wanted) {
-  return round_up(wanted, std::max<size_t>(4096, std::bit_floor(wanted) / kStepsPerDoubling));
-}
-
-void* map_block(size_t size) {
-  // One huge page more than asked for, and the ends cut off: mmap aligns to 4 KB only.
-  const size_t room = size < kHugePage ? size : size + kHugePage;
-  void* start = ::mmap(nullptr, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+void* map(size_t size) {
+  void* start = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   TORCH_CHECK(start != MAP_FAILED, "can't allocate memory: tried to allocate ", size, " bytes.");
-  if (size < kHugePage) return start;
-  auto* const first = static_cast<char*>(start);
-  auto* const aligned =
-      reinterpret_cast<char*>(round_up(reinterpret_cast<uintptr_t>(start), kHugePage));
-  if (aligned > first) ::munmap(first, static_cast<size_t>(aligned - first));
-  if (aligned + size < first + room)
-    ::munmap(aligned + size, static_cast<size_t>(first + room - aligned - size));
-  // The tail that fills no huge page stays on small ones: it must not grow to 2 MB of real memory.
-  ::madvise(aligned, size / kHugePage * kHugePage, MADV_HUGEPAGE);
-  return aligned;
+  return start;
 }
 
-/// Large blocks, used and kept.
+/// Whole huge pages.
+char* map_huge(size_t size) {
+  auto* start = static_cast<char*>(map(size));
+  if (reinterpret_cast<uintptr_t>(start) % kHugePage != 0) {
+    // One huge page more, and the ends cut off: mmap aligns to 4 KB only. What comes after it is
+    // mapped below it, aligned and without a hole.
+    ::munmap(start, size);
+    const size_t room = size + kHugePage;
+    start = static_cast<char*>(map(room));
+    char* const aligned =
+        reinterpret_cast<char*>(round_up(reinterpret_cast<uintptr_t>(start), kHugePage));
+    if (aligned > start) ::munmap(start, static_cast<size_t>(aligned - start));
+    if (aligned + size < start + room)
+      ::munmap(aligned + size, static_cast<size_t>(start + room - aligned - size));
+    start = aligned;
+  }
+  ::madvise(start, size, MADV_HUGEPAGE);
+  return start;
+}
+
+/// Large blocks, used and kept. A kept range is cut for a smaller block and joined with its
+/// neighbors when blocks are freed, so that shapes of every size share the memory: classes of sizes
+/// kept an eighth of a training step's memory in blocks that nothing fitted.
 class BlockCache {
  public:
   void* take(size_t wanted) {
-    const size_t size = block_size(wanted);
+    const size_t size = round_up(wanted, kPage);
     const std::lock_guard lock(mutex_);
-    void* block = take_kept(size);
-    const bool kept = block != nullptr;
-    if (!kept) block = map_block(size);  // throws: nothing is counted before it
+    const bool maps = ranges_.lower_bound({size, nullptr}) == ranges_.end();
+    if (maps) {
+      const size_t room = round_up(size, kHugePage);
+      keep(map_huge(room), room);  // throws: nothing is counted before it
+    }
+    char* const block = cut(size);
     sizes_.emplace(block, size);
     used_ += size;
     note_peak();
-    if (!kept) shrink_to(bound() - std::min(bound(), used_));
+    if (maps) shrink();
     return block;
   }
 
@@ -71,10 +83,8 @@ class BlockCache {
     const size_t size = found->second;
     sizes_.erase(found);
     used_ -= size;
-    kept_list_.push_front({block, size});
-    kept_by_size_[size].push_back(kept_list_.begin());
-    kept_ += size;
-    shrink_to(bound() - std::min(bound(), used_));
+    keep(static_cast<char*>(block), size);
+    shrink();
     return true;
   }
 
@@ -85,22 +95,44 @@ class BlockCache {
   }
 
  private:
-  struct Kept {
-    void* block;
-    size_t size;
-  };
-  using KeptList = std::list<Kept>;  // most lately freed first
+  using Range = std::pair<size_t, char*>;  // bytes and start
 
-  void* take_kept(size_t size) {
-    const auto found = kept_by_size_.find(size);
-    if (found == kept_by_size_.end() || found->second.empty()) return nullptr;
-    const auto place =
-        found->second.back();  // the most lately freed one: likely still in the caches
-    found->second.pop_back();
-    void* const block = place->block;
-    kept_list_.erase(place);
+  /// The beginning of the smallest kept range that is large enough; there must be one.
+  char* cut(size_t size) {
+    const auto [room, start] = *ranges_.lower_bound({size, nullptr});
+    forget(start, room);
+    if (room > size) remember(start + size, room - size);
+    return start;
+  }
+
+  void keep(char* start, size_t size) {
+    const auto after = starts_.find(start + size);
+    if (after != starts_.end()) {
+      const size_t more = after->second;
+      forget(start + size, more);
+      size += more;
+    }
+    const auto next = starts_.lower_bound(start);
+    if (next != starts_.begin()) {
+      const auto [before, room] = *std::prev(next);
+      if (before + room == start) {
+        forget(before, room);
+        start = before, size += room;
+      }
+    }
+    remember(start, size);
+  }
+
+  void remember(char* start, size_t size) {
+    starts_.emplace(start, size);
+    ranges_.emplace(size, start);
+    kept_ += size;
+  }
+
+  void forget(char* start, size_t size) {
+    starts_.erase(start);
+    ranges_.erase({size, start});
     kept_ -= size;
-    return block;
   }
 
   void note_peak() {
@@ -110,27 +142,24 @@ class BlockCache {
     peak_ = used_;
   }
 
-  size_t bound() const {
-    const size_t peak = std::max(peak_, previous_peak_);
-    return peak + peak / kSlack;
+  void shrink() {
+    const size_t peak = std::max(peak_, previous_peak_), bound = peak + peak / kSlack;
+    shrink_to(bound - std::min(bound, used_));
   }
 
-  /// Unmaps the blocks that were freed longest ago until `limit` bytes are kept.
+  /// Unmaps the largest ranges until at most `limit` bytes are kept.
   void shrink_to(size_t limit) {
-    while (kept_ > limit && !kept_list_.empty()) {
-      const auto oldest = std::prev(kept_list_.end());
-      auto& same_size = kept_by_size_[oldest->size];
-      same_size.erase(std::find(same_size.begin(), same_size.end(), oldest));
-      ::munmap(oldest->block, oldest->size);
-      kept_ -= oldest->size;
-      kept_list_.erase(oldest);
+    while (kept_ > limit) {
+      const auto [size, start] = *ranges_.rbegin();
+      forget(start, size);
+      ::munmap(start, size);
     }
   }
 
   std::mutex mutex_;
   std::unordered_map<void*, size_t> sizes_;  // of blocks in use
-  KeptList kept_list_;
-  std::unordered_map<size_t, std::vector<KeptList::iterator>> kept_by_size_;
+  std::map<char*, size_t> starts_;           // of kept ranges, no two of which touch
+  std::set<Range> ranges_;                   // the same by size
   size_t used_ = 0, kept_ = 0, peak_ = 0, previous_peak_ = 0;
   int64_t allocations_ = 0;
 };
