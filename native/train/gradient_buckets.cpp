@@ -25,14 +25,14 @@ struct AfterAccumulation : torch::autograd::FunctionPostHook {
   std::function<void()> call;
 };
 
-/// Every node of the graph below a loss.
-std::unordered_set<const Node*> nodes_below(const Tensor& loss) {
+/// Every node of the graph below some tensors.
+std::unordered_set<const Node*> nodes_below(const std::vector<Tensor>& roots) {
   std::unordered_set<const Node*> seen;
   std::vector<const Node*> open;
   const auto visit = [&](const Node* node) {
     if (node != nullptr && seen.insert(node).second) open.push_back(node);
   };
-  visit(loss.grad_fn().get());
+  for (const Tensor& root : roots) visit(root.grad_fn().get());
   while (!open.empty()) {
     const Node* node = open.back();
     open.pop_back();
@@ -88,9 +88,9 @@ void GradientBuckets::hook(size_t parameter, const Tensor& value) {
   kept_.push_back(std::make_shared<decltype(accumulator)>(std::move(accumulator)));
 }
 
-void GradientBuckets::begin_last(const Tensor& loss) {
+void GradientBuckets::begin_last(const std::vector<Tensor>& roots) {
   if (group_.world() == 1) return;
-  const auto below = nodes_below(loss);
+  const auto below = nodes_below(roots);
   active_ = true;
   next_ = 0;
   waited_for_.assign(span_.size(), true);

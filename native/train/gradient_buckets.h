@@ -23,8 +23,9 @@ class GradientBuckets {
                   bool sharded);
   GradientBuckets(const GradientBuckets&) = delete;
 
-  /// The next backward, from `loss`, is the step's last one on this rank: what it completes may go.
-  void begin_last(const Tensor& loss);
+  /// The next backward, from `roots`, is the step's last one on this rank: what it completes may
+  /// go.
+  void begin_last(const std::vector<Tensor>& roots);
   /// Sends what has not gone, in the same order on every rank, and waits for all of it. Call once
   /// a step on every rank, after its last backward, or with no backward at all.
   void finish();

@@ -1,6 +1,9 @@
 #include "train/online_pass.h"
 
 #include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <vector>
 
 #include "infer/image_tokens.h"
 #include "io/pixels.h"
@@ -17,10 +20,21 @@ struct Pairs {
   Tensor image_mask_nP, masked_ids_bL, text_mask_bL;
 };
 
-struct Passes4 {
-  Encoded image, text;                // clean
-  Encoded masked_image, masked_text;  // masked; undefined where nothing is to be predicted
+/// A pass that several losses read, cut off from them: each leaves its gradient in `read` when it
+/// is known, and backward_through() takes the sum through the tower.
+struct Pass {
+  Encoded made;  // undefined where nothing reads it
+  Encoded read;  // the same values as leaves
+  Pass() = default;
+  explicit Pass(const Encoded& made)
+      : made(made), read{leaf(made.states_BLd), leaf(made.global_Bd), leaf(made.embedding_BD)} {}
+
+ private:
+  static Tensor leaf(const Tensor& t) { return t.defined() ? t.detach().requires_grad_() : t; }
 };
+
+/// What a pass sees of the pairs: all, or what the masks leave.
+enum class View { kClean, kMasked };
 
 Pairs gather_pairs(const StepContext& c, const Tensor& rows_b) {
   const auto take = [&](const Tensor& t) { return take_rows(t, rows_b); };
@@ -48,57 +62,39 @@ bool fuses_online(const StepContext& c) {
          c.config.token.global_source != GlobalSource::kMomentum;
 }
 
-/// The frames through the vision tower, each pair's as one view. `keys_b`: dropout keys of the
-/// pairs.
-Encoded encode_images(const StepContext& c, const Pairs& pairs, const Tensor& mask_nP,
-                      const Tensor& keys_b, Need need = Need::kAll) {
-  const Regularization reg{frame_keys(keys_b, pairs.frames_b)};
-  return mean_of_frames(c.model.towers().encode_image(pairs.pixels_nCHW, mask_nP, reg, need),
-                        pairs.frames_b);
+Tensor keys_of(const StepContext& c, const Pairs& pairs, View view) {
+  return draw_keys(c.config, pairs.sample_b, c.step,
+                   view == View::kClean ? Draw::kCleanPass : Draw::kMaskedPass);
 }
 
-/// token.passes = separate: the paired modality is seen unmasked, the contrast is taken on clean
-/// inputs.
-Passes4 separate_passes(const StepContext& c, const Pairs& pairs, StageSeconds& seconds) {
-  const Regularization clean_reg{draw_keys(c.config, pairs.sample_b, c.step, Draw::kCleanPass)};
-  const Regularization masked_reg{draw_keys(c.config, pairs.sample_b, c.step, Draw::kMaskedPass)};
-  const bool cmvm = masked(pairs.image_mask_nP), cmlm = masked(pairs.text_mask_bL);
-  const Towers& towers = c.model.towers();
-  Passes4 passes;
-  {
-    const Stopwatch watch(seconds.clean_pass);
-    if (has_contrast(c) || (cmlm && fuses_online(c)))
-      passes.image = encode_images(c, pairs, {}, clean_reg.keys_B, Need::kGlobal);
-    if (has_contrast(c) || (cmvm && fuses_online(c)))
-      passes.text = towers.encode_text(pairs.ids_bL, pairs.lengths_b, clean_reg, Need::kGlobal);
-  }
-  const Stopwatch watch(seconds.masked_pass);
-  if (cmvm) passes.masked_image = encode_images(c, pairs, pairs.image_mask_nP, masked_reg.keys_B);
-  if (cmlm)
-    passes.masked_text = towers.encode_text(pairs.masked_ids_bL, pairs.lengths_b, masked_reg);
-  return passes;
+/// The frames through the vision tower, each pair's as one view.
+Encoded image_pass(const StepContext& c, const Pairs& pairs, View view, StageSeconds& seconds) {
+  const bool clean = view == View::kClean;
+  const Stopwatch watch(clean ? seconds.clean_pass : seconds.masked_pass);
+  const Regularization reg{frame_keys(keys_of(c, pairs, view), pairs.frames_b)};
+  return mean_of_frames(
+      c.model.towers().encode_image(pairs.pixels_nCHW, clean ? Tensor() : pairs.image_mask_nP, reg,
+                                    clean ? Need::kGlobal : Need::kAll),
+      pairs.frames_b);
 }
 
-/// token.passes = shared: one masked pass a tower serves every loss (the cheap ablation).
-Passes4 shared_passes(const StepContext& c, const Pairs& pairs, StageSeconds& seconds) {
-  const Stopwatch watch(seconds.masked_pass);
-  const Regularization reg{draw_keys(c.config, pairs.sample_b, c.step, Draw::kMaskedPass)};
-  Passes4 passes;
-  passes.image = encode_images(c, pairs, pairs.image_mask_nP, reg.keys_B);
-  passes.text = c.model.towers().encode_text(
-      pairs.masked_ids_bL.defined() ? pairs.masked_ids_bL : pairs.ids_bL, pairs.lengths_b, reg);
-  passes.masked_image = passes.image;
-  passes.masked_text = passes.text;
-  return passes;
+Encoded text_pass(const StepContext& c, const Pairs& pairs, View view, StageSeconds& seconds) {
+  const bool clean = view == View::kClean;
+  const Stopwatch watch(clean ? seconds.clean_pass : seconds.masked_pass);
+  const bool corrupted = !clean && pairs.masked_ids_bL.defined();
+  return c.model.towers().encode_text(corrupted ? pairs.masked_ids_bL : pairs.ids_bL,
+                                      pairs.lengths_b, {keys_of(c, pairs, view)},
+                                      clean ? Need::kGlobal : Need::kAll);
 }
 
-loss::ContrastLoss contrast_loss(const StepContext& c, const Passes4& passes,
-                                 const Tensor& rows_b) {
+loss::ContrastLoss contrast(const StepContext& c, const Encoded& image, const Encoded& text,
+                            const Tensor& rows_b, StageSeconds& seconds) {
+  const Stopwatch watch(seconds.losses);
   const LossConfig& l = c.config.loss;
   const auto take = [&](const Tensor& t) { return t.index_select(0, rows_b); };
   loss::ContrastInputs in;
-  in.image_BD = passes.image.embedding_BD;
-  in.text_BD = passes.text.embedding_BD;
+  in.image_BD = image.embedding_BD;
+  in.text_BD = text.embedding_BD;
   in.image_key_BD = take(c.keys.image_BD);
   in.text_key_BD = take(c.keys.text_BD);
   in.image_queue_nD = c.image_queue_nD;
@@ -167,7 +163,9 @@ struct TokenTask {
   double masked;  // |M| of the whole step
 };
 
-Tensor token_loss(const StepContext& c, const TokenTask& task, const Tensor& rows_b) {
+Tensor token_loss(const StepContext& c, const TokenTask& task, const Tensor& rows_b,
+                  StageSeconds& seconds) {
+  const Stopwatch watch(seconds.losses);
   const MaskedHeads& heads = c.model.heads();
   const Positions positions(task.mask_rK, task.states_rLd.size(1), task.first_state);
   const Tensor h_Md = gather_rows(task.states_rLd.flatten(0, 1), positions.state_M);
@@ -183,17 +181,24 @@ Tensor token_loss(const StepContext& c, const TokenTask& task, const Tensor& row
                                     task.target_rK.masked_select(task.mask_rK), task.masked);
 }
 
+/// The visual tokens of the frames' own views.
+Tensor tokens_of(const StepContext& c, const Tensor& rows_b, StageSeconds& seconds) {
+  const Stopwatch watch(seconds.tokenise);
+  return image_tokens(
+      *c.tokenizer, c.batch.token_view_NVV3.index_select(0, frame_rows(c.batch.frames_B, rows_b)));
+}
+
 /// CMVM: each masked patch's visual token from the masked image (of a clip: its own frame) and the
 /// paired text.
-TokenTask cmvm_task(const StepContext& c, const Pairs& pairs, const Passes4& passes,
-                    const Tensor& tokens_nP) {
+TokenTask cmvm_task(const StepContext& c, const Pairs& pairs, const Encoded& masked_image,
+                    const Encoded& text, const Tensor& tokens_nP) {
   const Tensor& frames_b = pairs.frames_b;
   return {.mask_rK = pairs.image_mask_nP,
           .target_rK = tokens_nP,
           .pair_r = frames_b.defined() ? at::repeat_interleave(frames_b) : Tensor(),
-          .states_rLd = passes.masked_image.states_BLd,
+          .states_rLd = masked_image.states_BLd,
           .first_state = 1,  // after CLS
-          .other = passes.text,
+          .other = text,
           .other_key_BD = c.keys.text_BD,
           .global = &MaskedHeads::image_global,
           .query = &MaskedHeads::image_query,
@@ -202,13 +207,14 @@ TokenTask cmvm_task(const StepContext& c, const Pairs& pairs, const Passes4& pas
 }
 
 /// CMLM: each masked word from the corrupted text and the paired image.
-TokenTask cmlm_task(const StepContext& c, const Pairs& pairs, const Passes4& passes) {
+TokenTask cmlm_task(const StepContext& c, const Pairs& pairs, const Encoded& masked_text,
+                    const Encoded& image) {
   return {.mask_rK = pairs.text_mask_bL,
           .target_rK = pairs.ids_bL,
           .pair_r = {},
-          .states_rLd = passes.masked_text.states_BLd,
+          .states_rLd = masked_text.states_BLd,
           .first_state = 0,
-          .other = passes.image,
+          .other = image,
           .other_key_BD = c.keys.image_BD,
           .global = &MaskedHeads::text_global,
           .query = &MaskedHeads::text_query,
@@ -218,43 +224,74 @@ TokenTask cmlm_task(const StepContext& c, const Pairs& pairs, const Passes4& pas
 
 bool finite(const Tensor& t) { return !t.defined() || t.detach().isfinite().all().item<bool>(); }
 
+/// Leaves the gradient of a loss in the parameters and passes below it; returns its value.
+Tensor learn(const Tensor& loss, StageSeconds& seconds) {
+  const Stopwatch watch(seconds.backward);
+  loss.backward();
+  return loss.detach();
+}
+
+/// Takes what the losses have left in the passes through the towers.
+void backward_through(const Pass& image, const Pass& text, GradientBuckets* last,
+                      StageSeconds& seconds) {
+  const Stopwatch watch(seconds.backward);
+  std::vector<Tensor> made, grads;
+  for (const Pass* pass : {&image, &text})
+    for (const auto field : {&Encoded::states_BLd, &Encoded::global_Bd, &Encoded::embedding_BD})
+      if ((pass->read.*field).defined() && (pass->read.*field).grad().defined()) {
+        made.push_back(pass->made.*field);
+        grads.push_back((pass->read.*field).grad());
+      }
+  if (made.empty()) return;
+  if (last != nullptr) last->begin_last(made);
+  torch::autograd::backward(made, grads);
+}
+
 }  // namespace
 
-Losses online_pass(const StepContext& c, const Tensor& rows_b, StageSeconds& seconds) {
+Losses online_pass(const StepContext& c, const Tensor& rows_b, GradientBuckets* last,
+                   StageSeconds& seconds) {
   const Pairs pairs = gather_pairs(c, rows_b);
-  const bool cmvm = masked(pairs.image_mask_nP), cmlm = masked(pairs.text_mask_bL);
-  Tensor tokens_nP;
-  if (cmvm) {
-    const Stopwatch watch(seconds.tokenise);
-    tokens_nP = image_tokens(*c.tokenizer, c.batch.token_view_NVV3.index_select(
-                                               0, frame_rows(c.batch.frames_B, rows_b)));
-  }
+  const bool cmvm = masked(pairs.image_mask_nP), cmlm = masked(pairs.text_mask_bL),
+             contrasts = has_contrast(c), fuses = fuses_online(c);
+  // token.passes = shared: one masked pass a tower serves every loss (the cheap ablation);
+  // separate: the paired modality is seen unmasked, the contrast is taken on clean inputs.
   const bool shared = c.config.token.passes == Passes::kShared;
-  const Passes4 passes =
-      shared ? shared_passes(c, pairs, seconds) : separate_passes(c, pairs, seconds);
-
-  const Stopwatch watch(seconds.losses);
+  const View view = shared ? View::kMasked : View::kClean;
+  // A masked pass is learned from, and its states are gone, before the next image pass begins: the
+  // states of one are there at a time, and a gradient of the weights is added up at once.
+  Pass image, text;
   Losses losses;
-  losses.total = at::zeros({});
-  if (has_contrast(c)) {
-    const loss::ContrastLoss contrast = contrast_loss(c, passes, rows_b);
-    losses.total = contrast.total;
-    losses.image_to_text = contrast.image_to_text.item<double>();
-    losses.text_to_image = contrast.text_to_image.item<double>();
-    losses.task = contrast.task.item<double>();
-  }
+  Tensor cmvm_loss = at::zeros({}), cmlm_loss = cmvm_loss, contrast_loss = cmvm_loss;
+  if (shared || contrasts || (cmvm && fuses)) text = Pass(text_pass(c, pairs, view, seconds));
+  if (shared) image = Pass(image_pass(c, pairs, view, seconds));
   if (cmvm) {
-    const Tensor loss = token_loss(c, cmvm_task(c, pairs, passes, tokens_nP), rows_b);
-    losses.total = losses.total + c.config.loss.weight_cmvm * loss;
+    const Tensor tokens_nP = tokens_of(c, rows_b, seconds);
+    const Encoded states = shared ? image.read : image_pass(c, pairs, View::kMasked, seconds);
+    const Tensor loss =
+        token_loss(c, cmvm_task(c, pairs, states, text.read, tokens_nP), rows_b, seconds);
     losses.cmvm = loss.item<double>();
+    cmvm_loss = learn(c.config.loss.weight_cmvm * loss, seconds);
   }
+  if (!shared && (contrasts || (cmlm && fuses))) image = Pass(image_pass(c, pairs, view, seconds));
   if (cmlm) {
-    const Tensor loss = token_loss(c, cmlm_task(c, pairs, passes), rows_b);
-    losses.total = losses.total + c.config.loss.weight_cmlm * loss;
+    const Encoded states = shared ? text.read : text_pass(c, pairs, View::kMasked, seconds);
+    const Tensor loss = token_loss(c, cmlm_task(c, pairs, states, image.read), rows_b, seconds);
     losses.cmlm = loss.item<double>();
+    cmlm_loss = learn(c.config.loss.weight_cmlm * loss, seconds);
   }
+  if (contrasts) {
+    const loss::ContrastLoss loss = contrast(c, image.read, text.read, rows_b, seconds);
+    losses.image_to_text = loss.image_to_text.item<double>();
+    losses.text_to_image = loss.text_to_image.item<double>();
+    losses.task = loss.task.item<double>();
+    contrast_loss = learn(loss.total, seconds);
+  }
+  const Tensor total = contrast_loss + cmvm_loss + cmlm_loss;
+  losses.total = total.item<double>();
   losses.finite =
-      finite(passes.image.embedding_BD) && finite(passes.text.embedding_BD) && finite(losses.total);
+      finite(image.made.embedding_BD) && finite(text.made.embedding_BD) && finite(total);
+  if (losses.finite) backward_through(image, text, last, seconds);
   return losses;
 }
 

@@ -1,12 +1,13 @@
 // The online side of a step, one micro-batch at a time: clean and masked passes and the five losses
-// (SPEC 3.2 to 3.4). Legend: B pairs of the step, b pairs of the micro-batch, n queue entries, D
-// embedding.
+// and their gradients (SPEC 3.2 to 3.4). Legend: B pairs of the step, b pairs of the micro-batch, n
+// queue entries, D embedding.
 #pragma once
 
 #include "model/cots.h"
 #include "model/image_tokenizer.h"
 #include "train/batch.h"
 #include "train/config.h"
+#include "train/gradient_buckets.h"
 #include "train/key_pass.h"
 #include "train/masks.h"
 #include "train/metrics.h"
@@ -30,12 +31,14 @@ struct StepContext {
 };
 
 struct Losses {
-  Tensor total;  // scalar with gradient
-  double image_to_text = 0, text_to_image = 0, task = 0, cmvm = 0, cmlm = 0;
+  double total = 0, image_to_text = 0, text_to_image = 0, task = 0, cmvm = 0, cmlm = 0;
   bool finite = true;  // features and total
 };
 
-/// rows_b int64: rows of the batch that this micro-batch holds.
-Losses online_pass(const StepContext& context, const Tensor& rows_b, StageSeconds& seconds);
+/// Adds the gradients of a micro-batch, rows_b int64 of the batch, to those of the parameters; what
+/// is not finite is no step's. `last`: told of the backward that completes them; null where another
+/// micro-batch follows.
+Losses online_pass(const StepContext& context, const Tensor& rows_b, GradientBuckets* last,
+                   StageSeconds& seconds);
 
 }  // namespace cots

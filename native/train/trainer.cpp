@@ -216,14 +216,12 @@ bool Trainer::run_micro_batches(const StepContext& context, const Tensor& rows,
   bool finite = true;
   for (int64_t first = 0; first < rows.numel() && finite; first += size) {
     ops::check_cancelled();
-    Losses losses = online_pass(
-        context, rows.narrow(0, first, std::min(size, rows.numel() - first)), metrics.seconds);
+    const bool last = first + size >= rows.numel();
+    const Losses losses =
+        online_pass(context, rows.narrow(0, first, std::min(size, rows.numel() - first)),
+                    last ? &gradients_ : nullptr, metrics.seconds);
     add_losses(losses, metrics);
     finite = losses.finite;
-    if (!finite || !losses.total.requires_grad()) continue;
-    const Stopwatch watch(metrics.seconds.backward);
-    if (first + size >= rows.numel()) gradients_.begin_last(losses.total);
-    losses.total.backward();
   }
   const Stopwatch watch(metrics.seconds.exchange);
   gradients_.finish();
@@ -288,7 +286,7 @@ StepContext Trainer::make_context(const Batch& batch, const Keys& own, const Mas
 }
 
 void Trainer::add_losses(const Losses& losses, StepMetrics& metrics) {
-  metrics.loss += losses.total.item<double>();
+  metrics.loss += losses.total;
   metrics.loss_image_to_text += losses.image_to_text;
   metrics.loss_text_to_image += losses.text_to_image;
   metrics.loss_task += losses.task;
