@@ -135,6 +135,7 @@ export interface NativeTrainConfig {
   emaM: number;
   seed: number;
   accumulate: number;
+  checkpointing: 'off' | 'selective' | 'full';
   maxNonFinite: number;
   /** With several ranks: bytes of gradients summed in one go, and whether each rank updates its part alone (ZeRO-1). */
   bucketBytes: number;

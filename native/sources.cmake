@@ -35,6 +35,7 @@ set(COTS_CORE_SOURCES
   native/model/momentum.cpp
   native/model/parameters.cpp
   native/model/queue.cpp
+  native/model/recompute.cpp
   native/model/relative_bias.cpp
   native/model/text.cpp
   native/model/transformer.cpp
@@ -166,6 +167,7 @@ set(COTS_NATIVE_TEST_SOURCES
   test/native/quantized-linear.cpp
   test/native/queue.cpp
   test/native/ranks.cpp
+  test/native/recompute.cpp
   test/native/safetensors.cpp
   test/native/towers.cpp
   test/native/train-memory.cpp

@@ -87,14 +87,22 @@ function timeLines({ seconds, steps }: TrainPlan, batchSize: number): string[] {
   ];
 }
 
-function fitLines({ fit }: TrainPlan, { batchSize, accumulate }: TrainConfig['train']): string[] {
+function fitLines({ fit }: TrainPlan, train: TrainConfig['train']): string[] {
   if (fit === null) return [];
-  const { limitBytes, largestBatch, accumulate: least } = fit;
-  const fewest =
-    least === null || least === accumulate
-      ? ''
-      : `; train.batchSize=${batchSize} fits with train.accumulate=${least} or more`;
+  const { batchSize, accumulate, checkpointing } = train;
+  const full =
+    checkpointing === 'full' ? '' : ` (${humanNumber(fit.largestBatchFull)} with train.checkpointing=full)`;
+  const ways = [
+    ...(fit.checkpointing === null || fit.checkpointing === checkpointing
+      ? []
+      : [`train.checkpointing=${fit.checkpointing}`]),
+    ...(fit.accumulate === null || fit.accumulate === accumulate
+      ? []
+      : [`train.accumulate=${fit.accumulate} or more`]),
+  ];
+  const fitting =
+    ways.length === 0 ? '' : `; train.batchSize=${batchSize} fits with ${ways.join(', or with ')}`;
   return [
-    `fits: train.batchSize up to ${humanNumber(largestBatch)} with train.accumulate=${accumulate} in ${humanBytes(limitBytes)}, nine tenths of this machine's memory${fewest}`,
+    `fits: train.batchSize up to ${humanNumber(fit.largestBatch)}${full} with train.accumulate=${accumulate} in ${humanBytes(fit.limitBytes)}, nine tenths of this machine's memory${fitting}`,
   ];
 }

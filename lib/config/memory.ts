@@ -5,21 +5,26 @@
  *   weights = gradients = 4 n, optimizer = 8 n         n trained scalars, AdamW's two moments
  *   momentum = 4 n_m                                   n_m scalars of towers and projections
  *   queues = N_q (8 D + 13)                            two float32 rows, score, id, valid flag
- *   activations = 4 kept                               what backward needs of one micro-batch; kept =
+ *   activations = 4 kept                               what backward needs of one micro-batch; kept = one image pass (the
+ *                                                      masked one is done before the clean one begins), all text passes:
  *     a pass:   B L layers (6 d + f), BERT (8 d + f)   block's input, q, k, v, the attention's result, the sum after it, the
  *                                                      feed-forward layer before GELU; BERT's norms keep their input too
+ *       train.checkpointing selective: 6 d, BERT 7 d   not the feed-forward layer, nor the input of the norm after it
+ *                           full:      d               the block's input
  *               + 3 B L d + 6 B size^2                 embedding, final norm; pixels as float32, and cut into patches
  *     a head:   5 M d                                  gathered states, sum, dense, GELU, norm
  *     contrast: 8 B D
  *   losses = 8 sum over heads of V d + chunk           the classifier's gradient as the cross-entropy made it, and scaled
  *   backward = 4 (B L (f + 3 d) + V d) + chunk         gradients on their way through a block; of the word table; panels
- *   allocator = slack (all of the above)               blocks that are kept for the next step, and sizes rounded up
+ *     with checkpointing: + 4 (B L (what a block does  a block's states, made again, and the gradients of the parameters
+ *     not keep) + its parameters)                      that they are made with
+ *   allocator = slack (all of the above)               freed memory that is kept for the next step
  *   batches = min(prefetchBytes, (prefetch + 1) batch) uint8 views and token ids as the loader makes them
  */
 import type { NativeTokenizerConfig } from '../binding.js';
 import { feedForwardWidth, geometry } from './load.js';
-import type { TrainConfig } from './schema.js';
-import { encoderParameters, parameterCounts } from './size.js';
+import type { ModelConfig, TrainConfig } from './schema.js';
+import { blockParameters, encoderParameters, parameterCounts } from './size.js';
 
 /** Estimated peak bytes of a training process by owner. */
 export interface MemoryEstimate {
@@ -37,7 +42,7 @@ export interface MemoryEstimate {
   readonly losses: number;
   /** What backward has in hand. */
   readonly backward: number;
-  /** Freed blocks that are kept, and the rounding of sizes. */
+  /** Freed memory that is kept. */
   readonly allocator: number;
   /** Batches made ahead, at most. */
   readonly batches: number;
@@ -46,10 +51,20 @@ export interface MemoryEstimate {
   readonly total: number;
 }
 
+/** What is kept for backward: `train.checkpointing`. */
+export type Checkpointing = TrainConfig['train']['checkpointing'];
+
 interface Trunk {
   readonly width: number;
   readonly layers: number;
   readonly mlpRatio: number;
+}
+
+/** A tower's blocks, with the norms after each sum (BERT) or before each branch. */
+interface Tower {
+  readonly trunk: Trunk;
+  readonly tokens: number;
+  readonly postNorm: boolean;
 }
 
 const bytesPerFloat = 4;
@@ -57,8 +72,8 @@ const bytesPerFloat = 4;
 /** Resident bytes of a process that has loaded the addon and made a small trainer (measured on Linux x64). */
 const runtimeBytes = 250 * 2 ** 20;
 
-/** Of the tensors in use: io/memory.h allows a quarter; 0.11 to 0.26 were measured on eight configs of the demo's to the paper's size. */
-const slack = 0.19;
+/** Of the tensors in use: io/memory.h allows an eighth; 0.15 was measured at the paper's size, batch 4, full checkpointing. */
+const slack = 0.15;
 
 /** Logits that the cross-entropy holds at a time; and panels that the gradient of a linear layer does. */
 const chunkBytes = 8 * 2 ** 20;
@@ -135,6 +150,22 @@ export function fewestMicroBatches(
   return null;
 }
 
+/** From what takes least time to what takes least memory. */
+export const checkpointings: readonly Checkpointing[] = ['off', 'selective', 'full'];
+
+/** The quickest setting with which the batch fits, micro-batches as they are; null where none does. */
+export function quickestCheckpointing(
+  config: TrainConfig,
+  imageTokenizer: NativeTokenizerConfig,
+  limitBytes: number,
+  pairs: number | null = null,
+): Checkpointing | null {
+  const fits = (checkpointing: Checkpointing): boolean =>
+    memoryEstimate({ ...config, train: { ...config.train, checkpointing } }, imageTokenizer, pairs).total <=
+    limitBytes;
+  return checkpointings.find(fits) ?? null;
+}
+
 /** The next number of parts that makes the largest part smaller. */
 function nextDivision(whole: number, parts: number): number {
   const part = Math.ceil(whole / parts);
@@ -162,21 +193,21 @@ function microBatch({ train }: TrainConfig): number {
   return Math.ceil(train.batchSize / train.accumulate);
 }
 
-/** Clean and masked passes of a tower. */
-function passesOf({ token }: TrainConfig, tokenWeight: number): number {
-  return token.passes === 'separate' && tokenWeight > 0 ? 2 : 1;
+/** Clean and masked passes of a text. */
+function textPasses({ token, loss }: TrainConfig): number {
+  return token.passes === 'separate' && loss.weights.cmlm > 0 ? 2 : 1;
 }
 
 /** Floats of one micro-batch that backward needs. */
 function keptFloats(config: TrainConfig): number {
-  const { model, token, loss, data } = config;
+  const { model, token, loss, data, train } = config;
   const { grid, size } = geometry(model);
   const { cmvm, cmlm } = loss.weights;
-  const pass = (trunk: Trunk, tokens: number, states: number): number =>
-    tokens * (trunk.layers * (states * trunk.width + feedForwardWidth(trunk)) + 3 * trunk.width);
-  const image =
-    passesOf(config, cmvm) * (pass(model.image, grid ** 2 + 1, 6) + 3 * size ** 2) + 3 * size ** 2;
-  const text = passesOf(config, cmlm) * pass(model.text, data.textMaxLen, 8);
+  const { image: vision, text: bert } = towersOf(config);
+  const pass = (tower: Tower): number =>
+    tower.tokens * (tower.trunk.layers * blockStates(tower, train.checkpointing) + 3 * tower.trunk.width);
+  const image = pass(vision) + 6 * size ** 2;
+  const text = textPasses(config) * pass(bert);
   const heads =
     (cmvm > 0 ? 5 * token.maskImage.ratio * grid ** 2 * model.image.width : 0) +
     (cmlm > 0 ? 5 * token.maskText.ratio * data.textMaxLen * model.text.width : 0);
@@ -191,12 +222,34 @@ function lossBytes({ model, loss }: TrainConfig, codes: number): number {
 }
 
 function backwardBytes(config: TrainConfig): number {
-  const { model, data } = config;
-  const step = (trunk: Trunk, tokens: number): number =>
-    microBatch(config) * tokens * (feedForwardWidth(trunk) + 3 * trunk.width);
-  const widest = Math.max(
-    step(model.image, geometry(model).grid ** 2 + 1),
-    step(model.text, data.textMaxLen),
-  );
+  const { model, train } = config;
+  const block = (tower: Tower): number => {
+    const { trunk, tokens } = tower;
+    const again = blockStates(tower, 'off') - blockStates(tower, train.checkpointing);
+    const states = feedForwardWidth(trunk) + 3 * trunk.width + again;
+    return microBatch(config) * tokens * states + (again > 0 ? blockParameters(trunk) : 0);
+  };
+  const { image, text } = towersOf(config);
+  const widest = Math.max(block(image), block(text));
   return bytesPerFloat * (widest + model.text.vocabSize * model.text.width) + chunkBytes;
+}
+
+function towersOf({ model, data }: { model: ModelConfig; data: TrainConfig['data'] }) {
+  return {
+    image: { trunk: model.image, tokens: geometry(model).grid ** 2 + 1, postNorm: false },
+    text: { trunk: model.text, tokens: data.textMaxLen, postNorm: model.text.norm === 'post' },
+  };
+}
+
+/** Floats that backward has of a token in one block. */
+function blockStates({ trunk, postNorm }: Tower, checkpointing: Checkpointing): number {
+  const { width } = trunk;
+  switch (checkpointing) {
+    case 'off':
+      return (postNorm ? 8 : 6) * width + feedForwardWidth(trunk);
+    case 'selective':
+      return (postNorm ? 7 : 6) * width;
+    case 'full':
+      return width;
+  }
 }

@@ -80,6 +80,7 @@ export function nativeTrainConfig(
     emaM: momentumOf(config),
     seed: train.seed,
     accumulate: train.accumulate,
+    checkpointing: train.checkpointing,
     maxNonFinite: guard.maxNonFinite,
     bucketBytes: Math.round(optim.bucketMegabytes * 1e6),
     shardedOptimizer: optim.sharded,

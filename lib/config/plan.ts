@@ -1,7 +1,14 @@
 /** What a run will cost, before it starts: `cots train --dry-run`. */
 import type { NativeTokenizerConfig } from '../binding.js';
 import { type PairFlops, pairFlops } from './flops.js';
-import { fewestMicroBatches, largestBatch, type MemoryEstimate, memoryEstimate } from './memory.js';
+import {
+  type Checkpointing,
+  fewestMicroBatches,
+  largestBatch,
+  type MemoryEstimate,
+  memoryEstimate,
+  quickestCheckpointing,
+} from './memory.js';
 import { nativeTokenizerConfig } from './native.js';
 import type { TrainConfig } from './schema.js';
 import { type ParameterCounts, parameterCounts } from './size.js';
@@ -43,10 +50,14 @@ export interface TrainPlan {
 export interface Fit {
   readonly limitBytes: number;
   readonly fits: boolean;
-  /** The largest `train.batchSize` with `train.accumulate` as it is; 0: not even one pair a micro-batch. */
+  /** The largest `train.batchSize` with `train.accumulate` and `train.checkpointing` as they are; 0: not even one pair a micro-batch. */
   readonly largestBatch: number;
+  /** The same with `train.checkpointing=full`, which takes least memory. */
+  readonly largestBatchFull: number;
   /** The least `train.accumulate` with which `train.batchSize` fits; null: none. */
   readonly accumulate: number | null;
+  /** The quickest `train.checkpointing` with which `train.batchSize` fits, micro-batches as they are; null: none. */
+  readonly checkpointing: Checkpointing | null;
 }
 
 /** What is known of a run's files, and of the machine. */
@@ -102,7 +113,14 @@ function fitOf(
     limitBytes,
     fits: memoryEstimate(config, imageTokenizer, pairs).total <= limitBytes,
     largestBatch: largestBatch(config, imageTokenizer, limitBytes, pairs),
+    largestBatchFull: largestBatch(
+      { ...config, train: { ...config.train, checkpointing: 'full' } },
+      imageTokenizer,
+      limitBytes,
+      pairs,
+    ),
     accumulate: fewestMicroBatches(config, imageTokenizer, limitBytes, pairs),
+    checkpointing: quickestCheckpointing(config, imageTokenizer, limitBytes, pairs),
   };
 }
 
@@ -156,12 +174,16 @@ function warnings(config: TrainConfig, plan: Omit<TrainPlan, 'warnings'>): strin
 function memoryWarning(
   { train }: TrainConfig,
   bytes: number,
-  { limitBytes, accumulate, largestBatch }: Fit,
+  { limitBytes, accumulate, checkpointing, largestBatch }: Fit,
 ): string {
   const gib = (count: number): string => `${(count / 2 ** 30).toFixed(1)} GiB`;
+  const sameResult = [
+    ...(checkpointing === null ? [] : [`train.checkpointing=${checkpointing}`]),
+    ...(accumulate === null ? [] : [`train.accumulate=${accumulate}`]),
+  ];
   const wayOut =
-    accumulate === null
+    sameResult.length === 0
       ? 'even single pairs do not fit: take a smaller model or image'
-      : `set train.accumulate=${accumulate} (the same result)${largestBatch > 0 ? `, or train.batchSize=${largestBatch}` : ''}`;
+      : `set ${sameResult.join(' or ')} (the same result)${largestBatch > 0 ? `, or train.batchSize=${largestBatch}` : ''}`;
   return `A step of train.batchSize=${train.batchSize} needs about ${gib(bytes)}, more than ${gib(limitBytes)}: ${wayOut}.`;
 }

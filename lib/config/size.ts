@@ -28,12 +28,15 @@ export function parameterCounts(
   const { image, text, embedDim } = model;
   const patches = geometry(model).grid ** 2;
   const vision =
-    blocks(image) +
+    image.layers * blockParameters(image) +
     linear(3 * image.patch ** 2, image.width) +
     (patches + 3) * image.width +
     norm(image.width) +
     variants(model);
-  const bert = blocks(text) + (text.vocabSize + text.maxPositions + 2) * text.width + norm(text.width);
+  const bert =
+    text.layers * blockParameters(text) +
+    (text.vocabSize + text.maxPositions + 2) * text.width +
+    norm(text.width);
   const projections = embedDim === 0 ? 0 : linear(image.width, embedDim) + linear(text.width, embedDim);
   const bare = token.headImage === 'bare';
   const joined = (own: number, other: number) =>
@@ -82,16 +85,16 @@ export function encoderParameters({ arch, hidden, blocks: count, vocab }: Native
   return total;
 }
 
-function blocks(trunk: Trunk): number {
-  const { width, layers } = trunk;
+/** Scalars of one Transformer block. */
+export function blockParameters(trunk: Pick<Trunk, 'width' | 'mlpRatio'>): number {
+  const { width } = trunk;
   const ffn = feedForwardWidth(trunk);
   return (
-    layers *
-    (linear(width, 3 * width) +
-      linear(width, width) +
-      linear(width, ffn) +
-      linear(ffn, width) +
-      2 * norm(width))
+    linear(width, 3 * width) +
+    linear(width, width) +
+    linear(width, ffn) +
+    linear(ffn, width) +
+    2 * norm(width)
   );
 }
 

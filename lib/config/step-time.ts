@@ -6,7 +6,9 @@
  *   product(r, i, c) = 2 r i c / rate(min(r, 4096), i, c)           the measured rate of X [r, i] W [i, c]
  *   block forward  = product(T, d, 3d) + product(T, d, d) + product(T, d, f) + product(T, f, d)
  *                    + 4 T L d / (peak attentionShare) + 4 T (11 d + 2 f) / bytes
- *   block backward = 2 products + 2.5 attentions + 2 passes over memory
+ *   block backward = 2 products + 2.5 attentions + 2 passes over memory, and with train.checkpointing what is made again:
+ *     selective    = product(T, d, f), with a norm after it also product(T, f, d)
+ *     full         = block forward, but without a norm after it product(T, f, d)
  *   tower          = momentum forward + passes (forward + backward)
  *   tokenizer      = its flops / (peak convolutionShare)
  *   head           = 3 product(M, d, d) + 3 product(M, d, V)         forward and two gradients
@@ -93,11 +95,12 @@ export function stepSeconds(
   const counts = parameterCounts(config, imageTokenizer.vocab);
   const moved = (floats: number): number => (bytesPerFloat * floats) / rates.bytes;
   const parts = { tokenise: 0, momentum: 0, forward: 0, losses: 0, backward: 0, optimizer: 0 };
-  for (const { trunk, tokens, length, passes } of towersOf(config)) {
-    const { forward, backward } = blockSeconds(trunk, tokens, length, rates);
+  for (const tower of towersOf(config)) {
+    const { trunk, passes } = tower;
+    const { forward, backward, again } = blockSeconds(tower, rates);
     parts.momentum += trunk.layers * forward;
     parts.forward += passes * trunk.layers * forward;
-    parts.backward += passes * trunk.layers * backward;
+    parts.backward += passes * trunk.layers * (backward + again[train.checkpointing]);
   }
 
   for (const { rows, width, classes } of headsOf(config, imageTokenizer.vocab)) {
@@ -124,21 +127,24 @@ interface Tower {
   /** Of a micro-batch, and of one item. */
   readonly tokens: number;
   readonly length: number;
+  /** Backward reads what a block gives: there is a norm after each sum, or a scale before it. */
+  readonly readsResult: boolean;
   /** Online passes. */
   readonly passes: number;
 }
 
 function towersOf(config: TrainConfig): Tower[] {
   const { model, token, loss, data } = config;
-  const tower = (trunk: Trunk, length: number, weight: number): Tower => ({
+  const tower = (trunk: Trunk, length: number, weight: number, readsResult: boolean): Tower => ({
     trunk,
     tokens: microBatch(config) * length,
     length,
+    readsResult,
     passes: token.passes === 'separate' && weight > 0 ? 2 : 1,
   });
   return [
-    tower(model.image, geometry(model).grid ** 2 + 1, loss.weights.cmvm),
-    tower(model.text, data.textMaxLen, loss.weights.cmlm),
+    tower(model.image, geometry(model).grid ** 2 + 1, loss.weights.cmvm, model.image.layerScale),
+    tower(model.text, data.textMaxLen, loss.weights.cmlm, model.text.norm === 'post'),
   ];
 }
 
@@ -185,18 +191,28 @@ function blockShapes(trunk: Trunk, tokens: number): ProductShape[] {
   ];
 }
 
-function blockSeconds(
-  trunk: Trunk,
-  tokens: number,
-  length: number,
-  rates: MachineRates,
-): { forward: number; backward: number } {
-  const products = blockShapes(trunk, tokens).reduce((sum, shape) => sum + productSeconds(shape, rates), 0);
+interface BlockSeconds {
+  readonly forward: number;
+  readonly backward: number;
+  /** What backward makes again. */
+  readonly again: Readonly<Record<TrainConfig['train']['checkpointing'], number>>;
+}
+
+function blockSeconds({ trunk, tokens, length, readsResult }: Tower, rates: MachineRates): BlockSeconds {
+  const each = blockShapes(trunk, tokens).map((shape) => productSeconds(shape, rates));
+  const [, , widen = 0, narrow = 0] = each;
+  const products = each.reduce((sum, seconds) => sum + seconds, 0);
   const attention = (4 * tokens * length * trunk.width) / (attentionShare * rates.peak);
   const memory = (bytesPerFloat * tokens * (11 * trunk.width + 2 * feedForwardWidth(trunk))) / rates.bytes;
+  const forward = products + attention + memory + opsForward * secondsAnOp;
   return {
-    forward: products + attention + memory + opsForward * secondsAnOp,
+    forward,
     backward: 2 * products + 2.5 * attention + 2 * memory + opsBackward * secondsAnOp,
+    again: {
+      off: 0,
+      selective: widen + (readsResult ? narrow : 0),
+      full: forward - (readsResult ? 0 : narrow),
+    },
   };
 }
 

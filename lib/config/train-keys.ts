@@ -126,6 +126,11 @@ export const runKeys = section({
     min: 1,
     max: 1_000_000,
   }),
+  checkpointing: choice(
+    ['off', 'selective', 'full'],
+    'off',
+    "What is computed again in backward instead of kept: nothing, each block's feed-forward layer, or all of a block but its input; same result.",
+  ),
   seed: integer(0, 'Seed of every random draw.', { max: 2 ** 32 - 1 }),
   threads: optionalInteger('Threads of the native work; null: the cores this process may use.', {
     min: 1,

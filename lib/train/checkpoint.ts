@@ -125,7 +125,7 @@ export async function readCheckpoint(directory: string): Promise<CheckpointState
  * number, the pairs and their weights, is held by `CheckpointState.data`.
  */
 const freeKeys = [
-  /^train\.(out|threads|timeout|init|steps|epochs|tensorboard)$/,
+  /^train\.(out|threads|timeout|init|steps|epochs|tensorboard|checkpointing)$/,
   /^optim\.(sharded|bucketMegabytes)$/,
   /^model\.(image|text)\.(init|arch)$/,
   /^data\.(train|validation|workers|prefetch|prefetchBytes|cacheBytes|cacheImageBytes|maxBadFraction|vocabulary)(\.|$)/,

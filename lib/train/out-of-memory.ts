@@ -45,14 +45,16 @@ function describeStep({ train, model }: TrainConfig): string {
   return `Expected memory on '${device}' for a step of ${batchSize} pairs in ${accumulate} micro-batch${accumulate === 1 ? '' : 'es'} at ${model.image.size} pixels, ran out of it${memory}.`;
 }
 
-/** More micro-batches come first: they alone change nothing but the time of a step (and the order of sums). */
+/** What changes nothing but the time of a step comes first; micro-batches also change the order of sums. */
 function advice({ train }: TrainConfig): string {
-  const { batchSize, accumulate } = train;
+  const { batchSize, accumulate, checkpointing } = train;
+  const sameBits =
+    checkpointing === 'full' ? '' : 'Go on with train.checkpointing=full, which changes no number. Or: ';
   const smaller =
     accumulate < batchSize
       ? `Set train.accumulate=${Math.min(batchSize, 2 * accumulate)}, or lower train.batchSize, model.image.size or queue.size`
       : 'Lower train.batchSize, model.image.size or queue.size';
-  return `${smaller}, in a new run whose train.init is that checkpoint: a resumed run keeps its settings.`;
+  return `${sameBits}${smaller}, in a new run whose train.init is that checkpoint: a resumed run keeps these settings.`;
 }
 
 const gibibytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;

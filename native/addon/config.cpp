@@ -143,6 +143,7 @@ class Writer {
 
 constexpr const char* kPools[] = {"cls", "mean", "last"};
 constexpr const char* kActivations[] = {"gelu", "quick_gelu"};
+constexpr const char* kCheckpointing[] = {"off", "selective", "full"};
 constexpr const char* kTowerSets[] = {"both", "image", "text"};
 
 Napi::Object write_vision(Napi::Env env, const VisionConfig& c) {
@@ -236,6 +237,11 @@ TokenizerConfig read_tokenizer_config(const Napi::Object& o) {
 TrainConfig read_train_config(const Napi::Object& o) {
   TrainConfig c;
   c.model = read_model_config(object(o, "model"));
+  c.model.image.checkpointing = c.model.text.checkpointing =
+      one_of<Checkpointing>(o, "checkpointing",
+                            {{"off", Checkpointing::kOff},
+                             {"selective", Checkpointing::kSelective},
+                             {"full", Checkpointing::kFull}});
   c.token = read_token(object(o, "token"));
   c.queue = read_queue(object(o, "queue"));
   c.loss = read_loss(object(o, "loss"));
@@ -286,6 +292,7 @@ Napi::Object write_train_config(Napi::Env env, const TrainConfig& c) {
       "maxNonFinite", c.max_non_finite)("bucketBytes", c.bucket_bytes)("shardedOptimizer",
                                                                        c.sharded_optimizer)(
       "weightInit", c.weight_init == WeightInit::kFixed ? "fixed" : "fan_in")(
+      "checkpointing", kCheckpointing[static_cast<int>(c.model.image.checkpointing)])(
       "imageMean", write_numbers3(env, c.image_mean))("imageStd", write_numbers3(env, c.image_std));
 }
 

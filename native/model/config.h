@@ -14,6 +14,10 @@ enum class Pool { kCls, kMean, kLast };
 enum class Activation { kGelu, kQuickGelu };
 /// Where a block normalizes: before each branch and once after the last block, or after each sum.
 enum class NormOrder { kPre, kPost };
+/// What a tower's blocks keep for backward: all that it reads; all but the feed-forward layer
+/// before its activation, which is the widest state; or each block's input alone
+/// (model/recompute.h).
+enum class Checkpointing { kOff, kSelective, kFull };
 /// The towers that a model has. The config of an absent one is not read.
 enum class TowerSet { kBoth, kImage, kText };
 
@@ -26,7 +30,8 @@ struct VisionConfig {
   int64_t layers = 12;
   int64_t heads = 12;
   double mlp_ratio = 4.0;
-  double drop_path = 0.1;        // training only; linear over depth, 0 at the first block
+  double drop_path = 0.1;  // training only; linear over depth, 0 at the first block
+  Checkpointing checkpointing = Checkpointing::kOff;  // training only
   double layer_norm_eps = 1e-6;  // timm/unilm; Hugging Face configs carry their own
   Pool pool = Pool::kCls;
   Activation activation = Activation::kGelu;
@@ -49,6 +54,7 @@ struct TextConfig {
   int64_t vocab_size = 30522;
   int64_t max_positions = 512;
   double dropout = 0.1;
+  Checkpointing checkpointing = Checkpointing::kOff;  // training only
   double layer_norm_eps = 1e-12;
   Pool pool = Pool::kCls;
   Activation activation = Activation::kGelu;

@@ -26,6 +26,7 @@ class RelativeBias {
   /// Registers rel_bias [N, H] under `scope`, zero at first. index_LL of relative_index().
   RelativeBias(const Scope& scope, int64_t heads, const Tensor& index_LL);
   bool defined() const { return table_NH_.defined(); }
+  const Tensor& table() const { return table_NH_; }
   /// f32 [1, H, L, L], or [1, H, 1, L] with Rows::kFirst: the queries that are asked for.
   Tensor operator()(Rows rows) const;
 

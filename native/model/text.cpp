@@ -66,6 +66,7 @@ Text::Text(const TextConfig& config, const Scope& scope)
         .activation = config.activation,
         .branch_gain = 1 / std::sqrt(2.0 * static_cast<double>(config.layers)),
         .dropout = config.dropout,
+        .checkpointing = config.checkpointing,
         .site = kTextBlockSite + n * kSitesPerBlock};
     blocks_.emplace_back(block, scope.child("blocks." + std::to_string(n)));
   }

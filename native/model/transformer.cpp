@@ -96,18 +96,61 @@ Block::Block(const BlockConfig& config, const Scope& scope)
 
 Tensor Block::forward(const Tensor& x_Md, const Sequences& sequences, const Regularization& reg,
                       Rows rows) const {
-  const bool first = rows == Rows::kFirst, pre = config_.order == NormOrder::kPre;
-  // What is kept of the input: the residual path of the rows asked for.
-  const Tensor kept = first ? sequences.first_rows(x_Md) : x_Md;
-  const Sequences lie = first ? sequences.firsts() : sequences;
-  Tensor x =
-      add_branch(kept, proj_.on(attend(x_Md, sequences, rows)), gamma1_, lie, reg, config_.site);
-  if (!pre) x = ln1_(x);
-  ops::LinearArguments last = fc2_.on(ops::linear(normed(fc1_.on(x), pre ? &ln2_ : nullptr)));
+  const Sequences lie = rows == Rows::kFirst ? sequences.firsts() : sequences;
+  // The parts hold copies: they are called again in backward.
+  const Part feed_forward = [block = *this, lie, reg](const Tensor& x, Result result) {
+    return block.feed_forward_half(x, lie, reg, result);
+  };
+  if (config_.checkpointing == Checkpointing::kFull) {
+    const Part whole = [block = *this, sequences, reg, rows, feed_forward](const Tensor& x,
+                                                                           Result result) {
+      return feed_forward(block.attention_half(x, sequences, reg, rows), result);
+    };
+    std::vector<Tensor> parameters = attention_parameters();
+    for (const Tensor& parameter : feed_forward_parameters()) parameters.push_back(parameter);
+    return recomputed(whole, x_Md, parameters);
+  }
+  const Tensor mixed = attention_half(x_Md, sequences, reg, rows);
+  if (config_.checkpointing == Checkpointing::kSelective)
+    return recomputed(feed_forward, mixed, feed_forward_parameters());
+  return feed_forward(mixed, Result::kRead);
+}
+
+/// The rows asked for, with what their tokens take from all others.
+Tensor Block::attention_half(const Tensor& x_Md, const Sequences& sequences,
+                             const Regularization& reg, Rows rows) const {
+  const bool first = rows == Rows::kFirst;
+  const Tensor kept = first ? sequences.first_rows(x_Md) : x_Md;  // the residual path
+  const Tensor x = add_branch(kept, proj_.on(attend(x_Md, sequences, rows)), gamma1_,
+                              first ? sequences.firsts() : sequences, reg, config_.site);
+  return config_.order == NormOrder::kPre ? x : ln1_(x);
+}
+
+Tensor Block::feed_forward_half(const Tensor& x_Md, const Sequences& sequences,
+                                const Regularization& reg, Result result) const {
+  const bool pre = config_.order == NormOrder::kPre;
+  ops::LinearArguments last = fc2_.on(ops::linear(normed(fc1_.on(x_Md), pre ? &ln2_ : nullptr)));
   last.activation = config_.activation == Activation::kGelu ? ops::InputActivation::kGelu
                                                             : ops::InputActivation::kQuickGelu;
-  x = add_branch(x, last, gamma2_, lie, reg, config_.site + 2);
+  // The gradients of a norm and of a scale after it read it; sums and dropout need no values.
+  last.unread = result == Result::kUnread && pre && !gamma2_.defined();
+  const Tensor x = add_branch(x_Md, last, gamma2_, sequences, reg, config_.site + 2);
   return pre ? x : ln2_(x);
+}
+
+std::vector<Tensor> Block::attention_parameters() const {
+  std::vector<Tensor> all = {ln1_.weight, ln1_.bias,    qkv_.weight,
+                             qkv_.bias,   proj_.weight, proj_.bias};
+  if (gamma1_.defined()) all.push_back(gamma1_);
+  if (relative_bias_.defined()) all.push_back(relative_bias_.table());
+  return all;
+}
+
+std::vector<Tensor> Block::feed_forward_parameters() const {
+  std::vector<Tensor> all = {fc1_.weight, fc1_.bias,   fc2_.weight,
+                             fc2_.bias,   ln2_.weight, ln2_.bias};
+  if (gamma2_.defined()) all.push_back(gamma2_);
+  return all;
 }
 
 /// The mixed values of all heads, before the projection.
@@ -126,9 +169,13 @@ Tensor Block::attend(const Tensor& x_Md, const Sequences& sequences, Rows rows) 
   }
   const auto weights = qkv_.weight.split_with_sizes({d, 2 * d}),
              biases = qkv_.bias.split_with_sizes({d, 2 * d});
+  // One node for both uses: their gradients are summed there first, as those of a block that is
+  // computed again are.
+  LayerNorm shared = ln1_;
+  shared.weight = at::alias(ln1_.weight), shared.bias = at::alias(ln1_.bias);
   const auto part = [&](const Tensor& x, size_t which) {
-    return ops::linear(
-        normed({.x_MK = x, .weight_NK = weights[which], .bias_N = biases[which]}, norm));
+    return ops::linear(normed({.x_MK = x, .weight_NK = weights[which], .bias_N = biases[which]},
+                              norm == nullptr ? nullptr : &shared));
   };
   const Tensor query_Bd = part(sequences.first_rows(x_Md), 0), key_value = part(x_Md, 1);
   if (!has_kernel) return attend_padded(query_Bd, key_value, sequences, rows);

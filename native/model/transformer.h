@@ -9,6 +9,7 @@
 
 #include "model/config.h"
 #include "model/parameters.h"
+#include "model/recompute.h"
 #include "model/relative_bias.h"
 #include "ops/linear.h"
 
@@ -68,7 +69,8 @@ struct BlockConfig {
   double branch_gain = 1;  // of the initial weights that end a residual branch, by the fan-in rule
   double dropout = 0;      // hidden dropout after the attention projection and after the MLP
   double drop_path = 0;    // whole residual branch, a row at a time
-  int64_t site = 0;        // first random site of this block; it uses site .. site + 3
+  Checkpointing checkpointing = Checkpointing::kOff;
+  int64_t site = 0;  // first random site of this block; it uses site .. site + 3
 };
 
 class Block {
@@ -79,12 +81,18 @@ class Block {
                  Rows rows = Rows::kAll) const;
 
  private:
+  Tensor attention_half(const Tensor& x_Md, const Sequences& sequences, const Regularization& reg,
+                        Rows rows) const;
+  Tensor feed_forward_half(const Tensor& x_Md, const Sequences& sequences,
+                           const Regularization& reg, Result result) const;
   Tensor attend(const Tensor& x_Md, const Sequences& sequences, Rows rows) const;
   Tensor attend_padded(const Tensor& query, const Tensor& key_value, const Sequences& sequences,
                        Rows rows) const;
   std::optional<Tensor> score_bias(const std::optional<Tensor>& mask, Rows rows) const;
   Tensor add_branch(const Tensor& kept, ops::LinearArguments last, const Tensor& gamma,
                     const Sequences& sequences, const Regularization& reg, int64_t site) const;
+  std::vector<Tensor> attention_parameters() const;
+  std::vector<Tensor> feed_forward_parameters() const;
   BlockConfig config_;
   LayerNorm ln1_, ln2_;
   Linear qkv_, proj_, fc1_, fc2_;

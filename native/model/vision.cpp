@@ -41,6 +41,7 @@ Vision::Vision(const VisionConfig& config, const Scope& scope)
         .relative_index_LL = relative_index_LL,
         .branch_gain = 1 / std::sqrt(2.0 * static_cast<double>(config.layers)),
         .drop_path = config.drop_path * depth,
+        .checkpointing = config.checkpointing,
         .site = kVisionBlockSite + n * kSitesPerBlock};
     blocks_.emplace_back(block, scope.child("blocks." + std::to_string(n)));
   }

@@ -9,6 +9,7 @@
 #include <array>
 #include <optional>
 #include <tuple>
+#include <vector>
 
 #include "ops/dispatch.h"
 
@@ -46,7 +47,7 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
   static Tensor forward(AutogradContext* context, const Tensor& x_MK, const Tensor& weight_NK,
                         const Tensor& bias_N, const OptionalTensor& norm_weight,
                         const OptionalTensor& norm_bias, const OptionalTensor& residual,
-                        double norm_eps, int64_t activation) {
+                        double norm_eps, int64_t activation, bool unread) {
     at::AutoDispatchBelowADInplaceOrView below;
     const Tensor norm_weight_K = norm_weight.value_or(Tensor()),
                  norm_bias_K = norm_bias.value_or(Tensor());
@@ -54,12 +55,17 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
     context->saved_data["eps"] = norm_eps;
     context->saved_data["activation"] = activation;
     context->saved_data["residual"] = residual.has_value();
+    if (unread) {
+      std::vector<int64_t> shape = x_MK.sizes().vec();
+      shape.back() = weight_NK.size(0);
+      return at::empty(shape, x_MK.options());
+    }
     return forward_op({x_MK, weight_NK, bias_N, norm_weight_K, norm_bias_K, norm_eps,
                        static_cast<InputActivation>(activation), residual.value_or(Tensor())});
   }
 
   static variable_list backward(AutogradContext* context, variable_list grads) {
-    variable_list out(8);
+    variable_list out(9);
     if (!grads[0].defined()) return out;
     const auto saved = context->get_saved_variables();
     const LinearArguments a{
@@ -91,7 +97,7 @@ Tensor linear(const LinearArguments& a) {
   if (!has_kernel(a)) return linear_composite(a);
   return LinearFunction::apply(a.x_MK, a.weight_NK, a.bias_N, optional(a.norm_weight_K),
                                optional(a.norm_bias_K), optional(a.residual_MN), a.norm_eps,
-                               static_cast<int64_t>(a.activation));
+                               static_cast<int64_t>(a.activation), a.unread);
 }
 
 Tensor linear_composite(const LinearArguments& a) {

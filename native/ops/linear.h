@@ -18,6 +18,8 @@ struct LinearArguments {
   double norm_eps = 0;
   InputActivation activation = InputActivation::kNone;
   Tensor residual_MN = {};  // undefined: nothing is added
+  // The result is not read, its gradient alone is: the kernel leaves it unset.
+  bool unread = false;
 };
 
 /// Schemas cots::linear and cots::linear_backward: [M, N] = residual + f(x) W^T + b, with gradient

@@ -97,6 +97,7 @@ export const config: NativeTrainConfig = {
   emaM: 0.9,
   seed: 1,
   accumulate: 1,
+  checkpointing: 'off',
   maxNonFinite: 10,
   bucketBytes: 25e6,
   shardedOptimizer: false,

@@ -83,10 +83,12 @@ test('memory: what is counted exactly', (t) => {
   t.is(memoryBytes.imageTokenizer, 4 * (53_786_240 - (8192 - 32) * 2049));
 });
 
-test('memory falls with accumulation and without the masked passes', (t) => {
+test('memory falls with accumulation, and without the masked pass of the texts', (t) => {
   const bytes = (input: TrainConfigInput) => planTraining(config(input)).memoryBytes.activations;
   t.true(bytes({ train: { accumulate: 8 } }) < bytes({}) / 7);
-  t.true(bytes({ loss: { weights: { cmvm: 0, cmlm: 0 } } }) < bytes({}) / 1.9);
+  const states = 512 * 40 * (12 * (8 * 768 + 3072) + 3 * 768);
+  const heads = 512 * 5 * 768 * (0.4 * 576 + 0.15 * 40);
+  t.is(bytes({}) - bytes({ loss: { weights: { cmvm: 0, cmlm: 0 } } }), Math.round(4 * (states + heads)));
 });
 
 test('what is kept of decoded pixels is bounded by the images there are, and 0 where they are larger than what is kept', (t) => {
@@ -119,9 +121,33 @@ test('the largest batch and the fewest micro-batches are the ends of what fits',
     limitBytes: Math.floor(0.9 * 2 ** 30),
     fits: false,
     largestBatch: 0,
+    largestBatchFull: 0,
     accumulate: null,
+    checkpointing: null,
   });
   t.is(at(256, 1).fit, null);
+});
+
+test('checkpointing leaves the states it names, of one pass of an image and two of a text', (t) => {
+  const kept = (checkpointing: 'off' | 'selective' | 'full') =>
+    planTraining(config({ train: { batchSize: 3, checkpointing } })).memoryBytes.activations;
+  const [image, text] = [577 * 12, 40 * 12 * 2]; // tokens a pair, layers, passes
+  t.is(kept('off') - kept('selective'), 4 * 3 * (image * 3072 + text * (3072 + 768)));
+  t.is(kept('selective') - kept('full'), 4 * 3 * (image * 5 * 768 + text * 6 * 768));
+});
+
+test('the quickest checkpointing that fits is named, and what full checkpointing makes room for', (t) => {
+  const fitAt = (batchSize: number, checkpointing: 'off' | 'full' = 'off') =>
+    planTraining(config({ train: { batchSize, checkpointing } }), { memoryBytes: 12 * 2 ** 30, pairs: 1e6 })
+      .fit;
+  const off = fitAt(1)?.largestBatch ?? 0;
+  const full = fitAt(1)?.largestBatchFull ?? 0;
+  t.is(fitAt(1, 'full')?.largestBatch, full);
+  t.true(full > 3 * off && off > 0, `${off} ${full}`);
+  t.is(fitAt(off)?.checkpointing, 'off');
+  t.is(fitAt(off + 1)?.checkpointing, 'selective');
+  t.is(fitAt(full)?.checkpointing, 'full');
+  t.is(fitAt(full + 1)?.checkpointing, null);
 });
 
 test('a batch that does not fit is warned of with what fits', (t) => {
@@ -134,6 +160,11 @@ test('a batch that does not fit is warned of with what fits', (t) => {
     said.endsWith(
       `set train.accumulate=${fit?.accumulate} (the same result), or train.batchSize=${fit?.largestBatch}.`,
     ),
+  );
+  const smaller = config({ train: { batchSize: 48 }, token: { tokenizer: 'd' } });
+  t.regex(
+    planTraining(smaller, { memoryBytes: 16 * 2 ** 30, pairs: 1e6 }).warnings[0] ?? '',
+    /set train\.checkpointing=(selective|full) or train\.accumulate=\d+ \(the same result\), or train\.batchSize=/,
   );
   const { warnings: none } = planTraining(big, { memoryBytes: 2 ** 30, pairs: 1e6 });
   t.regex(none[0] ?? '', /even single pairs do not fit/);
@@ -157,6 +188,26 @@ test('time: a machine twice as fast takes half as long, the parts add up, accumu
   t.is(cut?.optimizer, one?.optimizer);
   t.true(Math.abs((cut?.backward ?? 0) / (one?.backward ?? 1) - 1) < 0.1);
   t.is(planTraining(config()).seconds, null);
+});
+
+test('time: checkpointing adds to backward the products it makes again', (t) => {
+  const product = ([rows, inner, columns]: ProductShape) =>
+    inner === 768 && columns === 3072 ? 1e11 : 1e12 * Math.min(rows, 1);
+  const rates = { product, peak: 1e15, bytes: 1e15 };
+  const backward = (checkpointing: 'off' | 'selective' | 'full') =>
+    planTraining(config({ train: { batchSize: 4, checkpointing } }), { imageTokenizer: openAi, rates })
+      .seconds?.backward ?? 0;
+  const [image, text] = [4 * 577, 4 * 40]; // rows
+  const flops = (rows: number) => 2 * rows * 768 * 3072;
+  const blocks = 12 * 2;
+  const selective = blocks * (flops(image) / 1e11 + flops(text) / 1e11 + flops(text) / 1e12);
+  t.true(Math.abs((backward('selective') - backward('off')) / selective - 1) < 1e-6);
+  const attention = 2 * 4 * 768 ** 2; // of a row: q, k, v and the projection
+  const rest = (blocks * attention * (image + text)) / 1e12;
+  t.true(
+    Math.abs((backward('full') - backward('selective')) / rest - 1) < 0.1,
+    'and attention, and each start',
+  );
 });
 
 test('no product of more than 4,096 rows is timed, and one of more takes as much longer', (t) => {

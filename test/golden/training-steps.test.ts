@@ -101,6 +101,7 @@ const config: NativeTrainConfig = {
   emaM: 0.9,
   seed: 0,
   accumulate: 1,
+  checkpointing: 'off',
   maxNonFinite: 10,
   bucketBytes: 25e6,
   shardedOptimizer: false,

@@ -137,6 +137,19 @@ TEST_CASE("distributed: many buckets, a sharded optimizer and micro-batches chan
   for (const Run& other : ranks) CHECK(at::equal(other.weights, ranks[0].weights));
 }
 
+TEST_CASE("distributed: what is computed again in backward goes in the same buckets") {
+  cots::TrainConfig config = steady_config();
+  config.bucket_bytes = 2048;
+  const std::vector<Run> kept = runs(config, 2, 6);
+  for (const auto checkpointing : {cots::Checkpointing::kSelective, cots::Checkpointing::kFull}) {
+    config.model.image.checkpointing = config.model.text.checkpointing = checkpointing;
+    for (const Run& rank : runs(config, 2, 6)) {
+      CHECK(at::equal(rank.weights, kept[0].weights));
+      CHECK(rank.steps.back().loss == kept[0].steps.back().loss);
+    }
+  }
+}
+
 TEST_CASE("distributed: each rank of a sharded optimizer has its part of the moments alone") {
   cots::TrainConfig config = tiny::config();
   config.sharded_optimizer = true;

@@ -118,6 +118,21 @@ TEST_CASE("linear of no rows is empty and gives zero gradients") {
   CHECK(test::max_abs(layer.arguments.norm_weight_K.grad()) == 0.0);
 }
 
+TEST_CASE("linear whose result is not read has the same gradients") {
+  for (const auto type : {at::kFloat, at::kDouble}) {
+    const Case c{50, 20, 12, /*norm=*/true, /*residual=*/true};
+    const Layer read(c, type), unread(c, type);
+    ops::LinearArguments a = unread.arguments;
+    a.unread = true;
+    ops::linear(read.arguments).backward(read.upstream);
+    const Tensor y = ops::linear(a);
+    CHECK(y.sizes() == at::IntArrayRef({c.M, c.N}));
+    y.backward(unread.upstream);
+    for (size_t i = 0; i < read.leaves().size(); ++i)
+      CHECK(unread.leaves()[i].grad().equal(read.leaves()[i].grad()));
+  }
+}
+
 TEST_CASE("linear refuses a weight of another width") {
   ops::LinearArguments a = Layer({4, 5, 3}, at::kFloat).arguments;
   a.weight_NK = at::zeros({3, 6});

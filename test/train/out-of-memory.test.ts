@@ -23,18 +23,20 @@ test('training out of memory leaves a checkpoint of the step before and says wha
   t.regex(error.message, /on 'cpu' for a step of 8 pairs in 1 micro-batch at \d+ pixels, ran out of it/);
   t.regex(error.message, /with \d+\.\d GiB in use/);
   t.regex(error.message, /Step 2 is saved in .*step-00000002/);
+  t.regex(error.message, /train\.checkpointing=full, which changes no number/);
   t.regex(error.message, /train\.accumulate=2, or lower train\.batchSize.*train\.init/);
   t.regex((error.cause as Error).message, /can't allocate/);
   t.is(path.basename(await readlink(path.join(out, 'latest'))), 'step-00000002');
   trainer.dispose();
 
-  const events = await trained(config, { resume: 'latest', until: 3 });
+  const frugal = { ...config, train: { ...config.train, checkpointing: 'full' as const } };
+  const events = await trained(frugal, { resume: 'latest', until: 3 });
   t.true(events.some((event) => event.type === 'step' && event.step === 3));
 });
 
 test('with nothing learned no checkpoint is written, and a batch of one pair a micro-batch has other advice', async (t) => {
   const { config } = await fresh(t);
-  const cut = { ...config, train: { ...config.train, accumulate: 8 } };
+  const cut = { ...config, train: { ...config.train, accumulate: 8, checkpointing: 'full' as const } };
   const trainer = await trainerOver(t, cut, outOfMemoryAt(1) as never);
   const error = await t.throwsAsync(run(trainer), { code: 'ERR_COTS_MEMORY' });
   t.regex(error?.message ?? '', /in 8 micro-batches.*No step was done yet\. Lower train\.batchSize/);
