@@ -8,17 +8,15 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { uniform } from '../lib/bench/synthetic.js';
 import { loadConfig } from '../lib/config/load.js';
 import { nativeTokenizerConfig, nativeTrainConfig } from '../lib/config/native.js';
 import { usableCores } from '../lib/device.js';
+import { longestCaption, madeArrays, maskId } from './made-batch.js';
 import { type Round, runComparison } from './peers/compare.js';
 import { PythonPeer } from './peers/python-peer.js';
 import type { StepAnswer, StepSettings } from './train-child.js';
 
 /** Caption lengths and masks are drawn, dropout is off in the check and 0.1 on the clock: its draws differ between the two. */
-const longest = 40;
-const maskId = 4;
 const checkedSteps = 3;
 const tolerance = 1e-3;
 const timedDropout = 0.1;
@@ -26,7 +24,7 @@ const timedDropout = 0.1;
 const shared = [
   'queue={size: 12800, includeBatchKeys: false, init: random}',
   'data.train=null',
-  `model.text.maxPositions=${longest}`,
+  `model.text.maxPositions=${longestCaption}`,
   'model.image.dropPath=0',
   'model.pool=cls',
   'optim.lr=1e-4',
@@ -45,7 +43,7 @@ const sizes: Readonly<Record<string, { config: string; pairs: number; overrides:
       'tokenizer={arch: openai, hidden: 32, pixels: map_pixels}',
     ],
   },
-  base: { config: 'configs/base.yaml', pairs: 4, overrides: [] },
+  base: { config: 'configs/base.yaml', pairs: 4, overrides: ['train.checkpointing=full'] },
 };
 
 const name = process.argv[2] ?? '';
@@ -128,7 +126,13 @@ async function race(ours: Side, peers: Peers): Promise<void> {
     (measure) =>
       measure({
         name: `one training step, ${name}, ${pairs} pairs`,
-        settings: { ...size, longest, dropout: timedDropout, threads: usableCores(), differences },
+        settings: {
+          ...size,
+          longest: longestCaption,
+          dropout: timedDropout,
+          threads: usableCores(),
+          differences,
+        },
         contenders: [
           { name: 'cots', round: () => round(ours) },
           ...peers.map((peer, index) => ({
@@ -157,32 +161,6 @@ async function writeSettings(folder: string, dropout: number): Promise<void> {
     pairs,
   };
   await writeFile(path.join(folder, 'settings.json'), JSON.stringify(settings));
-  const { image, text } = config.model;
-  const arrays = makeBatch(pairs, image.size, image.size / image.patch, text.vocabSize);
-  for (const [array, values] of Object.entries(arrays))
+  for (const [array, values] of Object.entries(madeArrays(config)))
     await writeFile(path.join(folder, `${array}.bin`), values);
-}
-
-/** 13.4 tokens a caption on average; 40 % of the patches and 15 % of the words are masked. */
-function makeBatch(pairs: number, side: number, grid: number, vocabulary: number) {
-  const random = uniform(1);
-  const below = (limit: number) => Math.floor(random() * limit);
-  const lengths = Int32Array.from({ length: pairs }, (_, pair) =>
-    pair % 30 === 0 ? longest : 7 + below(13),
-  );
-  const ids = Int32Array.from({ length: pairs * longest }, (_, at) => {
-    const [place, length] = [at % longest, lengths[Math.floor(at / longest)] as number];
-    if (place >= length) return 0;
-    return place === 0 ? 2 : place === length - 1 ? 3 : 5 + below(vocabulary - 5);
-  });
-  const textMask = Uint8Array.from(ids, (id) => (id > maskId && random() < 0.15 ? 1 : 0));
-  return {
-    images: Uint8Array.from({ length: pairs * side * side * 3 }, () => below(256)),
-    tokenViews: Uint8Array.from({ length: pairs * 64 * grid * grid * 3 }, () => below(256)),
-    ids,
-    lengths,
-    imageMask: Uint8Array.from({ length: pairs * grid * grid }, () => (random() < 0.4 ? 1 : 0)),
-    textMask,
-    maskedIds: ids.map((id, at) => (textMask[at] ? maskId : id)),
-  };
 }

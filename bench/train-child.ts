@@ -8,6 +8,7 @@ import {
   type NativeTrainConfig,
   type NativeTrainer,
 } from '../lib/binding.js';
+import { batchOf } from './made-batch.js';
 
 /** What FOLDER/settings.json has, for both sides. */
 export interface StepSettings {
@@ -48,22 +49,18 @@ async function load(): Promise<void> {
 async function readBatch(size: number): Promise<NativeBatch> {
   const bytes = async (name: string) => new Uint8Array(await readFile(path.join(folder, `${name}.bin`)));
   const integers = async (name: string) => new Int32Array((await bytes(name)).buffer);
-  const places = Float64Array.from({ length: size }, (_, pair) => pair);
-  return {
-    size,
-    frames: null,
-    images: await bytes('images'),
-    tokenViews: await bytes('tokenViews'),
-    ids: await integers('ids'),
-    lengths: await integers('lengths'),
-    samples: places,
-    imageIds: places,
-    overrides: {
+  return batchOf(
+    {
+      images: await bytes('images'),
+      tokenViews: await bytes('tokenViews'),
+      ids: await integers('ids'),
+      lengths: await integers('lengths'),
       imageMask: await bytes('imageMask'),
       maskedIds: await integers('maskedIds'),
       textMask: await bytes('textMask'),
     },
-  };
+    size,
+  );
 }
 
 async function step(): Promise<StepAnswer> {

@@ -2,6 +2,8 @@
  * Comparisons: ours and the peers in one run, a round each in turn, so that whatever else the machine does falls on all. Medians
  * with the least and the most go to `bench/results/compare-NAME.json`.
  */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -50,19 +52,23 @@ const leastRounds = 5;
 /**
  * Measures the cases that `work` hands over, prints them, and writes the result. `--rounds N` (default 5) is read from the command
  * line; below 5 nothing is written. `work` starts and closes its peers; `command` is what the result says it was made with.
+ * `--turn COMMAND`, for a machine that is shared: run before each round, which begins at the first thing it prints; its standard
+ * input ends with the round, and it with that.
  */
 export async function runComparison(
   name: string,
   work: (measure: (one: Case) => Promise<void>) => Promise<void>,
   command = `node dist/bench/compare-${name}.js`,
 ): Promise<void> {
-  const { values } = parseArgs({ options: { rounds: { type: 'string', default: String(leastRounds) } } });
+  const { values } = parseArgs({
+    options: { rounds: { type: 'string', default: String(leastRounds) }, turn: { type: 'string' } },
+  });
   const rounds = Math.max(1, Number.parseInt(values.rounds, 10));
   const busyBefore = await busyShare();
   if (busyBefore > 0.1) console.error(`Other work takes ${(100 * busyBefore).toFixed(0)} % of the machine.`);
   const cases: unknown[] = [];
   await work(async (one) => {
-    const measured = await measureCase(one, rounds);
+    const measured = await measureCase(one, rounds, values.turn);
     printCase(measured);
     cases.push(measured);
   });
@@ -86,11 +92,19 @@ export async function runComparison(
 async function measureCase(
   { name, settings, contenders, singles = false, goals = {} }: Case,
   rounds: number,
+  turn: string | undefined,
 ) {
   const measured = new Map(contenders.map((contender) => [contender, [] as Round[]]));
   for (const { round } of contenders) await round(); // to warm up
-  for (let index = 0; index < rounds; index++) {
-    for (const [contender, list] of measured) list.push(await contender.round());
+  for (let index = 1; index <= rounds; index++) {
+    const end = turn === undefined ? undefined : await takeTurn(turn);
+    for (const [contender, list] of measured) {
+      const round = await contender.round();
+      list.push(round);
+      console.log(`  round ${index} of ${rounds}: ${contender.name} ${round.seconds.toFixed(3)} s`);
+    }
+
+    await end?.();
   }
 
   const rows = [...measured].map(([contender, list]) => summary(contender, list));
@@ -107,6 +121,17 @@ async function measureCase(
       ...(singles && latencyRatios(ours, peer)),
       ...(goals[peer.name] !== undefined && { goal: goals[peer.name] }),
     })),
+  };
+}
+
+/** Runs a command up to the first thing it prints; gives what ends it. */
+async function takeTurn(command: string): Promise<() => Promise<void>> {
+  const child = spawn(command, { shell: true, stdio: ['pipe', 'pipe', 'inherit'] });
+  const ended = once(child, 'exit');
+  await Promise.race([once(child.stdout, 'data'), ended]);
+  return async () => {
+    child.stdin.end();
+    await ended;
   };
 }
 
