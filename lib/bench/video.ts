@@ -13,6 +13,7 @@ import { requireFfmpeg } from '../video/find-ffmpeg.js';
 import { frameTable } from '../video/frame-table.js';
 import { type Sampling, sampleFrames } from '../video/sample-frames.js';
 import { sampleVideo } from '../video/sample-video.js';
+import { clipsOfRun, SharedRuns } from '../video/shared-runs.js';
 import { videoSource } from '../video/video-source.js';
 import { makeFilm } from './clips.js';
 import { type BenchContext, benchContext } from './machine.js';
@@ -122,7 +123,7 @@ async function measureDecoding(clips: readonly string[], { frames, rounds }: Ben
   };
 }
 
-/** Reads frames of clips, `decoders` clips at a time with one thread each; the seconds it took. */
+/** Reads frames of clips by `decoders` runs of ffmpeg at a time, as `embedVideos` does; the seconds it took. */
 export async function decodeClips(
   clips: readonly string[],
   sampling: Sampling,
@@ -130,11 +131,12 @@ export async function decodeClips(
 ): Promise<number> {
   const start = performance.now();
   const queue = [...clips];
+  const runs = new SharedRuns(decoders);
   const work = async (): Promise<void> => {
     for (let clip = queue.shift(); clip !== undefined; clip = queue.shift())
-      for await (const _ of sampleVideo(clip, (table) => sampleFrames(table, sampling)));
+      for await (const _ of sampleVideo(clip, (table) => sampleFrames(table, sampling), { runs }));
   };
-  await Promise.all(Array.from({ length: decoders }, work));
+  await Promise.all(Array.from({ length: decoders * clipsOfRun }, work));
   return (performance.now() - start) / 1000;
 }
 

@@ -2,10 +2,12 @@
 
 import { segmentDraws } from '../video/sample-frames.js';
 import { sampleVideo } from '../video/sample-video.js';
+import { clipsOfRun, SharedRuns } from '../video/shared-runs.js';
 import type { DecodedImage } from './decode.js';
 import { type Admit, DecodeQueue, type DecodeQueueOptions } from './decode-queue.js';
 import { KeyedRandom, sites } from './random.js';
 
+/** `workers` is the number of ffmpeg's runs at the same time, which several clips may share. */
 export interface ClipSourceOptions extends DecodeQueueOptions {
   /** Location of an item's video. */
   readonly path: (item: number) => string;
@@ -18,10 +20,12 @@ export interface ClipSourceOptions extends DecodeQueueOptions {
 export class ClipSource {
   readonly #options: ClipSourceOptions;
   readonly #queue: DecodeQueue;
+  readonly #runs: SharedRuns;
 
   constructor(options: ClipSourceOptions) {
     this.#options = options;
-    this.#queue = new DecodeQueue(options);
+    this.#queue = new DecodeQueue({ ...options, workers: options.workers * clipsOfRun });
+    this.#runs = new SharedRuns(options.workers);
   }
 
   /**
@@ -39,11 +43,12 @@ export class ClipSource {
   async #decode(item: number, sample: number, admit: Admit): Promise<DecodedImage[]> {
     const { path, frames: count, seed } = this.#options;
     let chosen = 0;
-    const video = sampleVideo(path(item), ({ timestamps }) => {
+    const draw = ({ timestamps }: { readonly timestamps: Float64Array }): number[] => {
       const drawn = segmentDraws(timestamps.length, count, new KeyedRandom(seed, sites.frames, sample));
       chosen = drawn.length;
       return drawn;
-    });
+    };
+    const video = sampleVideo(path(item), draw, { runs: this.#runs });
     const frames: DecodedImage[] = [];
     for await (const { data, width, height } of video) {
       if (frames.length === 0) await admit(chosen * data.length);

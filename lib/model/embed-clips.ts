@@ -6,6 +6,7 @@ import type { DecodedImage } from '../data/decode.js';
 import { CotsError } from '../errors.js';
 import { type Sampling, sampleFrames } from '../video/sample-frames.js';
 import { sampleVideo } from '../video/sample-video.js';
+import { clipsOfRun, SharedRuns } from '../video/shared-runs.js';
 import { type BatchModel, FrameBatch, type RowOwner } from './frame-batch.js';
 import { Prefetched } from './prefetch.js';
 
@@ -34,7 +35,7 @@ export interface ClipOptions {
   readonly skipBlack: boolean;
   /** Frames of one forward call. */
   readonly batchSize: number;
-  /** Clips decoded at the same time, and threads of each. */
+  /** Runs of ffmpeg at the same time, and threads of each clip's decoder. With one thread several clips share a run. */
   readonly decoders: number;
   readonly threads: number;
   readonly signal: AbortSignal | undefined;
@@ -94,6 +95,10 @@ async function* clipsAhead<T extends { readonly video: string }>(
   model: ClipModel,
   options: ClipOptions,
 ): AsyncGenerator<{ item: T; views: Prefetched<ClipFrame> }, void, undefined> {
+  const { decoders, threads, batchSize } = options;
+  const runs = threads === 1 ? new SharedRuns(decoders) : undefined;
+  const clips = runs === undefined ? decoders : decoders * clipsOfRun;
+  const framesAhead = Math.ceil((batchSize * decoders) / clips);
   const running: { item: T; views: Prefetched<ClipFrame> }[] = [];
   const stop = new AbortController();
   const signal = AbortSignal.any([stop.signal, ...(options.signal === undefined ? [] : [options.signal])]);
@@ -105,9 +110,9 @@ async function* clipsAhead<T extends { readonly video: string }>(
   };
   try {
     for await (const item of items) {
-      const frames = clipViews(item.video, model, { ...options, signal });
-      running.push({ item, views: new Prefetched(frames, options.batchSize) });
-      if (running.length >= options.decoders) yield* takeFirst();
+      const frames = clipViews(item.video, model, { ...options, signal }, runs);
+      running.push({ item, views: new Prefetched(frames, framesAhead) });
+      if (running.length >= clips) yield* takeFirst();
     }
 
     while (running.length > 0) yield* takeFirst();
@@ -121,9 +126,11 @@ async function* clipViews(
   video: string,
   model: ClipModel,
   { sampling, skipBlack, threads, signal }: ClipOptions,
+  runs: SharedRuns | undefined,
 ): AsyncGenerator<ClipFrame, void, undefined> {
   const choose = (table: Parameters<typeof sampleFrames>[0]): number[] => sampleFrames(table, sampling);
-  for await (const frame of sampleVideo(video, choose, { signal, threads, skipBlack })) {
+  const sampled = { signal, threads, skipBlack, ...(runs !== undefined && { runs }) };
+  for await (const frame of sampleVideo(video, choose, sampled)) {
     const { index, timestamp, duration } = frame;
     yield { view: await model.view(frame), index, timestamp, duration };
   }

@@ -53,7 +53,7 @@ export class FfmpegProcess {
     this.#child = child;
     this.#options = options;
     this.#secondsLeft = options.seconds ?? defaultSeconds;
-    this.outputs = [1, ...pipes.map((_, index) => 3 + index)].map((fd) => child.stdio[fd] as Readable);
+    this.outputs = Array.from({ length: outputs }, (_, index) => child.stdio[fdOf(index)] as Readable);
     for (const output of this.outputs) output.on('error', () => {}); // told by the process's end
     endWithProcess(child);
     this.#closed = new Promise((resolve) => {
@@ -146,6 +146,16 @@ export class FfmpegProcess {
       `Expected ffmpeg to read ${name} within ${seconds} s of waiting, it took longer. Encode the video again, or cut it.`,
     );
   }
+}
+
+/** ffmpeg's name of one of `outputs`. */
+export function outputUrl(index: number): string {
+  return `pipe:${fdOf(index)}`;
+}
+
+/** 2 is stderr. */
+function fdOf(index: number): number {
+  return index === 0 ? 1 : 2 + index;
 }
 
 const mostErrors = 20;

@@ -1,7 +1,7 @@
 /** What ffmpeg tells of a video's packets (no decoding) and of its frames (decoding all). */
 import type { Readable } from 'node:stream';
 import { VideoError } from '../errors.js';
-import { type FfmpegOptions, FfmpegProcess, unreadable } from './ffmpeg-process.js';
+import { type FfmpegOptions, FfmpegProcess, outputUrl, unreadable } from './ffmpeg-process.js';
 import { maxFrames, type TableOptions } from './frame-table.js';
 import { type ShownFrame, shownFrame } from './shown-frame.js';
 import { eachLine } from './stderr-lines.js';
@@ -61,7 +61,7 @@ async function readLists(
 ): Promise<Listing | { readonly failure: unknown }> {
   const args = filters.flatMap((filter, index) => [
     ...['-map', '0:V:0', '-c', 'copy', '-copyinkf', ...filter],
-    ...['-f', 'framecrc', `pipe:${index === 0 ? 1 : 2 + index}`],
+    ...['-f', 'framecrc', outputUrl(index)],
   ]);
   let transfer = '';
   let isOutput = false;

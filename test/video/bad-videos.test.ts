@@ -3,13 +3,13 @@ import { execFile } from 'node:child_process';
 import { mkdir, open, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import test, { type ExecutionContext } from 'ava';
+import test from 'ava';
 import type { CotsError, CotsErrorCode } from '../../lib/errors.js';
 import { requireFfmpeg } from '../../lib/video/find-ffmpeg.js';
 import { sampleFrames } from '../../lib/video/sample-frames.js';
 import { type SampleOptions, sampleVideo } from '../../lib/video/sample-video.js';
 import { temporaryFolder } from '../data/temporary.js';
-import { childProcesses, fakeFfmpeg, ffmpeg, makeClip } from './clips.js';
+import { childProcesses, fakeFfmpeg, ffmpeg, makeClip, useFfmpeg } from './clips.js';
 
 const x264 = '-c:v libx264 -pix_fmt yuv420p';
 
@@ -17,16 +17,6 @@ const read = async (file: string, options: SampleOptions = {}): Promise<number> 
   let count = 0;
   for await (const _ of sampleVideo(file, (table) => sampleFrames(table, { frames: 5 }), options)) count++;
   return count;
-};
-
-/** Sets COTS_FFMPEG for the rest of the test. */
-const useFfmpeg = (t: ExecutionContext, file: string): void => {
-  const before = process.env['COTS_FFMPEG'];
-  process.env['COTS_FFMPEG'] = file;
-  t.teardown(() => {
-    if (before === undefined) delete process.env['COTS_FFMPEG'];
-    else process.env['COTS_FFMPEG'] = before;
-  });
 };
 
 type Make = (folder: string) => Promise<string>;

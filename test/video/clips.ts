@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { chmod, readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
+import type { ExecutionContext } from 'ava';
 import { requireFfmpeg } from '../../lib/video/find-ffmpeg.js';
 
 /** Runs ffmpeg; its stdout. */
@@ -43,6 +44,16 @@ export async function fakeFfmpeg(folder: string, script: string): Promise<string
   );
   await chmod(file, 0o755);
   return file;
+}
+
+/** Sets COTS_FFMPEG for the rest of the test. */
+export function useFfmpeg(t: ExecutionContext, file: string): void {
+  const before = process.env['COTS_FFMPEG'];
+  process.env['COTS_FFMPEG'] = file;
+  t.teardown(() => {
+    if (before === undefined) delete process.env['COTS_FFMPEG'];
+    else process.env['COTS_FFMPEG'] = before;
+  });
 }
 
 /** Processes that this one has started and that are still there, zombies too. */
