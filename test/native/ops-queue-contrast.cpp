@@ -82,16 +82,15 @@ Result compare(const Problem& inputs) {
   INFO("B ", k.image.size(0), " n ", k.image_queue.size(0), " D ", k.image.size(1),
        " include_positive ", k.include_positive, " stopgrad_target ", k.stopgrad_target, " policy ",
        static_cast<int64_t>(k.policy));
-  const double scale =
-      std::exp(inputs.log_scale.item<double>());  // what a logit's rounding error is relative to
-  test::check_twice(kernel.losses, composite.losses, reference.losses, std::max(1.0, 0.1 * scale));
-  // And with a logit of thousands, which is rounded in its fourth decimal, a p by as much of
-  // itself.
-  const double steepness = std::max(1.0, 0.01 * scale);
+  // A logit is off by its product's rounding times the scale, and with it a loss by as much, a p
+  // and so a gradient by that share of itself.
+  const double scale = 0.1 * std::exp(inputs.log_scale.item<double>()),
+               steepness = std::max(1.0, scale);
+  test::check_twice(kernel.losses, composite.losses, reference.losses, steepness);
   for (const auto& [k_Bd, c_Bd, r_Bd] : {std::tie(kernel.image, composite.image, reference.image),
                                          std::tie(kernel.text, composite.text, reference.text)})
     test::check_twice(k_Bd, c_Bd, r_Bd, steepness * test::max_abs(r_Bd));
-  test::check_twice(kernel.log_scale, composite.log_scale, reference.log_scale, 0.1 * scale);
+  test::check_twice(kernel.log_scale, composite.log_scale, reference.log_scale, scale);
   return kernel;
 }
 
