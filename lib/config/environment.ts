@@ -1,11 +1,15 @@
 /** Which rank of how many this process is, from the variables of torchrun, Slurm and the Kubernetes training operator (DESIGN 2.10). */
 import { ConfigError } from '../errors.js';
 
-/** One process of a data-parallel run. */
-export interface Membership {
+/** One of the processes that were started together. */
+export interface Place {
   /** In [0, world). */
   readonly rank: number;
   readonly world: number;
+}
+
+/** One process of a data-parallel run. */
+export interface Membership extends Place {
   /** Ranks on this machine. */
   readonly localWorld: number;
   /** Where rank 0 can be reached. */
@@ -17,15 +21,28 @@ export interface Membership {
   readonly attempt: string;
 }
 
-type Environment = Readonly<Record<string, string | undefined>>;
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+const launchers =
+  'Start the ranks with torchrun or srun, which set it, or unset RANK and WORLD_SIZE to be alone.';
+
+/**
+ * `RANK` of `WORLD_SIZE`, or srun's; undefined where none of them is set. Throws `ERR_COTS_CONFIG` for one alone or no such rank; `wayOut` ends
+ * the message.
+ */
+export function placeOf(env: Environment = process.env, wayOut = launchers): Place | undefined {
+  const found = isSlurmTask(env) ? slurm(env) : env;
+  if (found['RANK'] === undefined && found['WORLD_SIZE'] === undefined) return undefined;
+  const world = whole(found, 'WORLD_SIZE', 1, 1_000_000, wayOut);
+  return { rank: whole(found, 'RANK', 0, world - 1, wayOut), world };
+}
 
 /** Undefined: the process is alone. Throws `ERR_COTS_CONFIG` for variables that are missing or do not agree. */
 export function membership(env: Environment = process.env): Membership | undefined {
+  const place = placeOf(env);
+  if (place === undefined || place.world === 1) return undefined;
+  const { rank, world } = place;
   const found = isSlurmTask(env) ? { ...slurm(env), ...given(env) } : env;
-  if (found['RANK'] === undefined && found['WORLD_SIZE'] === undefined) return undefined;
-  const world = whole(found, 'WORLD_SIZE', 1, 1_000_000);
-  const rank = whole(found, 'RANK', 0, world - 1);
-  if (world === 1) return undefined;
   const byAgent = found['TORCHELASTIC_USE_AGENT_STORE'] === 'True';
   return {
     rank,
@@ -73,22 +90,18 @@ export function firstHost(list: string): string {
   return `${prefix}${first}${suffix}`;
 }
 
-function text(env: Environment, name: string): string {
+function text(env: Environment, name: string, wayOut = launchers): string {
   const value = env[name];
-  if (value === undefined || value === '') throw missing(name);
-  return value;
-}
-
-function whole(env: Environment, name: string, min: number, max: number): number {
-  const value = text(env, name);
-  if (/^\d+$/.test(value) && Number(value) >= min && Number(value) <= max) return Number(value);
+  if (value !== undefined && value !== '') return value;
   throw new ConfigError(
-    `Expected the environment variable ${name} to be a whole number from ${min} to ${max}, got '${value}'. Start the ranks with torchrun or srun, which set it.`,
+    `Expected the environment variable ${name} beside RANK and WORLD_SIZE, got none. ${wayOut}`,
   );
 }
 
-function missing(name: string): ConfigError {
-  return new ConfigError(
-    `Expected the environment variable ${name} beside RANK and WORLD_SIZE, got none. Start the ranks with torchrun or srun, which set it, or unset RANK and WORLD_SIZE to train alone.`,
+function whole(env: Environment, name: string, min: number, max: number, wayOut = launchers): number {
+  const value = text(env, name, wayOut);
+  if (/^\d+$/.test(value) && Number(value) >= min && Number(value) <= max) return Number(value);
+  throw new ConfigError(
+    `Expected the environment variable ${name} to be a whole number from ${min} to ${max}, got '${value}'. ${wayOut}`,
   );
 }
