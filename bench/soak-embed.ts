@@ -15,11 +15,10 @@ import { benchContext } from '../lib/bench/machine.js';
 import { packageRoot } from '../lib/binding.js';
 import { Cots } from '../lib/index.js';
 import { badKindOf, badKinds, writeSoakShards } from './soak/bad-samples.js';
+import { checkFlat } from './soak/flat-memory.js';
 
 const perShard = 10_000;
 const partitionRows = 5000;
-/** Memory may grow by this much from the second fifth of a run to the last. */
-const flatBytes = 64 * 2 ** 20;
 /** Of JavaScript's heap: without a bound V8 lets garbage lie for minutes, and what is kept cannot be told from it. */
 const heapMebibytes = 128;
 
@@ -177,17 +176,6 @@ async function digests(out: string): Promise<Map<string, string>> {
   }
 
   return found;
-}
-
-function checkFlat(memory: readonly Memory[], problems: string[]): void {
-  const most = (from: number, to: number): number =>
-    Math.max(
-      ...memory
-        .slice(Math.floor(from * memory.length), Math.ceil(to * memory.length))
-        .map(({ rssBytes }) => rssBytes),
-    );
-  const grown = most(0.8, 1) - most(0.2, 0.4);
-  if (grown > flatBytes) problems.push(`memory grew by ${(grown / 2 ** 20).toFixed(0)} MiB`);
 }
 
 async function report(result: Readonly<Record<string, unknown>>): Promise<void> {

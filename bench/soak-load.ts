@@ -18,12 +18,11 @@ import { Sampler } from '../lib/data/sampler.js';
 import { CaptionEncoder, captionRules, textTokenizerFor } from '../lib/data/text/captions.js';
 import { captionsOf, openSources, type TrainingSet } from '../lib/data/training-set.js';
 import { badKindOf, badKinds, writeSoakShards } from './soak/bad-samples.js';
+import { checkFlat } from './soak/flat-memory.js';
 
 const batchSize = 250;
 const perShard = 10_000;
 const stallSeconds = 30;
-/** Memory may grow by this much from the second fifth of the run to the last. */
-const flatBytes = 64 * 2 ** 20;
 
 interface Memory {
   readonly samples: number;
@@ -151,17 +150,6 @@ async function checkList(file: string, set: TrainingSet, drawn: number, seed: nu
   for (const id of listed.keys())
     if (badKindOf(Number(id.split('/').at(-1))) === undefined) problems.push(`${id} is listed and good`);
   return counts;
-}
-
-function checkFlat(memory: readonly Memory[], problems: string[]): void {
-  const most = (from: number, to: number) =>
-    Math.max(
-      ...memory
-        .slice(Math.floor(from * memory.length), Math.ceil(to * memory.length))
-        .map(({ rssBytes }) => rssBytes),
-    );
-  const grown = most(0.8, 1) - most(0.2, 0.4);
-  if (grown > flatBytes) problems.push(`memory grew by ${(grown / 2 ** 20).toFixed(0)} MiB`);
 }
 
 function heapBytes(): number {
