@@ -61,9 +61,11 @@ export function localRanks(env: Environment = process.env): number {
   return Number.isSafeInteger(count) && count >= 1 ? count : 1;
 }
 
-/** Started by srun as one of several tasks. In the batch script itself SLURM_NTASKS is set too, but there is no step. */
+/** Started by srun. In the batch script itself SLURM_NTASKS is set too, but there is no step. */
 function isSlurmTask(env: Environment): boolean {
-  return env['RANK'] === undefined && Number(env['SLURM_STEP_NUM_TASKS']) > 1;
+  const tasks = env['SLURM_STEP_NUM_TASKS'];
+  if (env['RANK'] !== undefined || tasks === undefined) return false;
+  return env['WORLD_SIZE'] === undefined || Number(tasks) > 1;
 }
 
 function slurm(env: Environment): Environment {

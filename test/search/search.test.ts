@@ -398,6 +398,7 @@ test('the share of a process comes from its environment', (t) => {
     { RANK: '-1', WORLD_SIZE: '2' },
   ])
     t.throws(() => shareOf(env), { code: 'ERR_COTS_CONFIG', message: /RANK and WORLD_SIZE together/ });
+  t.throws(() => shareOf({ SLURM_PROCID: '0', SLURM_STEP_NUM_TASKS: 'two' }), { code: 'ERR_COTS_CONFIG' });
 });
 
 test('a list of paths is an input of images, relative to its folder or the one named', async (t) => {
