@@ -71,8 +71,11 @@ bool read_header(const uint8_t* bytes, int64_t count, JpegHeader& header) {
 /// knows none outside what it decodes.
 constexpr int64_t kMargin = 16;
 
-/// out: the whole image at 1 / shrink of its size, packed.
-bool decode_small(const uint8_t* bytes, int64_t count, int shrink, uint8_t* out) {
+/// Sets up the decoding of an image to RGB, hands it to `read`, which takes every row, and ends it.
+/// False where libjpeg complained: it leaves `read` by longjmp, so nothing there may need a
+/// destructor.
+template <class Read>
+bool decompress(const uint8_t* bytes, int64_t count, const Read& read) {
   jpeg_decompress_struct info;
   Complaint complaint;
   if (setjmp(complaint.leave)) {
@@ -82,50 +85,48 @@ bool decode_small(const uint8_t* bytes, int64_t count, int shrink, uint8_t* out)
   std::memset(&info, 0, sizeof info);
   begin(info, complaint, bytes, count);
   info.out_color_space = JCS_RGB;
-  info.scale_num = 1;
-  info.scale_denom = static_cast<unsigned>(shrink);
-  jpeg_start_decompress(&info);
-  while (info.output_scanline < info.output_height) {
-    uint8_t* row = out + 3 * static_cast<size_t>(info.output_scanline) * info.output_width;
-    jpeg_read_scanlines(&info, &row, 1);
-  }
+  read(info);
   jpeg_finish_decompress(&info);
   jpeg_destroy_decompress(&info);
   return true;
 }
 
+/// out: the whole image at 1 / shrink of its size, packed.
+bool decode_small(const uint8_t* bytes, int64_t count, int shrink, uint8_t* out) {
+  return decompress(bytes, count, [=](jpeg_decompress_struct& info) {
+    info.scale_num = 1;
+    info.scale_denom = static_cast<unsigned>(shrink);
+    jpeg_start_decompress(&info);
+    while (info.output_scanline < info.output_height) {
+      uint8_t* row = out + 3 * static_cast<size_t>(info.output_scanline) * info.output_width;
+      jpeg_read_scanlines(&info, &row, 1);
+    }
+  });
+}
+
 /// row: memory for a row of the whole image. out: the box, packed.
-bool decode(const uint8_t* bytes, int64_t count, const Box& box, uint8_t* row, uint8_t* out) {
-  jpeg_decompress_struct info;
-  Complaint complaint;
-  if (setjmp(complaint.leave)) {
-    jpeg_destroy_decompress(&info);
-    return false;
-  }
-  std::memset(&info, 0, sizeof info);
-  begin(info, complaint, bytes, count);
-  info.out_color_space = JCS_RGB;
-  jpeg_start_decompress(&info);
-  const JDIMENSION width = info.output_width, height = info.output_height;
-  JDIMENSION first = static_cast<JDIMENSION>(std::max<int64_t>(box.left - kMargin, 0));
-  JDIMENSION columns =
-      static_cast<JDIMENSION>(std::min<int64_t>(box.left + box.width + kMargin, width) - first);
-  if (columns < width) jpeg_crop_scanline(&info, &first, &columns);
-  if (box.top > 0) jpeg_skip_scanlines(&info, static_cast<JDIMENSION>(box.top));
-  const size_t kept = static_cast<size_t>(3 * box.width);
-  const uint8_t* inside = row + 3 * (box.left - static_cast<int64_t>(first));
-  for (int64_t y = 0; y < box.height; ++y) {
-    jpeg_read_scanlines(&info, &row, 1);
-    std::memcpy(out + static_cast<size_t>(y) * kept, inside, kept);
-  }
-  // All of the data is looked at, so that a damaged image is one whatever its box: the last row
-  // comes after all before it.
-  if (info.output_scanline + 1 < height)
-    jpeg_skip_scanlines(&info, height - 1 - info.output_scanline);
-  while (info.output_scanline < height) jpeg_read_scanlines(&info, &row, 1);
-  jpeg_finish_decompress(&info);
-  jpeg_destroy_decompress(&info);
-  return true;
+bool decode(const uint8_t* bytes, int64_t count, const Box& box, uint8_t* const row, uint8_t* out) {
+  return decompress(bytes, count, [&, out](jpeg_decompress_struct& info) {
+    jpeg_start_decompress(&info);
+    uint8_t* to = row;
+    const JDIMENSION width = info.output_width, height = info.output_height;
+    JDIMENSION first = static_cast<JDIMENSION>(std::max<int64_t>(box.left - kMargin, 0));
+    JDIMENSION columns =
+        static_cast<JDIMENSION>(std::min<int64_t>(box.left + box.width + kMargin, width) - first);
+    if (columns < width) jpeg_crop_scanline(&info, &first, &columns);
+    if (box.top > 0) jpeg_skip_scanlines(&info, static_cast<JDIMENSION>(box.top));
+    const size_t kept = static_cast<size_t>(3 * box.width);
+    const uint8_t* inside = row + 3 * (box.left - static_cast<int64_t>(first));
+    for (int64_t y = 0; y < box.height; ++y) {
+      jpeg_read_scanlines(&info, &to, 1);
+      std::memcpy(out + static_cast<size_t>(y) * kept, inside, kept);
+    }
+    // All of the data is looked at, so that a damaged image is one whatever its box: the last row
+    // comes after all before it.
+    if (info.output_scanline + 1 < height)
+      jpeg_skip_scanlines(&info, height - 1 - info.output_scanline);
+    while (info.output_scanline < height) jpeg_read_scanlines(&info, &to, 1);
+  });
 }
 
 }  // namespace
