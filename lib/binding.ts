@@ -141,6 +141,9 @@ export interface NativeTrainConfig {
   bucketBytes: number;
   shardedOptimizer: boolean;
   weightInit: 'fixed' | 'fan_in';
+  /** `cpu` or `cuda:N`, and the type that activations are computed in; weights are float32. */
+  device: 'cpu' | `cuda:${number}`;
+  precision: 'float32' | 'bfloat16';
   imageMean: [number, number, number];
   imageStd: [number, number, number];
 }
@@ -298,7 +301,12 @@ export interface NativeGallery {
 
 export interface NativeTrainer {
   /** Runs on the trainer's own thread; a second call before the first settled rejects ERR_COTS_BUSY. */
-  step(o: { batch: NativeBatch; cancel: NativeCancel | null }): Promise<NativeStepMetrics>;
+  step(o: {
+    batch: NativeBatch;
+    /** The batch after it where it is there already: a GPU gets it while it is at work. */
+    next?: NativeBatch | null;
+    cancel: NativeCancel | null;
+  }): Promise<NativeStepMetrics>;
   prefill(o: { batch: NativeBatch; cancel: NativeCancel | null }): Promise<void>;
   /** model.safetensors (on rank 0) and the rank's state into an existing directory. */
   save(o: { directory: string }): Promise<void>;

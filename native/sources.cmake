@@ -5,6 +5,7 @@ set(COTS_CORE_SOURCES
   native/device/accelerators.cpp
   native/device/memory.cpp
   native/device/recorded.cpp
+  native/device/uploader.cpp
   native/ops/adamw.cpp
   native/ops/attention.cpp
   native/ops/cancel.cpp
@@ -73,16 +74,19 @@ set(COTS_CORE_SOURCES
   native/train/batch.cpp
   native/train/checkpoint.cpp
   native/train/checkpoint_part.cpp
+  native/train/device_step.cpp
   native/train/distributed.cpp
+  native/train/draws.cpp
   native/train/gradient_buckets.cpp
   native/train/key_exchange.cpp
   native/train/key_pass.cpp
   native/train/layer_decay.cpp
-  native/train/masks.cpp
   native/train/online_pass.cpp
   native/train/optimizer.cpp
   native/train/rendezvous.cpp
   native/train/schedule.cpp
+  native/train/step_inputs.cpp
+  native/train/step_work.cpp
   native/train/tokenizer_trainer.cpp
   native/train/trainer.cpp
 )
@@ -130,12 +134,14 @@ set(COTS_ADDON_SOURCES
 
 set(COTS_NATIVE_TEST_SOURCES
   test/native/adaptive-filter.cpp
+  test/native/another-device.cpp
   test/native/clips.cpp
   test/native/contrast-loss.cpp
   test/native/cuda-device.cpp
   test/native/cuda-kernels.cpp
   test/native/cuda-queue-contrast.cpp
   test/native/device-plan.cpp
+  test/native/device-step.cpp
   test/native/distributed.cpp
   test/native/edge-cases.cpp
   test/native/file-weights.cpp
@@ -169,6 +175,7 @@ set(COTS_NATIVE_TEST_SOURCES
   test/native/ranks.cpp
   test/native/recompute.cpp
   test/native/safetensors.cpp
+  test/native/second-device.cpp
   test/native/towers.cpp
   test/native/train-memory.cpp
   test/native/train-parts.cpp

@@ -1,8 +1,11 @@
 import test from 'ava';
 import { binding, type NativeAccelerators } from '../lib/binding.js';
+import { checkDevice, requireCpu, resolveConfig } from '../lib/config/load.js';
+import { trainingPlacement } from '../lib/config/native.js';
 import { resolveDevice, resolvePrecision } from '../lib/device.js';
 import { Cots, ops, Trainer } from '../lib/index.js';
 import { cudaFinding } from '../lib/inspect/doctor.js';
+import { checkRanks } from '../lib/train/check-ranks.js';
 
 const h200 = { name: 'NVIDIA H200', capability: 90, memoryBytes: 141 * 2 ** 30 };
 const v100 = { name: 'Tesla V100', capability: 70, memoryBytes: 16 * 2 ** 30 };
@@ -107,6 +110,31 @@ test('doctor tells what CUDA there is, and what to do where it cannot be used', 
     t.is(found.state, 'warning');
     t.regex(found.advice, /^Expected/);
   }
+});
+
+test('what a GPU trains with: whole micro-batches, embeddings that its kernel takes, one rank', (t) => {
+  const config = (overrides: string[]) =>
+    resolveConfig({ data: { train: 'a.jsonl' }, token: { tokenizer: 'd' } }, [
+      'train.device=cuda',
+      ...overrides,
+    ]);
+  t.is(config([]).train.precision, 'bfloat16');
+  t.deepEqual(trainingPlacement(config([])), { device: 'cuda:0', precision: 'bfloat16' });
+  t.notThrows(() => checkDevice(config([]), machine()));
+  t.throws(() => checkDevice(config(['train.batchSize=10', 'train.accumulate=4']), machine()), {
+    code: 'ERR_COTS_CONFIG',
+    message: /multiple of `train.accumulate`.*10 and 4/,
+  });
+  t.throws(() => checkDevice(config(['model.embedDim=512']), machine()), {
+    code: 'ERR_COTS_CONFIG',
+    message: /at most 256.*512/,
+  });
+  t.throws(() => checkDevice(config([]), machine({ devices: [v100] })), { code: 'ERR_COTS_DEVICE' });
+  t.throws(() => checkRanks(config([]), 2), { code: 'ERR_COTS_NOT_IMPLEMENTED', message: /one rank/ });
+  t.throws(() => requireCpu(config([]), 'a plan'), {
+    code: 'ERR_COTS_NOT_IMPLEMENTED',
+    message: /a plan runs on CPUs/,
+  });
 });
 
 const onCpuBuild = binding().info().cuda.inLibtorch ? test.skip : test;

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { binding, type NativeStepMetrics, type NativeTrainer } from '../binding.js';
 import { pairFlops } from '../config/flops.js';
 import { checkDevice, threadsOf } from '../config/load.js';
-import { nativeTokenizerConfig, nativeTrainConfig } from '../config/native.js';
+import { nativeTokenizerConfig, nativeTrainConfig, trainingPlacement } from '../config/native.js';
 import type { TrainConfig } from '../config/schema.js';
 import { pairLoader } from '../data/loaders.js';
 import { CaptionEncoder, captionRules, textTokenizerFor, trainableWords } from '../data/text/captions.js';
@@ -41,7 +41,7 @@ export interface BenchTrainResult extends BenchContext {
   readonly flopsPerItem: number;
   /** Flops a second over `peakFlops`. */
   readonly utilisation: number;
-  /** Flops a second of a dense float32 product, measured in the same run. */
+  /** Flops a second of a dense product in the run's number type, measured in the same run. */
   readonly peakFlops: number;
   readonly memoryBytes: {
     readonly weights: number;
@@ -97,7 +97,7 @@ async function measure(
   const memoryBytes = native.memory();
   source.close();
   native.dispose();
-  const peakFlops = await measurePeak(threads);
+  const peakFlops = await measurePeak(threads, trainingPlacement(config));
   const { batchSize, accumulate } = config.train;
   const totals = rows.map(({ total }) => total);
   const pairsPerSecond = (1000 * batchSize) / median(totals);

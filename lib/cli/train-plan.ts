@@ -1,6 +1,6 @@
 /** `cots train --dry-run`: what a run will cost, before it starts. */
 import type { NativeTokenizerConfig } from '../binding.js';
-import { checkDevice } from '../config/load.js';
+import { requireCpu } from '../config/load.js';
 import { measureRates } from '../config/machine-rates.js';
 import { nativeTokenizerConfig } from '../config/native.js';
 import { planTraining, type TrainPlan } from '../config/plan.js';
@@ -31,7 +31,7 @@ async function plannedTokenizer(folder: string): Promise<NativeTokenizerConfig |
 }
 
 export async function dryRun(config: TrainConfig, options: CommonOptions): Promise<void> {
-  checkDevice(config);
+  requireCpu(config, 'a plan of memory and time');
   const set = config.data.train.length === 0 ? undefined : await openSources(config.data.train, 'train');
   const { entries: validation, warnings } = await openSources(config.data.validation, 'validation');
   if (validation.length > 0) checkSplit(validation, config.evaluate.protocol);

@@ -1,5 +1,5 @@
 /** From what a user wrote to a complete config that holds together. */
-import { resolveDevice, resolvePrecision, usableCores } from '../device.js';
+import { type Machine, resolveDevice, resolvePrecision, usableCores } from '../device.js';
 import { ConfigError, CotsError } from '../errors.js';
 import { checkModel, checkRun, type Purpose } from './agreement.js';
 import { localRanks } from './environment.js';
@@ -69,15 +69,31 @@ export function feedForwardWidth({ width, mlpRatio }: { width: number; mlpRatio:
  * Throws `ERR_COTS_DEVICE` or `ERR_COTS_NOT_IMPLEMENTED` for a device or number type that this build cannot train with.
  * Not part of reading a config: a plan for another machine needs neither.
  */
-export function checkDevice({ train }: TrainConfig): void {
-  const device = resolveDevice(train.device);
-  resolvePrecision(train.precision, device);
+export function checkDevice({ train, model }: TrainConfig, machine?: Machine): void {
+  const device = resolveDevice(train.device, machine);
+  resolvePrecision(train.precision, device, machine);
   if (device === 'cpu') return;
+  if (train.batchSize % train.accumulate !== 0)
+    throw new ConfigError(
+      `Expected \`train.batchSize\` to be a multiple of \`train.accumulate\` on a GPU, whose steps have one shape, got ${train.batchSize} and ${train.accumulate}. Change one of the two.`,
+    );
+  if (model.embedDim > widestOnCuda)
+    throw new ConfigError(
+      `Expected \`model.embedDim\` of at most ${widestOnCuda} for training on a GPU, got ${model.embedDim}. Lower it, or set train.device=cpu.`,
+    );
+}
+
+/** Throws `ERR_COTS_NOT_IMPLEMENTED` unless `train.device` is cpu: for work that has no other. `what`: as "Training an image tokenizer". */
+export function requireCpu({ train }: TrainConfig, what: string): void {
+  if (train.device === 'cpu') return;
   throw new CotsError(
     'ERR_COTS_NOT_IMPLEMENTED',
-    `Expected \`train.device\` to be cpu, got '${train.device}': this version embeds on a GPU and does not train there yet. Set train.device=cpu.`,
+    `Expected \`train.device\` to be cpu, got '${train.device}': ${what} runs on CPUs alone in this version. Set train.device=cpu for it.`,
   );
 }
+
+/** Numbers of an embedding that the contrast's CUDA kernel takes (native/ops/cuda/queue_contrast.h). */
+const widestOnCuda = 256;
 
 /** Threads of the native work: the number asked for, else the cores this process may use, shared with the other ranks of this machine. */
 export function threadsOf(config: TrainConfig): number {

@@ -6,6 +6,7 @@ import type {
   NativeTokenizerTrainConfig,
   NativeTrainConfig,
 } from '../binding.js';
+import type { ResolvedDevice } from '../device.js';
 import { geometry } from './load.js';
 import type { ModelConfig, TrainConfig } from './schema.js';
 
@@ -85,9 +86,19 @@ export function nativeTrainConfig(
     bucketBytes: Math.round(optim.bucketMegabytes * 1e6),
     shardedOptimizer: optim.sharded,
     weightInit: train.weightInit,
+    ...trainingPlacement(config),
     imageMean: data.imageNorm.mean,
     imageStd: data.imageNorm.std,
   };
+}
+
+/** Where a run trains and in which number type; `cuda` is its first device. */
+export function trainingPlacement({ train }: Pick<TrainConfig, 'train'>): {
+  device: ResolvedDevice;
+  precision: 'float32' | 'bfloat16';
+} {
+  const device = train.device === 'cuda' ? 'cuda:0' : (train.device as ResolvedDevice); // the schema's pattern
+  return { device, precision: train.precision === 'bfloat16' ? 'bfloat16' : 'float32' };
 }
 
 /** `ema.m`, rescaled to the batch in use where it was meant for another: the towers then follow the same number of pairs behind. */

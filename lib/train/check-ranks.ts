@@ -12,8 +12,13 @@ const localKeys = [
   /^token\.tokenizer$/,
 ];
 
-/** Throws `ERR_COTS_CONFIG` for a config that does not go with so many ranks. */
+/** Throws `ERR_COTS_CONFIG` or `ERR_COTS_NOT_IMPLEMENTED` for a config that does not go with so many ranks. */
 export function checkRanks({ queue, train }: TrainConfig, world: number): void {
+  if (world > 1 && train.device !== 'cpu')
+    throw new CotsError(
+      'ERR_COTS_NOT_IMPLEMENTED',
+      `Expected one rank with train.device=${train.device}, got ${world}: this version trains on one GPU. Start one process, or set train.device=cpu.`,
+    );
   if (world > 1 && queue.includeBatchKeys)
     throw new ConfigError(
       `Expected \`queue.includeBatchKeys\` to be false with several ranks, got true with ${world}: a rank does not see the pairs of the others. Set it to false.`,

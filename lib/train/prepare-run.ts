@@ -4,7 +4,7 @@ import path from 'node:path';
 import { binding, type NativeTrainer } from '../binding.js';
 import { pairFlops } from '../config/flops.js';
 import { checkDevice, loadConfig, resolveConfig, threadsOf } from '../config/load.js';
-import { nativeTokenizerConfig, nativeTrainConfig } from '../config/native.js';
+import { nativeTokenizerConfig, nativeTrainConfig, trainingPlacement } from '../config/native.js';
 import { planTraining, totalSteps } from '../config/plan.js';
 import type { TrainConfig, TrainConfigInput } from '../config/schema.js';
 import { type LoaderOptions, pairLoader } from '../data/loaders.js';
@@ -60,7 +60,7 @@ export interface PreparedRun {
   };
   /** Flops of one training pair with captions of that many tokens (SPEC 8). */
   flopsPerPair(tokens: number): number;
-  /** Flops a second of a dense float32 product here. */
+  /** Flops a second of a dense product here, in the number type of the run. */
   readonly peakFlops: number;
   /** A loader for filling the queue: its sampler does not move the run's, and gives another order (SPEC 3.8). */
   openPrefillLoader(): BatchSource;
@@ -170,7 +170,7 @@ async function prepareIn(
         imageTokenizer?.config ?? nativeTokenizerConfig(config),
         set.hasClips ? config.train.frames : 1,
       ).total,
-    peakFlops: await measurePeak(threadsOf(config)),
+    peakFlops: await measurePeak(threadsOf(config), trainingPlacement(config)),
     openPrefillLoader: () => open({ seed: config.train.seed + prefillSeedOffset }),
     takeWarnings: () => warnings.splice(0),
   };

@@ -1,7 +1,7 @@
 /** Training of the image tokenizer, a discrete VAE (SPEC 4.5). Legend: B images, S side. */
 
 import { binding, type NativeTokenizerMetrics, type NativeTokenizerTrainer } from '../binding.js';
-import { checkDevice, threadsOf } from '../config/load.js';
+import { requireCpu, threadsOf } from '../config/load.js';
 import { nativeTokenizerConfig, nativeTokenizerTrainConfig, tokenizerRun } from '../config/native.js';
 import type { TrainConfig } from '../config/schema.js';
 import type { LoadedBatch } from '../data/loader.js';
@@ -49,7 +49,7 @@ export async function* trainImageTokenizer(
     warn?: (message: string) => void;
   } = {},
 ): AsyncGenerator<TokenizerEvent, void, undefined> {
-  checkDevice(config);
+  requireCpu(config, 'training an image tokenizer');
   const { size, out } = tokenizerRun(config);
   await refuseForeign(out, 'a tokenizer', 'dvae.safetensors');
   await checkWritable(out);

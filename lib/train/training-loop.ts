@@ -1,6 +1,7 @@
 /** The loop: batch k + 1 is loaded while native step k runs; evaluations and checkpoints in between. */
 import { setTimeout } from 'node:timers/promises';
 import type { PendingCalls } from '../native-call.js';
+import { Lookahead } from './lookahead.js';
 import { isOutOfMemory, saveAfterOutOfMemory } from './out-of-memory.js';
 import type { PreparedRun } from './prepare-run.js';
 import type { RunRecorder } from './run-recorder.js';
@@ -60,12 +61,16 @@ async function* steps(
   const { checkpoint, evaluate } = run.config;
   const warnings = new StepWarnings();
   const waiting = waitSignal(run, signal);
+  const batches = new Lookahead(run.loader, run.config.train.device !== 'cpu');
   while (recorder.step < run.totalSteps && !(await anyAborted(run, signal))) {
     yield* finished(recorder, false);
     const start = performance.now();
-    const loaded = await unlessAborted(signal, () => calls.run(undefined, () => run.loader.next(waiting)));
+    const loaded = await unlessAborted(signal, () => calls.run(undefined, () => batches.next(waiting)));
     if (loaded === undefined) break;
-    const native = await calls.run(undefined, () => run.native.step({ batch: loaded.batch, cancel: null }));
+    const next = recorder.step + 1 < run.totalSteps ? await batches.peek(waiting) : undefined;
+    const native = await calls.run(undefined, () =>
+      run.native.step({ batch: loaded.batch, next: next?.batch ?? null, cancel: null }),
+    );
     const metrics = await recorder.addStep(native, loaded, (performance.now() - start) / 1000);
     yield { type: 'step', ...metrics };
     yield* warnings.after(native, loaded);

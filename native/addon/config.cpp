@@ -254,6 +254,7 @@ TrainConfig read_train_config(const Napi::Object& o) {
   c.max_non_finite = count(o, "maxNonFinite", 1);
   c.bucket_bytes = count(o, "bucketBytes", 1);
   c.sharded_optimizer = boolean(o, "shardedOptimizer");
+  c.placement = {device_of(o), compute_type_of(o)};
   c.weight_init = one_of<WeightInit>(
       o, "weightInit", {{"fixed", WeightInit::kFixed}, {"fan_in", WeightInit::kFanIn}});
   numbers3(o, "imageMean", c.image_mean);
@@ -285,7 +286,9 @@ Napi::Object write_model_config(Napi::Env env, const ModelConfig& c) {
 }
 
 Napi::Object write_train_config(Napi::Env env, const TrainConfig& c) {
-  return Writer(env)("model", write_model_config(env, c.model))("token", write_token(env, c.token))(
+  return Writer(env)("device", c.placement.device.str())(
+      "precision", c.placement.compute == at::kBFloat16 ? "bfloat16" : "float32")(
+      "model", write_model_config(env, c.model))("token", write_token(env, c.token))(
       "queue", write_queue(env, c.queue))("loss", write_loss(env, c.loss))(
       "filter", write_filter(env, c.filter))("optimizer", write_optimizer(env, c.optimizer))(
       "layerDecay", c.layer_decay)("emaM", c.ema_m)("seed", c.seed)("accumulate", c.accumulate)(

@@ -21,8 +21,7 @@ Settle nothing() {
   return [](Napi::Env env) { return env.Undefined(); };
 }
 
-Batch read_batch(const Napi::Object& options, const ModelConfig& model) {
-  const Napi::Object o = object(options, "batch");
+Batch read_batch(const Napi::Object& o, const ModelConfig& model) {
   const int64_t B = count(o, "size", 1), S = model.image.size, P = model.image.patches(),
                 V = 8 * model.image.grid();
   const int64_t L = length(o, "ids") / B;
@@ -117,7 +116,8 @@ std::shared_ptr<Embedder> snapshot_towers(Trainer& trainer, bool momentum) {
   const Parameters& source =
       momentum ? trainer.momentum().parameters() : trainer.model().parameters();
   const at::NoGradGuard no_grad;
-  embedder->set_weights(source.flat());
+  embedder->set_weights(source.flat().cpu());
+  if (!trainer.config().placement.device.is_cpu()) embedder->place(trainer.config().placement);
   return embedder;
 }
 
@@ -142,9 +142,11 @@ Napi::Value create_trainer(const Napi::CallbackInfo& info) {
     options.threads = threads;
     Work work = [config, threads, tokenizer, file, group = step_group_of(o),
                  owner = std::weak_ptr(worker)]() -> Settle {
-      std::shared_ptr<const ImageTokenizer> image_tokenizer;
-      if (tokenizer)
+      std::shared_ptr<ImageTokenizer> image_tokenizer;
+      if (tokenizer) {
         image_tokenizer = load_image_tokenizer(*tokenizer, file, /*with_decoder=*/false);
+        image_tokenizer->place(config.placement);
+      }
       auto trainer = std::make_shared<Trainer>(config, image_tokenizer, group);
       io::release_freed_blocks();  // initial values passed through as much memory again
       return [trainer, owner, threads](Napi::Env env) {
@@ -191,8 +193,11 @@ Napi::Value TrainerWrap::run_exclusive(const Napi::CallbackInfo& info, Run run) 
                     "Expected the step before to have settled, got a second call during it. Await "
                     "each step.");
     const Napi::Object o = options_of(info);
-    Work work = [trainer, run, batch = read_batch(o, trainer->config().model)] {
-      return run(*trainer, batch);
+    const ModelConfig& model = trainer->config().model;
+    std::optional<Batch> next;
+    if (o.Has("next") && !is_null(o, "next")) next = read_batch(object(o, "next"), model);
+    Work work = [trainer, run, batch = read_batch(object(o, "batch"), model), next] {
+      return run(*trainer, batch, next ? &*next : nullptr);
     };
     const Napi::Value promise =
         handle_.post(info.Env(), Value(), std::move(work), cancel_of(o), [this] { busy_ = false; });
@@ -213,13 +218,15 @@ Napi::Value TrainerWrap::run_on_path(const Napi::CallbackInfo& info, const char*
 }
 
 Napi::Value TrainerWrap::step(const Napi::CallbackInfo& info) {
-  return run_exclusive(info, [](Trainer& trainer, const Batch& batch) -> Settle {
-    return [metrics = trainer.step(batch)](Napi::Env env) { return write_metrics(env, metrics); };
+  return run_exclusive(info, [](Trainer& trainer, const Batch& batch, const Batch* next) -> Settle {
+    return [metrics = trainer.step(batch, next)](Napi::Env env) {
+      return write_metrics(env, metrics);
+    };
   });
 }
 
 Napi::Value TrainerWrap::prefill(const Napi::CallbackInfo& info) {
-  return run_exclusive(info, [](Trainer& trainer, const Batch& batch) {
+  return run_exclusive(info, [](Trainer& trainer, const Batch& batch, const Batch*) {
     trainer.prefill(batch);
     return nothing();
   });

@@ -1,4 +1,6 @@
 // CUDA behind the interfaces of this folder: what the driver says, and graphs.
+#include <ATen/ATen.h>
+#include <ATen/cuda/CUDAEvent.h>
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
@@ -8,11 +10,10 @@
 
 #include "device/accelerators.h"
 #include "device/recorded.h"
+#include "device/uploader.h"
 
 namespace cots::device {
 namespace {
-
-constexpr int kWarmUps = 3;  // PyTorch's own advice before a capture
 
 /// "80,90a" -> {80, 90}: what CMake was told to build the kernels for.
 std::vector<int> built_architectures() {
@@ -24,14 +25,15 @@ std::vector<int> built_architectures() {
 
 class Graph final : public Recorded {
  public:
-  Graph(c10::Device device, at::cuda::MempoolId_t pool, const std::function<void()>& work)
+  Graph(c10::Device device, at::cuda::MempoolId_t pool, const std::function<void()>& work,
+        int warm_ups)
       : device_(device) {
     const c10::cuda::CUDAGuard on_device(device_);
     // What fills the inputs runs on the current stream; a capture must be on one of its own.
     c10::cuda::getCurrentCUDAStream().synchronize();
     const c10::cuda::CUDAStream stream = c10::cuda::getStreamFromPool(false, device.index());
     const c10::cuda::CUDAStreamGuard on_stream(stream);
-    for (int i = 0; i < kWarmUps; ++i) work();
+    for (int i = 0; i < warm_ups; ++i) work();
     stream.synchronize();
     graph_.capture_begin(pool);
     try {
@@ -64,8 +66,8 @@ class Graph final : public Recorded {
 class GraphRecorder final : public Recorder {
  public:
   explicit GraphRecorder(c10::Device device) : device_(device) {}
-  std::unique_ptr<Recorded> record(std::function<void()> work) override {
-    return std::make_unique<Graph>(device_, pool_, work);
+  std::unique_ptr<Recorded> record(std::function<void()> work, int warm_ups) override {
+    return std::make_unique<Graph>(device_, pool_, work, warm_ups);
   }
 
  private:
@@ -73,11 +75,53 @@ class GraphRecorder final : public Recorder {
   at::cuda::MempoolId_t pool_ = at::cuda::graph_pool_handle();
 };
 
+/// Host to pinned memory, then over a stream of its own to memory from which take() copies within
+/// the device: what the step reads is not overwritten while it runs.
+class PinnedUploader final : public Uploader {
+ public:
+  explicit PinnedUploader(c10::Device device)
+      : device_(device), stream_(c10::cuda::getStreamFromPool(false, device.index())) {}
+
+  void begin(const std::vector<at::Tensor>& host) override {
+    const c10::cuda::CUDAGuard on_device(device_);
+    copied_.synchronize();  // pinned memory is free again
+    pinned_.resize(host.size());
+    staged_.resize(host.size());
+    for (size_t i = 0; i < host.size(); ++i) {
+      if (!pinned_[i].defined() || pinned_[i].sizes() != host[i].sizes() ||
+          pinned_[i].scalar_type() != host[i].scalar_type()) {
+        pinned_[i] = at::empty(host[i].sizes(), host[i].options().pinned_memory(true));
+        staged_[i] = at::empty(host[i].sizes(), host[i].options().device(device_));
+      }
+      pinned_[i].copy_(host[i]);
+    }
+    taken_.block(stream_);  // staged memory has been read
+    const c10::cuda::CUDAStreamGuard on_stream(stream_);
+    for (size_t i = 0; i < host.size(); ++i) staged_[i].copy_(pinned_[i], /*non_blocking=*/true);
+    copied_.record(stream_);
+  }
+
+  void take(const std::vector<at::Tensor>& inputs) override {
+    const c10::cuda::CUDAGuard on_device(device_);
+    const c10::cuda::CUDAStream current = c10::cuda::getCurrentCUDAStream();
+    copied_.block(current);
+    for (size_t i = 0; i < inputs.size(); ++i) inputs[i].copy_(staged_[i]);
+    taken_.record(current);
+  }
+
+ private:
+  c10::Device device_;
+  c10::cuda::CUDAStream stream_;
+  std::vector<at::Tensor> pinned_, staged_;
+  at::cuda::CUDAEvent copied_, taken_;
+};
+
 }  // namespace
 
-// Declared where they are called: accelerators.cpp and recorded.cpp.
+// Declared where they are called: accelerators.cpp, recorded.cpp and uploader.cpp.
 void read_driver(AcceleratorFacts& facts);
 std::unique_ptr<Recorder> make_graph_recorder(c10::Device device);
+std::unique_ptr<Uploader> make_pinned_uploader(c10::Device device);
 
 void read_driver(AcceleratorFacts& facts) {
   facts.architectures = built_architectures();
@@ -100,6 +144,10 @@ void read_driver(AcceleratorFacts& facts) {
 
 std::unique_ptr<Recorder> make_graph_recorder(c10::Device device) {
   return std::make_unique<GraphRecorder>(device);
+}
+
+std::unique_ptr<Uploader> make_pinned_uploader(c10::Device device) {
+  return std::make_unique<PinnedUploader>(device);
 }
 
 }  // namespace cots::device

@@ -17,7 +17,7 @@ class Repeated final : public Recorded {
 
 class Repeater final : public Recorder {
  public:
-  std::unique_ptr<Recorded> record(std::function<void()> work) override {
+  std::unique_ptr<Recorded> record(std::function<void()> work, int /*warm_ups*/) override {
     return std::make_unique<Repeated>(std::move(work));
   }
 };

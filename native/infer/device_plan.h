@@ -10,16 +10,11 @@
 #include <utility>
 #include <vector>
 
+#include "device/placement.h"
 #include "device/recorded.h"
 #include "model/cots.h"
 
 namespace cots {
-
-/// Where towers run, and in which number type. Embeddings are float32 whatever that is.
-struct Placement {
-  at::Device device = at::kCPU;
-  at::ScalarType compute = at::kFloat;
-};
 
 class DevicePlan {
  public:

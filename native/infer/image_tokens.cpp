@@ -13,8 +13,9 @@
 namespace cots {
 namespace {
 
-// Bytes that the widest activation may take: images go through in chunks.
-constexpr int64_t kActivationBytes = 32 << 20;
+// Bytes that the widest activation may take: images go through in chunks, on a CPU of what its
+// caches hold.
+constexpr int64_t kActivationBytes = 32 << 20, kDeviceActivationBytes = 1 << 30;
 
 /// `convert` of every chunk of images, given as f32 [b, 3, V, V] in [0, 1].
 template <typename Convert>
@@ -23,7 +24,8 @@ Tensor by_chunks(const ImageTokenizer& tokenizer, const Tensor& images_BVV3, Con
   const int64_t B = images_BVV3.size(0), side = images_BVV3.size(1);
   const int64_t bytes_an_image =
       tokenizer.config().hidden * side * side * static_cast<int64_t>(sizeof(float));
-  const int64_t at_once = std::max<int64_t>(1, kActivationBytes / bytes_an_image);
+  const int64_t bytes = images_BVV3.is_cpu() ? kActivationBytes : kDeviceActivationBytes;
+  const int64_t at_once = std::max<int64_t>(1, bytes / bytes_an_image);
   std::vector<Tensor> parts;
   for (int64_t first = 0; first < B; first += at_once) {
     ops::check_cancelled();

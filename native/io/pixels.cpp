@@ -106,7 +106,27 @@ Tensor normalize(const Tensor& images_BSS3, const double (&mean)[3], const doubl
   return to_planes(images_BSS3, table);
 }
 
+PixelScale::PixelScale(const double (&mean)[3], const double (&std)[3], at::Device device) {
+  std::copy(std::begin(mean), std::end(mean), mean_);
+  std::copy(std::begin(std), std::end(std), std_);
+  if (device.is_cpu()) return;
+  const auto constant = [&](const double(&values)[3]) {
+    return at::tensor({values[0], values[1], values[2]}, at::kFloat).view({3, 1, 1}).to(device);
+  };
+  mean_311_ = constant(mean);
+  std_311_ = constant(std);
+}
+
+Tensor PixelScale::operator()(const Tensor& images_BSS3) const {
+  if (!mean_311_.defined()) return normalize(images_BSS3, mean_, std_);
+  return to_unit_range(images_BSS3).sub_(mean_311_).div_(std_311_);
+}
+
 Tensor to_unit_range(const Tensor& images_BSS3) {
+  if (!images_BSS3.is_cpu())
+    return images_BSS3.permute({0, 3, 1, 2})
+        .to(at::kFloat, false, false, at::MemoryFormat::Contiguous)
+        .div_(255);
   Table table;
   for (auto& channel : table)
     for (size_t x = 0; x < 256; ++x) channel[x] = static_cast<float>(x) / 255.0f;

@@ -28,22 +28,22 @@ FilterDecision adaptive_filter(const Tensor& score_B, const Tensor& queue_scores
   const Tensor finite_B = score_B.isfinite();
   FilterDecision decision;
   decision.weights_B = finite_B.to(at::kFloat);
+  decision.stats_3 = at::zeros({3}, score_B.options().dtype(at::kDouble));
   if (n == 0) return decision;
 
   // s_AMF = mean - k * std, over the queue as it was before this step's push.
-  const auto [stats, keep_B] = ops::momentum_filter(score_B, queue_scores_n, options.k);
-  const double* const values = stats.const_data_ptr<double>();
-  decision.mean = values[0], decision.std = values[1], decision.threshold = values[2];
+  Tensor kept_B;
+  std::tie(decision.stats_3, kept_B) = ops::momentum_filter(score_B, queue_scores_n, options.k);
   decision.active = n >= options.min_valid;
   if (!decision.active) return decision;
 
-  Tensor kept_B = keep_B;
   const auto least =
       static_cast<int64_t>(std::ceil(options.min_keep_fraction * static_cast<double>(B)));
-  if (kept_B.sum().item<int64_t>() < least) {
+  if (least > 0) {
     const Tensor ranked_B =
         score_B.masked_fill(finite_B.logical_not(), -std::numeric_limits<float>::infinity());
-    kept_B = best_rows(ranked_B, std::min(least, B));
+    const Tensor best_B = best_rows(ranked_B, std::min(least, B));
+    kept_B = at::where(kept_B.sum() < least, best_B, kept_B);
   }
   decision.weights_B = kept_B.logical_and(finite_B).to(at::kFloat);
   return decision;

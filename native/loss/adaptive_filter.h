@@ -14,12 +14,13 @@ struct FilterOptions {
 };
 
 struct FilterDecision {
-  Tensor weights_B;                         // f32, 0 or 1; rows with a non-finite score are 0
-  double mean = 0, std = 0, threshold = 0;  // of the queue's scores, before this step's push
+  Tensor weights_B;  // f32, 0 or 1; rows with a non-finite score are 0
+  Tensor stats_3;    // f64: mean, std and threshold of the queue's scores, before this step's push
   bool active = false;
 };
 
-/// score_B momentum similarity of each pair; queue_scores_n real pairs only.
+/// score_B momentum similarity of each pair; queue_scores_n real pairs only. Asks for no value on
+/// the host.
 FilterDecision adaptive_filter(const Tensor& score_B, const Tensor& queue_scores_n,
                                const FilterOptions& options);
 

@@ -149,9 +149,9 @@ TextMask draw_text_mask(const Tensor& ids_BL, const Tensor& lengths_B, const Ten
 }
 
 Tensor masked_cross_entropy(const Tensor& query_Md, const Tensor& weight_Vd, const Tensor& bias_V,
-                            const Tensor& target_M, double normalizer) {
+                            const Tensor& target_M, const Tensor& normalizer) {
   return ops::vocabulary_cross_entropy(query_Md, weight_Vd, bias_V, target_M) /
-         std::max(normalizer, 1.0);
+         normalizer.clamp_min(1);
 }
 
 }  // namespace cots::loss

@@ -38,6 +38,6 @@ TextMask draw_text_mask(const Tensor& ids_BL, const Tensor& lengths_B, const Ten
 /// of rows at a time and formed again in backward, never all held. M = 0 gives a zero that still
 /// backpropagates zeros.
 Tensor masked_cross_entropy(const Tensor& query_Md, const Tensor& weight_Vd, const Tensor& bias_V,
-                            const Tensor& target_M, double normalizer);
+                            const Tensor& target_M, const Tensor& normalizer);
 
 }  // namespace cots::loss

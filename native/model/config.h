@@ -2,6 +2,8 @@
 // lib/config/schema.ts holds the user's defaults, and a test compares the two.
 #pragma once
 
+#include <c10/core/ScalarType.h>
+
 #include <cstdint>
 #include <string>
 
@@ -31,7 +33,8 @@ struct VisionConfig {
   int64_t heads = 12;
   double mlp_ratio = 4.0;
   double drop_path = 0.1;  // training only; linear over depth, 0 at the first block
-  Checkpointing checkpointing = Checkpointing::kOff;  // training only
+  Checkpointing checkpointing = Checkpointing::kOff;     // training only
+  c10::ScalarType compute = c10::ScalarType::Undefined;  // of activations; that of the input
   double layer_norm_eps = 1e-6;  // timm/unilm; Hugging Face configs carry their own
   Pool pool = Pool::kCls;
   Activation activation = Activation::kGelu;
@@ -54,7 +57,8 @@ struct TextConfig {
   int64_t vocab_size = 30522;
   int64_t max_positions = 512;
   double dropout = 0.1;
-  Checkpointing checkpointing = Checkpointing::kOff;  // training only
+  Checkpointing checkpointing = Checkpointing::kOff;     // training only
+  c10::ScalarType compute = c10::ScalarType::Undefined;  // of activations; that of the weights
   double layer_norm_eps = 1e-12;
   Pool pool = Pool::kCls;
   Activation activation = Activation::kGelu;

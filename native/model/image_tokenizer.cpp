@@ -33,7 +33,8 @@ struct Conv {
         bias(scope.add(b, {out}, Init::zeros(), false)),
         stride(stride) {}
   Tensor operator()(const Tensor& x) const {
-    return at::conv2d(cancel_point(x), weight, bias, {stride, stride},
+    const auto type = x.scalar_type();  // that of the weights, or less (place())
+    return at::conv2d(cancel_point(x), weight.to(type), bias.to(type), {stride, stride},
                       {(weight.size(2) - 1) / 2, (weight.size(3) - 1) / 2});
   }
 };
@@ -253,7 +254,8 @@ Tensor ImageTokenizer::logits(const Tensor& pixels_BCHW) const {
 
 Tensor ImageTokenizer::tokens(const Tensor& pixels_BCHW) const {
   const c10::NoGradGuard no_grad;
-  const Tensor features_BhwC = net_->features(map_pixels(pixels_BCHW)).permute({0, 2, 3, 1});
+  const Tensor mapped = map_pixels(pixels_BCHW).to(compute_);
+  const Tensor features_BhwC = net_->features(mapped).permute({0, 2, 3, 1}).to(at::kFloat);
   const int64_t B = pixels_BCHW.size(0), C = features_BhwC.size(3);
   const Tensor rows_MC = features_BhwC.reshape({-1, C});
   const Tensor weight_VC = net_->out.weight.view({-1, C});
@@ -263,6 +265,11 @@ Tensor ImageTokenizer::tokens(const Tensor& pixels_BCHW) const {
     tokens.push_back(at::linear(rows, weight_VC, net_->out.bias).argmax(1));
   }
   return at::cat(tokens).view({B, -1});
+}
+
+void ImageTokenizer::place(const Placement& placement) {
+  net_->parameters.move(placement.device, at::kFloat);
+  compute_ = placement.compute;
 }
 
 Tensor ImageTokenizer::decode(const Tensor& codes_BVhw) const {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 
+#include "device/placement.h"
 #include "model/parameters.h"
 
 namespace cots {
@@ -52,6 +53,10 @@ class ImageTokenizer {
   /// Pixels as the network takes them (SPEC 4.3).
   Tensor map_pixels(const Tensor& pixels_BCHW) const;
 
+  /// To a device, where tokens() convolves in `compute`: as OpenAI's network does in float16, all
+  /// but the last 1x1 convolution, which stays float32.
+  void place(const Placement& placement);
+
   Parameters& parameters();
   const Parameters& parameters() const;
   const TokenizerConfig& config() const;
@@ -60,6 +65,7 @@ class ImageTokenizer {
 
  private:
   std::unique_ptr<Net> net_;
+  at::ScalarType compute_ = at::kFloat;
 };
 
 }  // namespace cots

@@ -42,6 +42,12 @@ void Queue::fill_random(int64_t seed) {
   set_cursor(0, capacity());
 }
 
+void Queue::move(at::Device device) {
+  for (Tensor* column : {&columns_.image_ND, &columns_.text_ND, &columns_.score_N, &columns_.id_N,
+                         &columns_.valid_N, &columns_.cursor_2})
+    *column = column->to(device);
+}
+
 void Queue::push(const Tensor& image_BD, const Tensor& text_BD, const Tensor& id_B,
                  const Tensor& keep_B) {
   const c10::NoGradGuard no_grad;

@@ -21,6 +21,9 @@ class Queue {
   void push(const Tensor& image_BD, const Tensor& text_BD, const Tensor& id_B,
             const Tensor& keep_B);
 
+  /// To another device, whatever is queued.
+  void move(at::Device device);
+
   int64_t capacity() const { return columns_.score_N.size(0); }
   int64_t filled() const;  // entries usable as negatives
   int64_t valid() const;   // entries that are real pairs (filter statistics)
@@ -28,6 +31,8 @@ class Queue {
   Tensor text() const;
   Tensor id() const;            // int64 [n]
   Tensor valid_scores() const;  // f32 [valid], momentum scores of real pairs
+  /// All of it, whether filled or not: without a value on the host.
+  const ops::QueueColumns& columns() const { return columns_; }
 
   /// Checkpoint columns by name: queue.{image,text,score,id,valid,ptr,n}.
   std::vector<std::pair<std::string, Tensor>> state() const;

@@ -81,11 +81,16 @@ Tensor Text::forward(const Tensor& ids_BL, const Tensor& lengths_B, const Regula
   TORCH_CHECK(lengths_B.dim() == 1 && lengths_B.size(0) == B, "Expected ", B,
               " lengths, one a text, got shape ", lengths_B.sizes(), ".");
   // Positions and the one token type that COTS uses are the same for every row: summed once.
-  const Tensor place_Ld = pos_.narrow(0, 0, L) + type_.select(0, 0);
+  const auto type =
+      config_.compute == at::ScalarType::Undefined ? word_.scalar_type() : config_.compute;
+  const auto embed = [type](const Tensor& rows, const Tensor& index) {
+    return at::embedding(rows, index).to(type);
+  };
+  const Tensor place_Ld = (pos_.narrow(0, 0, L) + type_.select(0, 0)).to(type);
   if (!can_pack(place_Ld)) {
     Sequences padded = Sequences::even(B, L);
     padded.mask = config_.causal ? causal_mask(L, ids_BL.device()) : padding_mask(lengths_B, L);
-    const Tensor x_BLd = at::embedding(word_, ids_BL) + place_Ld;
+    const Tensor x_BLd = embed(word_, ids_BL) + place_Ld;
     return run(x_BLd.flatten(0, 1), padded, reg, rows).unflatten(0, {B, -1});
   }
 
@@ -94,8 +99,8 @@ Tensor Text::forward(const Tensor& ids_BL, const Tensor& lengths_B, const Regula
       (at::arange(L, lengths_B.options()) < lengths_B.unsqueeze(1)).flatten().nonzero().squeeze(1);
   Sequences sequences = Sequences::packed(lengths_B.clamp_max(L));
   sequences.causal = config_.causal;
-  const Tensor x_Md = at::embedding(word_, ids_BL.flatten().index_select(0, row_M)) +
-                      at::embedding(place_Ld, row_M.remainder(L));
+  const Tensor x_Md =
+      embed(word_, ids_BL.flatten().index_select(0, row_M)) + embed(place_Ld, row_M.remainder(L));
   const Tensor states = run(x_Md, sequences, reg, rows);
   if (rows == Rows::kFirst) return states.unsqueeze(1);
   return at::zeros({B * L, config_.width}, states.options())

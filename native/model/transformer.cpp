@@ -231,7 +231,8 @@ Tensor Block::add_branch(const Tensor& kept, ops::LinearArguments last, const Te
   if (drops) branch = drop_elements(branch, sequences, reg, site, config_.dropout);
   if (drops_path) {
     const Tensor kept_B = ops::keyed_uniform(reg.keys_B, site + 1, 1) >= config_.drop_path;
-    const Tensor scale_B11 = (kept_B / (1 - config_.drop_path)).unsqueeze(-1);
+    const Tensor scale_B11 =
+        (kept_B / (1 - config_.drop_path)).to(branch.scalar_type()).unsqueeze(-1);
     branch = (branch.unflatten(0, {sequences.count, -1}) * scale_B11).flatten(0, 1);
   }
   return kept + branch;

@@ -51,7 +51,8 @@ Vision::Vision(const VisionConfig& config, const Scope& scope)
 Tensor Vision::forward(const Tensor& pixels_BCHW, const Tensor& mask_BP, const Regularization& reg,
                        Rows rows) const {
   const int64_t B = pixels_BCHW.size(0);
-  Tensor patches_BPd = embed_patches(pixels_BCHW);
+  const bool casts = config_.compute != at::ScalarType::Undefined;
+  Tensor patches_BPd = embed_patches(casts ? pixels_BCHW.to(config_.compute) : pixels_BCHW);
   const auto type = patches_BPd.scalar_type();
   if (mask_BP.defined())
     patches_BPd = at::where(mask_BP.unsqueeze(-1), mask_token_.to(type), patches_BPd);

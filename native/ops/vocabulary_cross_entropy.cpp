@@ -66,7 +66,10 @@ Tensor vocabulary_cross_entropy(const Tensor& query_Md, const Tensor& weight_Vd,
 Tensor vocabulary_cross_entropy_composite(const Tensor& query_Md, const Tensor& weight_Vd,
                                           const Tensor& bias_V, const Tensor& target_M) {
   const Tensor logits_MV = at::linear(query_Md, weight_Vd, bias_V);
-  return (logits_MV.logsumexp(1) - logits_MV.gather(1, target_M.unsqueeze(1)).squeeze(1)).sum();
+  const Tensor counted_M = target_M != kIgnoredTarget;
+  const Tensor row_M1 = at::where(counted_M, target_M, 0).unsqueeze(1);
+  const Tensor loss_M = logits_MV.logsumexp(1) - logits_MV.gather(1, row_M1).squeeze(1);
+  return at::where(counted_M, loss_M, 0).sum();
 }
 
 void check_vocabulary_shapes(const Tensor& query_Md, const Tensor& weight_Vd, const Tensor& bias_V,

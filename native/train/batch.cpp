@@ -15,6 +15,14 @@ int64_t total_frames(const at::Tensor& frames_B, int64_t pairs) {
   return frames_B.sum().item<int64_t>();
 }
 
+Batch on_device(const Batch& batch, at::Device device) {
+  if (device.is_cpu()) return batch;
+  Batch placed = batch;
+  for (at::Tensor* t : {&placed.image_NSS3, &placed.ids_BL, &placed.lengths_B, &placed.image_id_B})
+    *t = t->to(device);
+  return placed;
+}
+
 at::Tensor take_rows(const at::Tensor& t, const at::Tensor& rows_b) {
   return t.defined() ? t.index_select(0, rows_b) : t;
 }

@@ -28,6 +28,9 @@ struct Batch {
 /// N. Throws unless frames_B is int64 [pairs] of counts from 1 to 2^20, or undefined.
 int64_t total_frames(const at::Tensor& frames_B, int64_t pairs);
 
+/// The tensors that the towers read, and the image ids, on a device.
+Batch on_device(const Batch& batch, at::Device device);
+
 /// t[rows_b]; undefined stays undefined.
 at::Tensor take_rows(const at::Tensor& t, const at::Tensor& rows_b);
 

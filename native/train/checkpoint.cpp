@@ -61,7 +61,10 @@ CheckpointPart Trainer::checkpoint_part() const {
   return part;
 }
 
-void Trainer::save(const std::string& directory) const { checkpoint_part().write(directory); }
+void Trainer::save(const std::string& directory) const {
+  const CheckpointPart part = checkpoint_part();
+  (config_.placement.device.is_cpu() ? part : part.copy()).write(directory);
+}
 
 /// The own part of moments that were read whole.
 void Trainer::cut_moments(std::map<std::string, Tensor>& state, const std::string& where) const {
@@ -95,6 +98,7 @@ void Trainer::restore(const std::string& directory) {
   collapsed_steps_ = counter[2].second.item<int64_t>();
   ema_pending_ = counter[3].second.item<int64_t>() != 0;
   stop_ = Stop::kNone;
+  if (device_step_) device_step_->forget();
 }
 
 void Trainer::initialize_from(const std::string& file) {

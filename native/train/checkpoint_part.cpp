@@ -24,7 +24,9 @@ std::string piece_name(int piece, int pieces) {
 
 io::NamedTensors clone_all(const io::NamedTensors& tensors) {
   io::NamedTensors copies;
-  for (const auto& [name, tensor] : tensors) copies.emplace_back(name, tensor.detach().clone());
+  for (const auto& [name, tensor] : tensors)
+    copies.emplace_back(name,
+                        tensor.detach().to(at::kCPU, tensor.scalar_type(), false, /*copy=*/true));
   return copies;
 }
 

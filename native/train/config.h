@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 
+#include "device/placement.h"
 #include "model/config.h"
 #include "model/parameters.h"
 #include "ops/queue_contrast.h"
@@ -66,6 +67,11 @@ struct TrainConfig {
   // the moments and makes the update of its own part of the weights alone.
   int64_t bucket_bytes = 25'000'000;
   bool sharded_optimizer = false;
+  // Where training runs. Weights, moments and queues are float32 whatever the compute type is.
+  Placement placement;
+  // Steps of fixed shapes that take every decision on the device (train/device_step.h): what an
+  // accelerator gets in any case, and a CPU for the tests.
+  bool fixed_shapes = false;
   double image_mean[3] = {0.5, 0.5, 0.5}, image_std[3] = {0.5, 0.5, 0.5};
 };
 

@@ -6,22 +6,18 @@
 #include <algorithm>
 #include <limits>
 
-#include "io/pixels.h"
-
 namespace cots {
 
-Keys key_pass(const Towers& momentum, const TrainConfig& config, const Batch& batch,
+Keys key_pass(const Towers& momentum, const io::PixelScale& pixels, const Batch& batch,
               int64_t rows_at_once) {
   const at::NoGradGuard no_grad;
   const int64_t B = batch.ids_BL.size(0);
   std::vector<Tensor> images, texts;
   for (int64_t first = 0; first < B; first += rows_at_once) {
     const int64_t rows = std::min(rows_at_once, B - first);
-    const Tensor row_b = at::arange(first, first + rows, at::kLong);
-    const Tensor pixels =
-        io::normalize(batch.image_NSS3.index_select(0, frame_rows(batch.frames_B, row_b)),
-                      config.image_mean, config.image_std);
-    const Encoded frames = momentum.encode_image(pixels, {}, {}, Need::kGlobal);
+    const Tensor row_b = at::arange(first, first + rows, batch.ids_BL.options());
+    const Tensor images_n = batch.image_NSS3.index_select(0, frame_rows(batch.frames_B, row_b));
+    const Encoded frames = momentum.encode_image(pixels(images_n), {}, {}, Need::kGlobal);
     images.push_back(mean_of_frames(frames, take_rows(batch.frames_B, row_b)).embedding_BD);
     texts.push_back(momentum
                         .encode_text(batch.ids_BL.narrow(0, first, rows),

@@ -1,9 +1,9 @@
 // The momentum side of a step: keys of all pairs and their scores. Legend: B pairs, D embedding.
 #pragma once
 
+#include "io/pixels.h"
 #include "model/cots.h"
 #include "train/batch.h"
-#include "train/config.h"
 
 namespace cots {
 
@@ -15,7 +15,7 @@ struct Keys {
 };
 
 /// At most `rows_at_once` pairs pass the towers together. No gradient.
-Keys key_pass(const Towers& momentum, const TrainConfig& config, const Batch& batch,
+Keys key_pass(const Towers& momentum, const io::PixelScale& pixels, const Batch& batch,
               int64_t rows_at_once);
 
 }  // namespace cots

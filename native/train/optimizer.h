@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "model/parameters.h"
+#include "ops/adamw.h"
 #include "train/config.h"
 #include "train/distributed.h"
 
@@ -14,8 +15,10 @@ class Optimizer {
  public:
   /// `lr_scales`: a factor on the learning rate of each parameter, in their order. With `own` it
   /// updates, and has moments of, these elements alone (ZeRO stage 1, Rajbhandari et al. 2020).
+  /// `cut`: an element of the flat buffer that no span reaches over.
   Optimizer(Parameters& parameters, const OptimizerConfig& config,
-            const std::vector<double>& lr_scales, std::optional<Range> own = std::nullopt);
+            const std::vector<double>& lr_scales, std::optional<Range> own = std::nullopt,
+            int64_t cut = 0);
   /// Sum of the squares of all gradients of the own part, float64 accumulation.
   double grad_square() const;
   /// Its root: the Euclidean norm.
@@ -24,6 +27,15 @@ class Optimizer {
   /// it.
   void step(double lr, double norm);
   int64_t updates() const { return updates_; }
+
+  /// The same where no value comes to the host. The norm, f64 [].
+  Tensor grad_norm_tensor() const;
+  /// `live_4` as ops::adamw_ reads it: its learning rate is the schedule's, its step counts from 1.
+  /// The average is of the first parameters, up to one where a span was cut.
+  void step(const Tensor& live_4, const ops::MovingAverage& average);
+  /// Tells of an update that step(live_4) made.
+  void count_update() { ++updates_; }
+  void move(at::Device device);
   const Range& own() const { return own_; }
 
   /// optimizer.exp_avg, optimizer.exp_avg_sq (flat, the own part) and optimizer.updates, for a
@@ -38,7 +50,9 @@ class Optimizer {
     double lr_scale;
   };
   static std::vector<Span> make_spans(const Parameters& parameters,
-                                      const std::vector<double>& lr_scales, Range own);
+                                      const std::vector<double>& lr_scales, Range own, int64_t cut);
+  template <typename Update>
+  void for_spans(Update update) const;
 
   Parameters& parameters_;
   OptimizerConfig config_;

@@ -12,9 +12,9 @@
 #include "io/failure.h"
 #include "loss/adaptive_filter.h"
 #include "ops/cancel.h"
+#include "train/draws.h"
 #include "train/key_pass.h"
 #include "train/layer_decay.h"
-#include "train/masks.h"
 #include "train/online_pass.h"
 #include "train/schedule.h"
 #include "train/stopwatch.h"
@@ -22,8 +22,7 @@
 namespace cots {
 namespace {
 
-constexpr double kMinTau = 0.001, kMaxTau = 0.5;  // ALBEF's clamp of a learnable temperature
-constexpr double kCollapsedStd = 1e-6;            // SPEC 3.8, sigma = 0
+constexpr double kCollapsedStd = 1e-6;  // SPEC 3.8, sigma = 0
 constexpr int64_t kMaxCollapsedSteps = 100;
 
 int64_t embedding_width(const ModelConfig& model) {
@@ -94,9 +93,25 @@ void check_batch(const TrainConfig& config, const Batch& batch) {
   check_range("masked ids", batch.masked_ids_BL, 0, config.model.text.vocab_size - 1);
 }
 
-double count(const Tensor& mask, const Tensor& rows) {
-  return mask.defined() ? static_cast<double>(mask.index_select(0, rows).sum().item<int64_t>())
-                        : 0.0;
+/// f32 [], how much of the mask's rows is set.
+Tensor count(const Tensor& mask, const Tensor& rows) {
+  return mask.defined() ? mask.index_select(0, rows).sum().to(at::kFloat) : at::zeros({});
+}
+
+/// The towers' own copy of what training computes in.
+ModelConfig computing(ModelConfig model, at::ScalarType compute) {
+  if (compute != at::kFloat) model.image.compute = model.text.compute = compute;
+  return model;
+}
+
+void add_losses(const Losses& losses, StepMetrics& metrics) {
+  const float* const value = losses.values_6.const_data_ptr<float>();
+  metrics.loss += value[kTotal];
+  metrics.loss_image_to_text += value[kImageToText];
+  metrics.loss_text_to_image += value[kTextToImage];
+  metrics.loss_task += value[kTask];
+  metrics.loss_cmvm += value[kCmvm];
+  metrics.loss_cmlm += value[kCmlm];
 }
 
 }  // namespace
@@ -106,30 +121,53 @@ Trainer::Trainer(const TrainConfig& config, std::shared_ptr<const ImageTokenizer
     : config_((check_config(config, tokenizer != nullptr, group.world()), config)),
       group_(group),
       tokenizer_(std::move(tokenizer)),
-      model_(config.model, config.token, config.loss.tau, config.seed, config.weight_init),
-      momentum_(model_, config.model),
+      model_(computing(config.model, config.placement.compute), config.token, config.loss.tau,
+             config.seed, config.weight_init),
+      momentum_(model_, computing(config.model, config.placement.compute)),
       queue_(config.queue.size, embedding_width(config.model)),
       optimizer_(model_.parameters(), config.optimizer,
                  layer_scales(model_.parameters(), config.layer_decay),
                  config.sharded_optimizer
                      ? std::optional(group.own_part(model_.parameters().count()))
-                     : std::nullopt),
-      gradients_(model_.parameters(), group, config.bucket_bytes, config.sharded_optimizer) {
+                     : std::nullopt,
+                 model_.tower_count()),
+      gradients_(model_.parameters(), group, config.bucket_bytes, config.sharded_optimizer),
+      pixels_(config.image_mean, config.image_std, config.placement.device) {
   if (config.queue.random_init) queue_.fill_random(config.seed);
+  place();
 }
 
-StepMetrics Trainer::step(const Batch& batch) {
-  refuse_stopped();
-  check_batch(config_, batch);
+/// Takes the state to its device.
+void Trainer::place() {
+  const at::Device device = config_.placement.device;
+  if (!device.is_cpu()) {
+    model_.parameters().move(device, at::kFloat);
+    momentum_.parameters().move(device, at::kFloat);
+    queue_.move(device);
+    optimizer_.move(device);
+  }
+  if (!device.is_cpu() || config_.fixed_shapes)
+    device_step_ = std::make_unique<DeviceStep>(
+        config_, StepState{model_, momentum_, queue_, optimizer_, tokenizer_.get()});
+}
+
+StepMetrics Trainer::begin_metrics() const {
   StepMetrics metrics;
   metrics.step = step_ + 1;
   metrics.lr = learning_rate(config_.optimizer, metrics.step);
   metrics.momentum = config_.ema_m;
+  return metrics;
+}
 
+StepMetrics Trainer::step(const Batch& batch, const Batch* next) {
+  refuse_stopped();
+  check_batch(config_, batch);
+  if (device_step_) return step_on_device(batch, next);
+  StepMetrics metrics = begin_metrics();
   follow_online(metrics.seconds);
   const Keys own = [&] {
     const Stopwatch watch(metrics.seconds.momentum);
-    return key_pass(momentum_.towers(), config_, batch, micro_batch_size(batch.ids_BL.size(0)));
+    return key_pass(momentum_.towers(), pixels_, batch, micro_batch_size(batch.ids_BL.size(0)));
   }();
   const StepKeys keys = [&] {
     const Stopwatch watch(metrics.seconds.exchange);
@@ -141,6 +179,39 @@ StepMetrics Trainer::step(const Batch& batch) {
   ops::check_cancelled();
   const ops::CancelScope whole(nullptr);  // from here on the step happens entirely
   commit(keys, outcome, metrics);
+  return metrics;
+}
+
+/// The same on a device, where the momentum encoder has followed when the step is over.
+StepMetrics Trainer::step_on_device(const Batch& batch, const Batch* next) {
+  StepMetrics metrics = begin_metrics();
+  follow_online(metrics.seconds);  // after a checkpoint of a CPU
+  if (next != nullptr) check_batch(config_, *next);
+  const StepReport report = device_step_->run(batch, metrics.step, next);
+  metrics.pairs = batch.ids_BL.size(0);
+  metrics.non_finite_keys = metrics.pairs - report.finite_keys;
+  metrics.filter_mean = report.filter_mean;
+  metrics.filter_std = report.filter_std;
+  metrics.filter_threshold = report.filter_threshold;
+  metrics.filter_active = report.filter_active;
+  metrics.filter_kept = report.kept;
+  metrics.scores = report.scores;
+  metrics.kept.assign(report.weights.begin(), report.weights.end());
+  Outcome outcome = report.finite ? Outcome::kUpdate : Outcome::kNonFinite;
+  if (!report.any_kept)
+    outcome = report.finite_keys == 0 ? Outcome::kNonFinite : Outcome::kNothingKept;
+  if (report.any_kept) {
+    metrics.loss = report.losses[kTotal];
+    metrics.loss_image_to_text = report.losses[kImageToText];
+    metrics.loss_text_to_image = report.losses[kTextToImage];
+    metrics.loss_task = report.losses[kTask];
+    metrics.loss_cmvm = report.losses[kCmvm];
+    metrics.loss_cmlm = report.losses[kCmlm];
+    metrics.grad_norm = report.grad_norm;
+  }
+  metrics.queue_valid = report.queue_valid;
+  metrics.temperature = std::exp(-report.log_scale);
+  conclude(outcome, report.queue_filled, metrics);
   return metrics;
 }
 
@@ -156,15 +227,11 @@ void Trainer::follow_online(StageSeconds& seconds) {
 
 /// AMF, on the statistics of the queue before this step's push.
 loss::FilterDecision Trainer::filter(const Keys& keys, StepMetrics& metrics) const {
-  const int64_t never = std::numeric_limits<int64_t>::max();
-  const loss::FilterDecision decision = loss::adaptive_filter(
-      keys.score_B, queue_.valid_scores(),
-      {config_.filter.k,
-       config_.filter.enabled ? std::max<int64_t>(1, config_.filter.min_valid) : never,
-       config_.filter.min_keep_fraction});
-  metrics.filter_mean = decision.mean;
-  metrics.filter_std = decision.std;
-  metrics.filter_threshold = decision.threshold;
+  const loss::FilterDecision decision =
+      loss::adaptive_filter(keys.score_B, queue_.valid_scores(), filter_options(config_.filter));
+  const double* const stats = decision.stats_3.const_data_ptr<double>();
+  metrics.filter_mean = stats[0], metrics.filter_std = stats[1];
+  metrics.filter_threshold = stats[2];
   metrics.filter_active = decision.active;
   metrics.filter_kept = decision.weights_B.sum().item<int64_t>();
   metrics.non_finite_keys = metrics.pairs - keys.finite_B.sum().item<int64_t>();
@@ -193,13 +260,13 @@ Trainer::Outcome Trainer::learn(const Batch& batch, const Keys& own, const StepK
   };
   const Tensor rows = own_of(row_G).nonzero().squeeze(1);  // what the filter drops costs nothing
 
-  const Masks masks = draw_masks(config_, batch, metrics.step);
-  StepContext context = make_context(batch, own, masks, own_of(weights_G), rows, metrics.step);
+  const Draws draws = draw(config_, batch, metrics.step);
+  StepContext context = make_context(batch, own, draws, own_of(weights_G), rows, metrics.step);
   context.pairs = std::max(1.0, weights_G.sum().item<double>());
-  const Tensor masked_2 = at::tensor({context.masked_patches, context.masked_words}, at::kDouble);
+  const Tensor masked_2 = at::stack({context.masked_patches, context.masked_words}).to(at::kDouble);
   group_.all_reduce(masked_2);
-  context.masked_patches = masked_2[0].item<double>();
-  context.masked_words = masked_2[1].item<double>();
+  context.masked_patches = masked_2[0].to(at::kFloat);
+  context.masked_words = masked_2[1].to(at::kFloat);
 
   if (!exchange_losses(run_micro_batches(context, rows, metrics), metrics))
     return Outcome::kNonFinite;
@@ -217,11 +284,11 @@ bool Trainer::run_micro_batches(const StepContext& context, const Tensor& rows,
   for (int64_t first = 0; first < rows.numel() && finite; first += size) {
     ops::check_cancelled();
     const bool last = first + size >= rows.numel();
-    const Losses losses =
-        online_pass(context, rows.narrow(0, first, std::min(size, rows.numel() - first)),
-                    last ? &gradients_ : nullptr, metrics.seconds);
-    add_losses(losses, metrics);
-    finite = losses.finite;
+    const Tensor rows_b = rows.narrow(0, first, std::min(size, rows.numel() - first));
+    OnlinePass pass(context, micro_batch(context.batch, context.draws, rows_b), metrics.seconds);
+    add_losses(pass.losses(), metrics);
+    finite = pass.losses().finite.item<bool>();
+    if (finite) pass.backward(last ? &gradients_ : nullptr, metrics.seconds);
   }
   const Stopwatch watch(metrics.seconds.exchange);
   gradients_.finish();
@@ -254,23 +321,23 @@ double Trainer::grad_norm() const {
 }
 
 /// Of this rank's pairs: W and |M| are still to be made those of all ranks.
-StepContext Trainer::make_context(const Batch& batch, const Keys& own, const Masks& masks,
+StepContext Trainer::make_context(const Batch& batch, const Keys& own, const Draws& draws,
                                   const Tensor& weights_B, const Tensor& rows, int64_t step) const {
   StepContext c{config_,
                 model_,
                 tokenizer_.get(),
                 batch,
                 own,
-                masks,
-                step,
+                draws,
+                pixels_,
                 weights_B,
                 queue_.image(),
                 queue_.text(),
                 queue_.id(),
                 -1,
                 std::max(1.0, weights_B.sum().item<double>()),
-                count(masks.image_NP, frame_rows(batch.frames_B, rows)),
-                count(masks.text_BL, rows),
+                count(draws.image_mask_NP, frame_rows(batch.frames_B, rows)),
+                count(draws.text_mask_BL, rows),
                 task_weight(config_.loss, step)};
   if (!config_.queue.include_batch_keys) return c;
   // Own keys first, row r of the micro-batch at column n + r; then those of the rows that were
@@ -285,15 +352,6 @@ StepContext Trainer::make_context(const Batch& batch, const Keys& own, const Mas
   return c;
 }
 
-void Trainer::add_losses(const Losses& losses, StepMetrics& metrics) {
-  metrics.loss += losses.total;
-  metrics.loss_image_to_text += losses.image_to_text;
-  metrics.loss_text_to_image += losses.text_to_image;
-  metrics.loss_task += losses.task;
-  metrics.loss_cmvm += losses.cmvm;
-  metrics.loss_cmlm += losses.cmlm;
-}
-
 /// AdamW where there is something to learn from, and the push of all finite keys.
 void Trainer::commit(const StepKeys& keys, Outcome outcome, StepMetrics& metrics) {
   {
@@ -301,28 +359,28 @@ void Trainer::commit(const StepKeys& keys, Outcome outcome, StepMetrics& metrics
     if (outcome == Outcome::kUpdate) {
       optimizer_.step(metrics.lr, metrics.grad_norm);
       if (config_.sharded_optimizer) group_.share_parts(model_.parameters().flat().detach());
-      clamp_temperature();
+      clamp_temperature(config_.loss, model_);
       ema_pending_ = true;
     }
     queue_.push(keys.all.image_BD, keys.all.text_BD, keys.image_id_G, keys.all.finite_B);
   }
+  metrics.queue_valid = queue_.valid();
+  metrics.temperature = std::exp(-model_.log_scale().item<double>());
+  conclude(outcome, queue_.filled(), metrics);
+}
+
+/// The run's counters after a step. `queued`: entries of the queue after its push.
+void Trainer::conclude(Outcome outcome, int64_t queued, StepMetrics& metrics) {
   step_ = metrics.step;
   non_finite_in_row_ = outcome == Outcome::kNonFinite ? non_finite_in_row_ + 1 : 0;
   const bool judged =
-      metrics.filter_active || (!config_.filter.enabled && queue_.filled() == queue_.capacity());
+      metrics.filter_active || (!config_.filter.enabled && queued == queue_.capacity());
   collapsed_steps_ = judged && metrics.filter_std < kCollapsedStd ? collapsed_steps_ + 1 : 0;
 
   metrics.skipped = outcome != Outcome::kUpdate;
-  metrics.queue_valid = queue_.valid();
-  metrics.temperature = std::exp(-model_.log_scale().item<double>());
   metrics.non_finite_in_row = non_finite_in_row_;
   metrics.collapsed_steps = collapsed_steps_;
   metrics.stop = stop_ = judge();
-}
-
-void Trainer::clamp_temperature() {
-  if (!config_.loss.tau_learnable) return;
-  model_.log_scale().detach().clamp_(-std::log(kMaxTau), -std::log(kMinTau));
 }
 
 /// Whether the run learns nothing any more (SPEC 3.8).
@@ -350,8 +408,9 @@ void Trainer::refuse_stopped() const {
 void Trainer::prefill(const Batch& batch) {
   check_batch(config_, batch);
   const int64_t pairs = batch.ids_BL.size(0);
+  const Batch placed = on_device(batch, config_.placement.device);
   const StepKeys keys = exchange_keys(
-      group_, key_pass(momentum_.towers(), config_, batch, micro_batch_size(pairs)), batch);
+      group_, key_pass(momentum_.towers(), pixels_, placed, micro_batch_size(pairs)), placed);
   queue_.push(keys.all.image_BD, keys.all.text_BD, keys.image_id_G, keys.all.finite_B);
 }
 

@@ -13,11 +13,12 @@
 #include "train/batch.h"
 #include "train/checkpoint_part.h"
 #include "train/config.h"
+#include "train/device_step.h"
 #include "train/distributed.h"
+#include "train/draws.h"
 #include "train/gradient_buckets.h"
 #include "train/key_exchange.h"
 #include "train/key_pass.h"
-#include "train/masks.h"
 #include "train/metrics.h"
 #include "train/online_pass.h"
 #include "train/optimizer.h"
@@ -41,7 +42,8 @@ class Trainer {
   /// every later step throws ERR_COTS_NON_FINITE or ERR_COTS_COLLAPSED. With several ranks, one
   /// that has left ends the step with ERR_COTS_DISTRIBUTED, and so does one that is cancelled, on
   /// the others.
-  StepMetrics step(const Batch& batch);
+  /// `next`: the batch after it where it is there already; a device gets it meanwhile.
+  StepMetrics step(const Batch& batch, const Batch* next = nullptr);
 
   /// Runs the momentum towers over a batch and pushes the keys, nothing else (queue.prefill).
   void prefill(const Batch& batch);
@@ -70,17 +72,19 @@ class Trainer {
   enum class Outcome { kUpdate, kNothingKept, kNonFinite };
 
   void follow_online(StageSeconds& seconds);
+  void place();
+  StepMetrics begin_metrics() const;
+  StepMetrics step_on_device(const Batch& batch, const Batch* next);
   loss::FilterDecision filter(const Keys& keys, StepMetrics& metrics) const;
   Outcome learn(const Batch& batch, const Keys& own, const StepKeys& keys, const Tensor& weights_G,
                 StepMetrics& metrics);
   bool run_micro_batches(const StepContext& context, const Tensor& rows, StepMetrics& metrics);
   bool exchange_losses(bool finite, StepMetrics& metrics) const;
   double grad_norm() const;
-  StepContext make_context(const Batch& batch, const Keys& own, const Masks& masks,
+  StepContext make_context(const Batch& batch, const Keys& own, const Draws& draws,
                            const Tensor& weights_B, const Tensor& rows, int64_t step) const;
-  static void add_losses(const Losses& losses, StepMetrics& metrics);
   void commit(const StepKeys& keys, Outcome outcome, StepMetrics& metrics);
-  void clamp_temperature();
+  void conclude(Outcome outcome, int64_t queued, StepMetrics& metrics);
   Stop judge() const;
   void refuse_stopped() const;
   int64_t micro_batch_size(int64_t pairs) const;
@@ -95,6 +99,8 @@ class Trainer {
   Queue queue_;
   Optimizer optimizer_;
   GradientBuckets gradients_;
+  io::PixelScale pixels_;
+  std::unique_ptr<DeviceStep> device_step_;  // null: each step is made on the host
   int64_t step_ = 0, non_finite_in_row_ = 0, collapsed_steps_ = 0;
   // The weights have changed since the momentum encoder last followed them.
   bool ema_pending_ = false;

@@ -1,5 +1,5 @@
-// The compile gate of the CUDA kernels: every source of native/ops/cuda, for each architecture, with warnings as
-// errors. It needs nvcc but neither a GPU nor a CUDA libtorch: the headers of a CPU libtorch do, and nothing is linked.
+// The compile gate of all that is CUDA: native/device/cuda.cpp and every source of native/ops/cuda, with warnings as
+// errors, kernels for each architecture. It needs nvcc but neither a GPU nor a CUDA libtorch: the headers of a CPU libtorch do, and nothing is linked.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -13,6 +13,7 @@ const kFlags = [
   '-std=c++20',
   '--expt-relaxed-constexpr',
   ...['-Werror', 'all-warnings', '-Xcompiler', '-Wall,-Wextra,-fPIC'],
+  ...['-DCOTS_WITH_CUDA', `-DCOTS_CUDA_ARCHITECTURES="${kArchitectures.join(',')}"`],
 ];
 
 /** nvcc of COTS_NVCC, of PATH, of CUDA_HOME or of the usual folder; undefined when there is none. */
@@ -82,5 +83,6 @@ export async function compileCuda(sources = cudaSources()) {
 }
 
 export function cudaSources() {
-  return listFiles('native/ops/cuda', (name) => /\.(cu|cpp)$/.test(name));
+  const kernels = listFiles('native/ops/cuda', (name) => /\.(cu|cpp)$/.test(name));
+  return ['native/device/cuda.cpp', ...kernels];
 }

@@ -102,6 +102,8 @@ export const config: NativeTrainConfig = {
   bucketBytes: 25e6,
   shardedOptimizer: false,
   weightInit: 'fixed',
+  device: 'cpu',
+  precision: 'float32',
   imageMean: [0.5, 0.5, 0.5],
   imageStd: [0.5, 0.5, 0.5],
 };

@@ -106,6 +106,8 @@ const config: NativeTrainConfig = {
   bucketBytes: 25e6,
   shardedOptimizer: false,
   weightInit: 'fixed',
+  device: 'cpu',
+  precision: 'float32',
   imageMean: [0.5, 0.5, 0.5],
   imageStd: [0.5, 0.5, 0.5],
 };

@@ -6,7 +6,7 @@
 #include <tuple>
 
 #include "tiny-model.h"
-#include "train/masks.h"
+#include "train/draws.h"
 
 using namespace cots;
 using namespace cots::test;

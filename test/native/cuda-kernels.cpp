@@ -173,6 +173,25 @@ TEST_CASE("cuda softmax_rows: a target out of range gives NaN and reads nothing"
   CHECK(loss_R.isnan().all().item<bool>());
 }
 
+TEST_CASE("cuda softmax_rows: an ignored target has no loss and no gradient") {
+  for (const bool half : {false, true}) {
+    const Tensor logits = draw({2, 600}, 3), before = logits.clone();
+    const Tensor target = at::tensor({ops::kIgnoredTarget, int64_t{7}}, at::kLong);
+    Tensor loss = at::full({2}, 9.0, at::kDouble), grad = at::full({2, 600}, 3, at::kBFloat16);
+    cuda::softmax_rows_launches(
+        {floats(logits), nullptr, target.const_data_ptr<int64_t>(), 2, 600, true,
+         half ? static_cast<uint16_t*>(grad.mutable_data_ptr()) : nullptr,
+         loss.mutable_data_ptr<double>()},
+        emulator::Launch());
+    const Tensor found = half ? grad : logits;
+    CHECK(found[0].abs().max().item<float>() == 0);
+    CHECK(found[1][7].item<float>() < 0);
+    CHECK(loss[0].item<double>() == 0);
+    CHECK(loss[1].item<double>() ==
+          doctest::Approx((before[1].logsumexp(0) - before[1][7]).item<double>()));
+  }
+}
+
 TEST_CASE("cuda top_k: scores of a few queries, and exact scores bit for bit") {
   for (const auto type : {at::kFloat, at::kHalf})
     for (const int64_t D : {1, 31, 33, 256}) {

@@ -67,7 +67,7 @@ struct Step {
                          heads.text_global(image.global_Bd).index_select(0, word_pair));
     const auto classify = [](const Tensor& u, const Linear& classifier, const Tensor& target) {
       return loss::masked_cross_entropy(u, classifier.weight, classifier.bias, target,
-                                        static_cast<double>(target.numel()));
+                                        at::scalar_tensor(target.numel(), at::kFloat));
     };
     return {contrast.total, classify(u_image, heads.image_classifier(), codes.index({patch_mask})),
             classify(u_text, heads.text_classifier(), ids.index({words.masked_BL}))};

@@ -128,8 +128,8 @@ TEST_CASE("masked cross-entropy equals the plain one, gradients included") {
       plain.push_back(t.to(at::kDouble).requires_grad_());
       t.requires_grad_();
     }
-    const double normalizer =
-        static_cast<double>(M) + 2;  // |M| of the whole step, not of this micro-batch
+    const Tensor normalizer =
+        at::scalar_tensor(M + 2, at::kFloat);  // |M| of the whole step, not of this micro-batch
     const Tensor loss =
         loss::masked_cross_entropy(chunked[0], chunked[1], chunked[2], target, normalizer);
     const Tensor expected = at::cross_entropy_loss(at::linear(plain[0], plain[1], plain[2]), target,
@@ -146,8 +146,8 @@ TEST_CASE("masked cross-entropy equals the plain one, gradients included") {
 TEST_CASE("no masked position: a zero that still backpropagates zeros") {
   const Tensor query = at::empty({0, 16}).requires_grad_(),
                weight = test::normal({33, 16}, 2).requires_grad_();
-  const Tensor loss =
-      loss::masked_cross_entropy(query, weight, at::zeros({33}), at::empty({0}, at::kLong), 0);
+  const Tensor loss = loss::masked_cross_entropy(query, weight, at::zeros({33}),
+                                                 at::empty({0}, at::kLong), at::zeros({}));
   CHECK(loss.item<double>() == 0);
   loss.backward();
   CHECK(weight.grad().eq(0).all().item<bool>());

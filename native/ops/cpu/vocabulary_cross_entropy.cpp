@@ -50,7 +50,8 @@ COTS_INLINE double softmax_row_body(float* row, int64_t V, bool keep) {
 }
 COTS_LANE_VERSIONS(double, softmax_row, (float* row, int64_t V, bool keep), (row, V, keep))
 
-/// Sum of the chunk's losses; logits_RV becomes softmax - onehot when `keep` is set.
+/// Sum of the chunk's losses; logits_RV becomes their gradient, softmax - onehot, when `keep` is
+/// set.
 double chunk_loss(const Tensor& logits_RV, const int64_t* target, bool keep) {
   const int64_t R = logits_RV.size(0), V = logits_RV.size(1);
   float* logits = logits_RV.mutable_data_ptr<float>();
@@ -58,6 +59,10 @@ double chunk_loss(const Tensor& logits_RV, const int64_t* target, bool keep) {
   at::parallel_for(0, R, 1, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       float* row = logits + r * V;
+      if (target[r] == kIgnoredTarget) {
+        if (keep) std::fill_n(row, V, 0.0f);
+        continue;  // its loss is 0
+      }
       const double target_logit = row[target[r]];
       loss_R[static_cast<size_t>(r)] = softmax_row(row, V, keep) - target_logit;
       if (keep) row[target[r]] -= 1;
@@ -74,8 +79,9 @@ void check_arguments(const Tensor& query_Md, const Tensor& weight_Vd, const Tens
     TORCH_CHECK(x.scalar_type() == at::kFloat, "vocabulary_cross_entropy: expected float32, got ",
                 x.scalar_type());
   check_vocabulary_shapes(query_Md, weight_Vd, bias_V, target_M);
-  if (target_M.numel() == 0) return;
-  const auto [low, high] = target_M.aminmax();
+  const Tensor counted = target_M.masked_select(target_M != kIgnoredTarget);
+  if (counted.numel() == 0) return;
+  const auto [low, high] = counted.aminmax();
   TORCH_CHECK(low.item<int64_t>() >= 0 && high.item<int64_t>() < weight_Vd.size(0),
               "vocabulary_cross_entropy: expected targets in [0, ", weight_Vd.size(0), "), got ",
               low.item<int64_t>(), " to ", high.item<int64_t>());

@@ -5,6 +5,7 @@
 
 #include "ops/cuda/device.cuh"
 #include "ops/cuda/vocabulary_cross_entropy.h"
+#include "ops/ignored_target.h"
 
 namespace cots::cuda {
 
@@ -26,6 +27,16 @@ static __global__ void __launch_bounds__(kSoftmaxThreads) softmax_rows(SoftmaxRo
   auto* tops = reinterpret_cast<float*>(sums + kSoftmaxThreads / kWarp);
   const int64_t row = blockIdx.x, target = p.target_R[row];
   float* logits = p.logits_RV + row * p.V;
+  if (target == ops::kIgnoredTarget) {
+    if (threadIdx.x == 0) p.loss_R[row] = 0;
+    for (int64_t j = threadIdx.x; p.keep && j < p.V; j += kSoftmaxThreads) {
+      if (p.grad_RV)
+        p.grad_RV[row * p.V + j] = 0;
+      else
+        logits[j] = 0;
+    }
+    return;
+  }
   const auto logit = [&](int64_t j) { return logits[j] + (p.bias_V ? p.bias_V[j] : 0.0f); };
   float top = -3.0e38f;
   for (int64_t j = threadIdx.x; j < p.V; j += kSoftmaxThreads) top = fmaxf(top, logit(j));

@@ -1,0 +1,95 @@
+#include "train/device_step.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Context.h>
+
+#include <algorithm>
+
+#include "device/memory.h"
+#include "train/schedule.h"
+
+namespace cots {
+
+DeviceStep::DeviceStep(const TrainConfig& config, const StepState& state)
+    : config_(config),
+      state_(state),
+      pixels_(config.image_mean, config.image_std, config.placement.device),
+      recorder_(device::make_recorder(config.placement.device)),
+      uploader_(device::make_uploader(config.placement.device)) {
+  if (config.placement.device.is_cpu()) return;
+  // A run that is resumed must give the same bits: kernels whose sums have no order are left out
+  // where there are others.
+  at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/true);
+  at::globalContext().setDeterministicFillUninitializedMemory(false);
+}
+
+StepReport DeviceStep::run(const Batch& batch, int64_t step, const Batch* next) {
+  const void* const images = batch.image_NSS3.const_data_ptr();
+  if (!staged_ || staged_->step != step || staged_->images != images) stage(batch, step);
+  Bucket& bucket = buckets_.at(staged_->shape);
+  uploader_->take(tensors_of(bucket.inputs));
+  staged_.reset();
+  bucket.inputs.rate_2.copy_(at::tensor(
+      {learning_rate(config_.optimizer, step), static_cast<double>(state_.optimizer.updates() + 1)},
+      at::kDouble));
+  if (!bucket.recorded) {
+    const StepPhase now = phase(step);
+    if (bucket.has_run && is_settled(now, step)) {
+      device::release_cached_memory(config_.placement.device);  // recorded work has its own
+      bucket.recorded =
+          recorder_->record([this, &bucket, now] { work(bucket, now); }, /*warm_ups=*/0);
+    } else {
+      work(bucket, now);
+      bucket.has_run = true;
+    }
+  }
+  if (bucket.recorded) bucket.recorded->replay();
+  if (next != nullptr) stage(*next, step + 1);
+  StepReport report = read_report(bucket.report, batch.ids_BL.size(0));
+  if (report.any_kept && report.finite) state_.optimizer.count_update();
+  return report;
+}
+
+void DeviceStep::forget() {
+  for (auto& [shape, bucket] : buckets_) {
+    bucket.recorded.reset();
+    bucket.has_run = false;
+  }
+  staged_.reset();
+}
+
+size_t DeviceStep::recorded() const {
+  return static_cast<size_t>(std::count_if(buckets_.begin(), buckets_.end(), [](const auto& entry) {
+    return entry.second.recorded != nullptr;
+  }));
+}
+
+/// Asks the device for the queue's counts.
+StepPhase DeviceStep::phase(int64_t step) const {
+  return {state_.queue.filled(), state_.queue.valid(), task_weight(config_.loss, step)};
+}
+
+/// Whether later steps will have the same constants: a queue that is full of real pairs stays so.
+bool DeviceStep::is_settled(const StepPhase& phase, int64_t step) const {
+  return phase.filled == state_.queue.capacity() && phase.valid == state_.queue.capacity() &&
+         step > config_.loss.task_warmup_steps;
+}
+
+void DeviceStep::stage(const Batch& batch, int64_t step) {
+  const StepInputs host = step_inputs(config_, batch, step);
+  const StepShape shape = step_shape(config_, batch);
+  if (const auto [bucket, is_new] = buckets_.try_emplace(shape); is_new) {
+    const at::Device device = config_.placement.device;
+    bucket->second.inputs = empty_like(host, device);
+    bucket->second.report =
+        at::zeros({report_size(shape.pairs)}, at::TensorOptions(at::kDouble).device(device));
+  }
+  uploader_->begin(tensors_of(host));
+  staged_ = {step, batch.image_NSS3.const_data_ptr(), shape};
+}
+
+void DeviceStep::work(const Bucket& bucket, const StepPhase& phase) const {
+  step_work(config_, pixels_, state_, bucket.inputs, phase, bucket.report);
+}
+
+}  // namespace cots
