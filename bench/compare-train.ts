@@ -1,6 +1,7 @@
 /**
  * One whole optimizer step beside the same step in plain PyTorch, at one of two sizes, each side in a process of its own on the same
- * weights, queues, batch and masks: `node dist/bench/compare-train.js demo|base [--rounds N]`.
+ * weights, queues, batch and masks: `node dist/bench/compare-train.js demo|base|gpu [--rounds N]`. `gpu` is the base size on an NVIDIA GPU,
+ * both sides in bfloat16 over float32 weights; the peer's Python must have a CUDA torch (COTS_PYTHON, COTS_PEERS=installed).
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -18,7 +19,6 @@ import type { StepAnswer, StepSettings } from './train-child.js';
 
 /** Caption lengths and masks are drawn, dropout is off in the check and 0.1 on the clock: its draws differ between the two. */
 const checkedSteps = 3;
-const tolerance = 1e-3;
 const timedDropout = 0.1;
 
 const shared = [
@@ -31,10 +31,23 @@ const shared = [
   'sched={warmupSteps: 0, warmupFrom: 1e-4, minLr: 1e-4}',
   'train.accumulate=1',
 ];
-const sizes: Readonly<Record<string, { config: string; pairs: number; overrides: readonly string[] }>> = {
+
+interface Size {
+  readonly config: string;
+  readonly pairs: number;
+  /** Most that a loss may be off: in bfloat16 two orders of the same sums differ by about one in 256. */
+  readonly tolerance: number;
+  /** Times the peer's pairs a second. */
+  readonly goal: number;
+  readonly device?: 'cuda';
+  readonly overrides: readonly string[];
+}
+const sizes: Readonly<Record<string, Size>> = {
   demo: {
     config: 'configs/small.yaml',
     pairs: 128,
+    tolerance: 1e-3,
+    goal: 2,
     overrides: [
       'model.image={arch: custom, size: 64, patch: 8, layers: 4, width: 192, heads: 6, mlpRatio: 4}',
       'model.text={arch: custom, layers: 4, width: 192, heads: 6, mlpRatio: 4, vocabSize: 1024}',
@@ -43,7 +56,22 @@ const sizes: Readonly<Record<string, { config: string; pairs: number; overrides:
       'tokenizer={arch: openai, hidden: 32, pixels: map_pixels}',
     ],
   },
-  base: { config: 'configs/base.yaml', pairs: 4, overrides: ['train.checkpointing=full'] },
+  base: {
+    config: 'configs/base.yaml',
+    pairs: 4,
+    tolerance: 1e-3,
+    goal: 1.5,
+    overrides: ['train.checkpointing=full'],
+  },
+  gpu: {
+    config: 'configs/base.yaml',
+    pairs: 256,
+    tolerance: 0.1,
+    goal: 1.2,
+    device: 'cuda',
+    // A step is recorded once the queue is full of real pairs.
+    overrides: ['train.device=cuda', 'queue.init=empty'],
+  },
 };
 
 const name = process.argv[2] ?? '';
@@ -53,6 +81,7 @@ if (size === undefined) {
   process.exit(2);
 }
 
+const chosen: Size = size;
 process.argv.splice(2, 1);
 const differences = await withSides(0, ['eager'], check);
 await withSides(timedDropout, ['eager', 'compiled'], race);
@@ -75,7 +104,7 @@ async function withSides<Result>(
   try {
     await writeSettings(folder, dropout);
     for (const mode of modes) {
-      const env = { COTS_COMPILE: mode === 'compiled' ? '1' : '0' };
+      const env = { COTS_COMPILE: mode === 'compiled' ? '1' : '0', COTS_DEVICE: chosen.device ?? 'cpu' };
       peers.push(await PythonPeer.start('model', 'train_step.py', { arguments: [folder, threads], env }));
     }
 
@@ -105,7 +134,7 @@ async function check(ours: Side, [theirs]: Peers): Promise<Record<string, number
     const [own, other] = [await ours(), await theirs.ask<StepAnswer>('step')];
     for (const [loss, value] of Object.entries(own.losses)) {
       const difference = Math.abs(value - other.losses[loss as keyof StepAnswer['losses']]);
-      if (!(difference < tolerance))
+      if (!(difference < chosen.tolerance))
         throw new Error(`Expected equal losses in step ${step + 1}, ${loss} is ${difference} off.`);
       most[loss] = Math.max(most[loss] ?? 0, difference);
     }
@@ -115,8 +144,7 @@ async function check(ours: Side, [theirs]: Peers): Promise<Record<string, number
 }
 
 async function race(ours: Side, peers: Peers): Promise<void> {
-  const pairs = (size as { pairs: number }).pairs;
-  const goal = name === 'base' ? 1.5 : 2;
+  const { pairs, goal } = chosen;
   const round = async (side: Side): Promise<Round> => {
     const { seconds, peakBytes } = await side();
     return { seconds, items: pairs, peakBytes };
@@ -127,7 +155,9 @@ async function race(ours: Side, peers: Peers): Promise<void> {
       measure({
         name: `one training step, ${name}, ${pairs} pairs`,
         settings: {
-          ...size,
+          config: chosen.config,
+          pairs,
+          overrides: chosen.overrides,
           longest: longestCaption,
           dropout: timedDropout,
           threads: usableCores(),
@@ -148,7 +178,7 @@ async function race(ours: Side, peers: Peers): Promise<void> {
 }
 
 async function writeSettings(folder: string, dropout: number): Promise<void> {
-  const { config: file, pairs, overrides } = size as NonNullable<typeof size>;
+  const { config: file, pairs, overrides } = chosen;
   const config = await loadConfig(
     file,
     [...shared, ...overrides, `model.text.dropout=${dropout}`, `train.batchSize=${pairs}`],
@@ -159,6 +189,7 @@ async function writeSettings(folder: string, dropout: number): Promise<void> {
     config: nativeTrainConfig(config, { totalSteps: 1000, words, codes: config.token.vocab }),
     tokenizer: nativeTokenizerConfig(config),
     pairs,
+    prefills: chosen.device === undefined ? 0 : Math.ceil(config.queue.size / pairs),
   };
   await writeFile(path.join(folder, 'settings.json'), JSON.stringify(settings));
   for (const [array, values] of Object.entries(madeArrays(config)))

@@ -92,6 +92,34 @@ export const definitions: readonly Definition[] = [
       'train.accumulate=1',
     ],
   },
+  {
+    name: 'train-base-cuda',
+    device: 'cuda',
+    arguments: [
+      'train',
+      '--config',
+      'configs/base.yaml',
+      '--steps',
+      '20',
+      'train.device=cuda',
+      'train.batchSize=256',
+    ],
+  },
+  {
+    name: 'retrieval-base-cuda', // all of it: nothing is multiplied out
+    device: 'cuda',
+    arguments: [
+      'retrieval',
+      '--config',
+      'configs/base.yaml',
+      '--device',
+      'cuda',
+      '--sample-images',
+      '5000',
+      '--sample-texts',
+      '25000',
+    ],
+  },
   ...(['image', 'text'] as const).flatMap((modality) =>
     [1, modality === 'image' ? 128 : 1024].map(
       (batch): Definition => ({

@@ -15,6 +15,8 @@ export interface StepSettings {
   readonly config: NativeTrainConfig;
   readonly tokenizer: NativeTokenizerConfig;
   readonly pairs: number;
+  /** Times that the batch's keys are pushed before the first weights and queues are written for the other side. */
+  readonly prefills: number;
 }
 
 export interface StepAnswer {
@@ -41,9 +43,10 @@ async function load(): Promise<void> {
     tokenizer: { config: settings.tokenizer, file: path.join(folder, 'tokenizer.safetensors') },
     threads: Number(threads),
   });
+  batch = await readBatch(settings.pairs);
+  for (let count = 0; count < settings.prefills; count++) await trainer.prefill({ batch, cancel: null });
   await mkdir(path.join(folder, 'start'));
   await trainer.save({ directory: path.join(folder, 'start') });
-  batch = await readBatch(settings.pairs);
 }
 
 async function readBatch(size: number): Promise<NativeBatch> {

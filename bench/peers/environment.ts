@@ -18,10 +18,14 @@ export type PeerGroup = 'data' | 'video' | 'search' | 'model';
 /** Folder of the peers' Python files. */
 export const peersFolder = path.join(packageRoot(), 'bench', 'peers');
 
-/** The Python of a group's environment, which the first call makes with `python3 -m venv` and pip (COTS_PYTHON names another Python). */
+/**
+ * The Python of a group's environment, which the first call makes with `python3 -m venv` and pip (COTS_PYTHON names another Python).
+ * COTS_PEERS=installed takes that Python as it is: on a machine without a network, or with a CUDA torch.
+ */
 export async function peerPython(group: PeerGroup): Promise<string> {
   const requirements = path.join(peersFolder, `requirements-${group}.txt`);
   const python = process.env['COTS_PYTHON'] ?? 'python3';
+  if (process.env['COTS_PEERS'] === 'installed') return python;
   const { stdout: version } = await run(python, ['-VV']);
   const folder = await environment(
     `peers-${group}`,

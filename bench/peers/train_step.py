@@ -8,7 +8,8 @@ FOLDER/settings.json has the native training config, the image tokenizer's, and 
 Clean and masked passes, momentum towers, tokens of a discrete VAE, two queues, InfoNCE both ways, symmetric KL, CMVM, CMLM,
 the momentum filter, gradient clipping, AdamW, EMA. Tuned as far as plain PyTorch goes: SDPA without attention dropout, clean and masked
 passes as one batch, heads on masked positions alone, fused AdamW, foreach EMA, convolutions channels-last, no gradient where none is
-needed. COTS_COMPILE=1 adds torch.compile to the towers.
+needed. COTS_COMPILE=1 adds torch.compile to the towers. COTS_DEVICE=cuda trains on a GPU, in bfloat16 by autocast over float32
+weights, attention by flash kernels.
 
 Shapes: B pairs, P patches, L tokens, D embedding, n queue entries.
 """
@@ -33,6 +34,8 @@ from peer import serve, versions
 folder, threads = sys.argv[1], int(sys.argv[2])
 torch.set_num_threads(threads)
 torch.manual_seed(1)
+device = torch.device(os.environ.get("COTS_DEVICE", "cpu"))
+torch.set_default_device(device)
 run = {}
 
 
@@ -166,6 +169,7 @@ class Step:
         self.next = (self.next + len(score)) % len(self.scores)
         self.valid = min(self.valid + len(score), len(self.scores))
 
+    @torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
     def __call__(self, batch, follow=True):
         if follow:
             self.follow()
@@ -286,7 +290,7 @@ def load():
     config = settings()["config"]
     tensors = {}
     for file in glob.glob(os.path.join(folder, "start", "*.safetensors")):
-        tensors |= load_file(file)
+        tensors |= load_file(file, device=str(device))
     step = Step(config, run["tokenizer"], compile=os.environ.get("COTS_COMPILE") == "1")
     where = product_names(config["model"])
     with torch.no_grad():
@@ -306,7 +310,7 @@ def read_batch(model):
     S, g = model["image"]["size"], model["image"]["size"] // model["image"]["patch"]
 
     def read(name, dtype, *shape):
-        return torch.from_numpy(np.fromfile(os.path.join(folder, f"{name}.bin"), dtype=dtype).reshape(shape))
+        return torch.from_numpy(np.fromfile(os.path.join(folder, f"{name}.bin"), dtype=dtype).reshape(shape)).to(device)
 
     lengths = read("lengths", np.int32, B, 1)
     return {"images": read("images", np.uint8, B, S, S, 3), "views": read("tokenViews", np.uint8, B, 8 * g, 8 * g, 3),
@@ -320,7 +324,9 @@ def step():
     losses = run["step"](run["batch"], follow=run["steps"] > 0)
     seconds = time.perf_counter() - start
     run["steps"] += 1
-    return {"seconds": seconds, "losses": losses, "peakBytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
+    peak = (torch.cuda.max_memory_allocated() if device.type == "cuda"
+            else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return {"seconds": seconds, "losses": losses, "peakBytes": peak}
 
 
 serve({"tokenizer": tokenizer, "load": load, "step": step}, versions("torch", "transformers"))

@@ -6,7 +6,7 @@ import { binding, type Matrix, type NativeModel } from '../binding.js';
 import { resolveModelConfig } from '../config/load.js';
 import { nativeModelConfig } from '../config/native.js';
 import type { TrainConfig } from '../config/schema.js';
-import { resolveThreads } from '../device.js';
+import { type Device, resolveDevice, resolveThreads } from '../device.js';
 import { evaluateRetrieval } from '../evaluate/retrieval.js';
 import { describedModel, type ModelDescription } from '../model/config-file.js';
 import { topK } from '../ops.js';
@@ -27,6 +27,8 @@ export interface BenchRetrievalOptions {
   readonly calls?: number;
   readonly pairs?: number | undefined;
   readonly threads?: number | undefined;
+  /** Of the towers. @default cpu */
+  readonly device?: Device | undefined;
   readonly onStage?: (name: string) => void;
 }
 
@@ -51,7 +53,8 @@ export interface SingleStreamCost {
 }
 
 export interface BenchRetrievalResult extends BenchContext {
-  readonly precision: 'float32';
+  /** float32 on a CPU, bfloat16 on a GPU. */
+  readonly precision: 'float32' | 'bfloat16';
   readonly images: number;
   readonly texts: number;
   readonly twoStream: {
@@ -63,6 +66,7 @@ export interface BenchRetrievalResult extends BenchContext {
     /** One query against the embedded images: the text tower, and scores with the best ten. */
     readonly query: { readonly towerMs: number; readonly searchMs: number };
   };
+  /** On the CPU, in float32; none beside towers on a GPU. */
   readonly singleStream: readonly SingleStreamCost[];
   /** Faster R-CNN at 0.9 s an image, as the literature has it (SPEC 1). */
   readonly detector: { readonly secondsAnImage: 0.9; readonly seconds: number; readonly measured: false };
@@ -70,7 +74,7 @@ export interface BenchRetrievalResult extends BenchContext {
 
 const cocoImages = 5000;
 const cocoTexts = 25_000;
-const imageBatch = 8;
+const imageBatch = { cpu: 8, gpu: 128 };
 const textBatch = 250;
 /** Tokens that pass a single-stream model in one call, unless the pairs are given: as many as in our towers. */
 const tokensACall = 4608;
@@ -89,18 +93,21 @@ export async function benchRetrieval(options: BenchRetrievalOptions): Promise<Be
     calls = 3,
   } = options;
   const threads = resolveThreads(options.threads);
+  const device = resolveDevice(options.device);
+  const precision = device === 'cpu' ? 'float32' : 'bfloat16';
+  const batch = device === 'cpu' ? imageBatch.cpu : imageBatch.gpu;
   const { config } = options;
   const description = describedModel({ ...config, model: resolveModelConfig(config.model) });
   const native = await binding().createModel({
     config: nativeModelConfig(description.config),
     seed: config.train.seed,
     threads,
-    device: 'cpu',
-    precision: 'float32',
+    device,
+    precision,
   });
   const stage = (name: string) => options.onStage?.(name);
   stage('image tower');
-  const image = await rateOf(sampleImages, imageBatch, images, imageCalls(native, description));
+  const image = await rateOf(sampleImages, batch, images, imageCalls(native, description, batch));
   stage('text tower');
   const text = await rateOf(sampleTexts, textBatch, texts, textCalls(native, description));
   stage('scores and ranks');
@@ -115,7 +122,7 @@ export async function benchRetrieval(options: BenchRetrievalOptions): Promise<Be
     measured: false,
   } as const;
   const singleStream: SingleStreamCost[] = [];
-  for (const model of singleStreams(description)) {
+  for (const model of device === 'cpu' ? singleStreams(description) : []) {
     stage(model.name);
     const pairsACall = options.pairs ?? Math.max(1, Math.floor(tokensACall / model.tokens));
     const pairs = await ratePairs(
@@ -132,13 +139,13 @@ export async function benchRetrieval(options: BenchRetrievalOptions): Promise<Be
   }
 
   return {
-    precision: 'float32',
+    precision,
     images,
     texts,
     twoStream: { image, text, scoreAndRankSeconds, seconds, query },
     singleStream,
     detector,
-    ...benchContext(threads),
+    ...benchContext(threads, device),
   };
 }
 
@@ -170,10 +177,10 @@ function extrapolate(measured: number, seconds: number, items: number): Extrapol
 }
 
 /** Pixels in memory at the model's size: decoding is told apart by `bench encode`. */
-function imageCalls(native: NativeModel, { config, image }: ModelDescription) {
+function imageCalls(native: NativeModel, { config, image }: ModelDescription, batch: number) {
   const random = uniform(1);
   const bytes = config.image.size ** 2 * 3;
-  const pixels = Uint8Array.from({ length: imageBatch * bytes }, () => 256 * random());
+  const pixels = Uint8Array.from({ length: batch * bytes }, () => 256 * random());
   return (count: number) =>
     native.embedImages({
       pixels: pixels.subarray(0, count * bytes),

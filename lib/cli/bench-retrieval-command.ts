@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { type BenchRetrievalResult, benchRetrieval } from '../bench/retrieval.js';
 import { loadConfig } from '../config/load.js';
+import type { Device } from '../device.js';
 import { type CommonOptions, collectOverride, newCommand, wholeNumber } from './command.js';
 import { note, printResult, table } from './output.js';
 
@@ -14,6 +15,7 @@ interface Options extends CommonOptions {
   readonly calls: number;
   readonly pairs?: number;
   readonly threads?: number;
+  readonly device: Device;
 }
 
 export function retrievalBenchCommand(): Command {
@@ -31,8 +33,13 @@ export function retrievalBenchCommand(): Command {
     .option('--calls <number>', 'calls of each model of pairs', wholeNumber(1, 1_000_000), 3)
     .option('--pairs <number>', 'pairs of one of them (default: of 4,608 tokens)', wholeNumber(1, 100_000))
     .option('--threads <number>', 'threads of native work', wholeNumber(1, 1024))
+    .option(
+      '--device <device>',
+      'cpu, cuda or cuda:N: of the towers; a model of pairs runs beside a CPU alone',
+      'cpu',
+    )
     .action(async (overrides: string[] | undefined, options: Options) => {
-      const { images, texts, sampleImages, sampleTexts, calls, pairs, threads } = options;
+      const { images, texts, sampleImages, sampleTexts, calls, pairs, threads, device } = options;
       const result = await benchRetrieval({
         config: await loadConfig(options.config, overrides, 'bench'),
         images,
@@ -42,17 +49,25 @@ export function retrievalBenchCommand(): Command {
         calls,
         pairs,
         threads,
+        device,
         onStage: note,
       });
       printResult(options, result, describe(result));
     });
 }
 
-function describe({ images, texts, twoStream, singleStream, detector }: BenchRetrievalResult): string[] {
+function describe({
+  images,
+  texts,
+  precision,
+  twoStream,
+  singleStream,
+  detector,
+}: BenchRetrievalResult): string[] {
   const { image, text, scoreAndRankSeconds, seconds, query } = twoStream;
   const row = (term: string, rate: string, total: number) => [term, rate, total.toFixed(1)];
   return [
-    `${images} images, ${texts} texts, float32`,
+    `${images} images, ${texts} texts, ${precision}`,
     ...table(
       ['term', 'measured', 'seconds for all'],
       [
