@@ -3,6 +3,7 @@
 
 set(COTS_CORE_SOURCES
   native/device/accelerators.cpp
+  native/device/fixed_order.cpp
   native/device/memory.cpp
   native/device/recorded.cpp
   native/device/uploader.cpp
@@ -16,6 +17,7 @@ set(COTS_CORE_SOURCES
   native/ops/queue_contrast.cpp
   native/ops/queue_push.cpp
   native/ops/resize.cpp
+  native/ops/scale_pixels.cpp
   native/ops/top_k.cpp
   native/ops/vocabulary_cross_entropy.cpp
   native/ops/cpu/adamw.cpp
@@ -26,6 +28,7 @@ set(COTS_CORE_SOURCES
   native/ops/cpu/queue_contrast.cpp
   native/ops/cpu/queue_push.cpp
   native/ops/cpu/resize.cpp
+  native/ops/cpu/scale_pixels.cpp
   native/ops/cpu/top_k.cpp
   native/ops/cpu/vocabulary_cross_entropy.cpp
   native/loss/adaptive_filter.cpp
@@ -85,6 +88,7 @@ set(COTS_CORE_SOURCES
   native/train/optimizer.cpp
   native/train/rendezvous.cpp
   native/train/schedule.cpp
+  native/train/settings.cpp
   native/train/step_inputs.cpp
   native/train/step_work.cpp
   native/train/tokenizer_trainer.cpp
@@ -105,6 +109,8 @@ set(COTS_CUDA_SOURCES
   native/ops/cuda/queue_contrast.cu
   native/ops/cuda/queue_push.cpp
   native/ops/cuda/queue_push.cu
+  native/ops/cuda/scale_pixels.cpp
+  native/ops/cuda/scale_pixels.cu
   native/ops/cuda/top_k.cpp
   native/ops/cuda/top_k.cu
   native/ops/cuda/vocabulary_cross_entropy.cpp
@@ -166,6 +172,7 @@ set(COTS_NATIVE_TEST_SOURCES
   test/native/ops-queue-contrast.cpp
   test/native/ops-queue-push.cpp
   test/native/ops-resize.cpp
+  test/native/ops-scale-pixels.cpp
   test/native/ops-top-k.cpp
   test/native/ops-vocabulary-cross-entropy.cpp
   test/native/parameters.cpp

@@ -25,6 +25,7 @@
 #include "ops/momentum_filter.h"
 #include "ops/queue_contrast.h"
 #include "ops/queue_push.h"
+#include "ops/scale_pixels.h"
 #include "ops/top_k.h"
 #include "ops/vocabulary_cross_entropy.h"
 
@@ -189,6 +190,13 @@ void bench_small_ops(Bench& bench, int64_t B, int64_t n) {
   bench.compare(
       "queue_push_", {{"B", B}, {"n", n}, {"D", 256}}, [&] { ops::queue_push_(ring, batch); },
       [&] { ops::queue_push_composite_(ring, batch); });
+  const int64_t side = bench.is_small ? 24 : 384, images = bench.is_small ? 3 : 128;
+  const Tensor rgb = at::randint(0, 256, {images, side, side, 3}, options.dtype(at::kByte));
+  const ops::PixelScale half{
+      {0.5, 0.5, 0.5}, {0.5, 0.5, 0.5}, bench.device.is_cuda() ? at::kBFloat16 : at::kFloat};
+  bench.compare(
+      "scale_pixels", {{"B", images}, {"S", side}}, [&] { ops::scale_pixels(rgb, half); },
+      [&] { ops::scale_pixels_composite(rgb, half); });
   const Tensor keys = at::arange(B, options.dtype(at::kLong)), x = at::rand({B, n}, options);
   bench.compare(
       "keyed_dropout", {{"B", B}, {"n", n}}, [&] { ops::keyed_dropout(x, keys, 1, 0.1); },

@@ -3,14 +3,13 @@
 #include "io/pixels.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 
 #include "io/flip.h"
 #include "ops/resize.h"
+#include "ops/scale_pixels.h"
 
 namespace cots::io {
 namespace {
@@ -39,33 +38,6 @@ void flip_in_place(Tensor& box_HWC) {
 Tensor centered(const Tensor& image_HWC, int64_t size) {
   const int64_t top = (image_HWC.size(0) - size) / 2, left = (image_HWC.size(1) - size) / 2;
   return image_HWC.narrow(0, top, size).narrow(1, left, size);
-}
-
-/// out[b, c, s] = table[c][in[b, s, c]] for S = pixels of an image.
-using Table = std::array<std::array<float, 256>, 3>;
-
-Tensor to_planes(const Tensor& images_BSS3, const Table& table) {
-  TORCH_CHECK(
-      images_BSS3.dim() == 4 && images_BSS3.size(3) == 3 && images_BSS3.scalar_type() == at::kByte,
-      "normalize: expected uint8 [B, S, S, 3], got ", images_BSS3.scalar_type(), " ",
-      images_BSS3.sizes());
-  const Tensor images = images_BSS3.contiguous();
-  const int64_t B = images.size(0), rows = images.size(1), columns = images.size(2),
-                pixels = rows * columns;
-  Tensor out_B3SS = at::empty({B, 3, rows, columns}, images.options().dtype(at::kFloat));
-  const uint8_t* in = images.const_data_ptr<uint8_t>();
-  float* out = out_B3SS.mutable_data_ptr<float>();
-  const int64_t grain = std::max<int64_t>(1, (int64_t{1} << 16) / std::max<int64_t>(columns, 1));
-  at::parallel_for(0, B * rows, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      const uint8_t* rgb = in + row * columns * 3;
-      float* plane = out + row / rows * 3 * pixels + row % rows * columns;
-      for (int64_t x = 0; x < columns; ++x, rgb += 3)
-        for (size_t c = 0; c < 3; ++c)
-          plane[static_cast<int64_t>(c) * pixels + x] = table[c][rgb[c]];
-    }
-  });
-  return out_B3SS;
 }
 
 }  // namespace
@@ -98,39 +70,12 @@ std::vector<Tensor> make_box_views(const Tensor& box_HWC, const Transform& trans
 }
 
 Tensor normalize(const Tensor& images_BSS3, const double (&mean)[3], const double (&std)[3]) {
-  Table table;  // in float32, in torchvision's order: ToTensor, then Normalize
-  for (size_t c = 0; c < 3; ++c)
-    for (size_t x = 0; x < 256; ++x)
-      table[c][x] = (static_cast<float>(x) / 255.0f - static_cast<float>(mean[c])) /
-                    static_cast<float>(std[c]);
-  return to_planes(images_BSS3, table);
+  ops::PixelScale scale;
+  std::copy(std::begin(mean), std::end(mean), scale.mean);
+  std::copy(std::begin(std), std::end(std), scale.std);
+  return ops::scale_pixels(images_BSS3, scale);
 }
 
-PixelScale::PixelScale(const double (&mean)[3], const double (&std)[3], at::Device device) {
-  std::copy(std::begin(mean), std::end(mean), mean_);
-  std::copy(std::begin(std), std::end(std), std_);
-  if (device.is_cpu()) return;
-  const auto constant = [&](const double(&values)[3]) {
-    return at::tensor({values[0], values[1], values[2]}, at::kFloat).view({3, 1, 1}).to(device);
-  };
-  mean_311_ = constant(mean);
-  std_311_ = constant(std);
-}
-
-Tensor PixelScale::operator()(const Tensor& images_BSS3) const {
-  if (!mean_311_.defined()) return normalize(images_BSS3, mean_, std_);
-  return to_unit_range(images_BSS3).sub_(mean_311_).div_(std_311_);
-}
-
-Tensor to_unit_range(const Tensor& images_BSS3) {
-  if (!images_BSS3.is_cpu())
-    return images_BSS3.permute({0, 3, 1, 2})
-        .to(at::kFloat, false, false, at::MemoryFormat::Contiguous)
-        .div_(255);
-  Table table;
-  for (auto& channel : table)
-    for (size_t x = 0; x < 256; ++x) channel[x] = static_cast<float>(x) / 255.0f;
-  return to_planes(images_BSS3, table);
-}
+Tensor to_unit_range(const Tensor& images_BSS3) { return ops::scale_pixels(images_BSS3, {}); }
 
 }  // namespace cots::io

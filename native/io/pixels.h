@@ -37,21 +37,9 @@ std::vector<Tensor> make_views(const Tensor& image_HWC, const Transform& transfo
 std::vector<Tensor> make_box_views(const Tensor& box_HWC, const Transform& transform,
                                    const std::vector<View>& views);
 
-/// uint8 [B, S, S, 3] -> f32 [B, 3, S, S]: (x / 255 - mean) / std. On the CPU.
+/// uint8 [B, S, S, 3] -> f32 [B, 3, S, S]: (x / 255 - mean) / std, where the images are.
 Tensor normalize(const Tensor& images_BSS3, const double (&mean)[3], const double (&std)[3]);
 /// uint8 [B, S, S, 3] -> f32 [B, 3, S, S] in [0, 1], on the images' device.
 Tensor to_unit_range(const Tensor& images_BSS3);
-
-/// normalize() for a training step, on the images' device: on a CPU by its table, elsewhere by
-/// libtorch's operations, whose constants are there before a step is recorded.
-class PixelScale {
- public:
-  PixelScale(const double (&mean)[3], const double (&std)[3], at::Device device);
-  Tensor operator()(const Tensor& images_BSS3) const;
-
- private:
-  double mean_[3], std_[3];
-  Tensor mean_311_, std_311_;  // on the device; undefined on a CPU
-};
 
 }  // namespace cots::io

@@ -40,8 +40,11 @@ Tensor mean_of_tokens(const Tensor& states_BLd, const Tensor& lengths_B) {
 
 /// The row of the last token of each text.
 Tensor last_tokens(const Tensor& states_BLd, const Tensor& lengths_B) {
-  const Tensor row_B1d = (lengths_B - 1).view({-1, 1, 1}).expand({-1, 1, states_BLd.size(2)});
-  return states_BLd.gather(1, row_B1d).squeeze(1);
+  // By embedding(), whose backward adds up in a fixed order on every device; that of gather() has
+  // none on a GPU.
+  const int64_t B = states_BLd.size(0), L = states_BLd.size(1);
+  const Tensor row_B = at::arange(0, B * L, L, lengths_B.options()) + lengths_B - 1;
+  return at::embedding(states_BLd.flatten(0, 1), row_B);
 }
 
 }  // namespace

@@ -1,29 +1,25 @@
 #include "train/device_step.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Context.h>
 
 #include <algorithm>
 
+#include "device/fixed_order.h"
 #include "device/memory.h"
 #include "train/schedule.h"
+#include "train/settings.h"
 
 namespace cots {
 
 DeviceStep::DeviceStep(const TrainConfig& config, const StepState& state)
     : config_(config),
       state_(state),
-      pixels_(config.image_mean, config.image_std, config.placement.device),
+      pixels_(pixel_scale(config)),
       recorder_(device::make_recorder(config.placement.device)),
-      uploader_(device::make_uploader(config.placement.device)) {
-  if (config.placement.device.is_cpu()) return;
-  // A run that is resumed must give the same bits: kernels whose sums have no order are left out
-  // where there are others.
-  at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/true);
-  at::globalContext().setDeterministicFillUninitializedMemory(false);
-}
+      uploader_(device::make_uploader(config.placement.device)) {}
 
 StepReport DeviceStep::run(const Batch& batch, int64_t step, const Batch* next) {
+  const device::FixedOrder fixed_order(config_.placement.device);
   const void* const images = batch.image_NSS3.const_data_ptr();
   if (!staged_ || staged_->step != step || staged_->images != images) stage(batch, step);
   Bucket& bucket = buckets_.at(staged_->shape);

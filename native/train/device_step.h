@@ -49,7 +49,7 @@ class DeviceStep {
 
   TrainConfig config_;
   StepState state_;
-  io::PixelScale pixels_;
+  ops::PixelScale pixels_;
   std::unique_ptr<device::Recorder> recorder_;
   std::unique_ptr<device::Uploader> uploader_;
   std::map<StepShape, Bucket> buckets_;

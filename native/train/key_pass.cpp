@@ -8,7 +8,7 @@
 
 namespace cots {
 
-Keys key_pass(const Towers& momentum, const io::PixelScale& pixels, const Batch& batch,
+Keys key_pass(const Towers& momentum, const ops::PixelScale& pixels, const Batch& batch,
               int64_t rows_at_once) {
   const at::NoGradGuard no_grad;
   const int64_t B = batch.ids_BL.size(0);
@@ -17,7 +17,8 @@ Keys key_pass(const Towers& momentum, const io::PixelScale& pixels, const Batch&
     const int64_t rows = std::min(rows_at_once, B - first);
     const Tensor row_b = at::arange(first, first + rows, batch.ids_BL.options());
     const Tensor images_n = batch.image_NSS3.index_select(0, frame_rows(batch.frames_B, row_b));
-    const Encoded frames = momentum.encode_image(pixels(images_n), {}, {}, Need::kGlobal);
+    const Encoded frames =
+        momentum.encode_image(ops::scale_pixels(images_n, pixels), {}, {}, Need::kGlobal);
     images.push_back(mean_of_frames(frames, take_rows(batch.frames_B, row_b)).embedding_BD);
     texts.push_back(momentum
                         .encode_text(batch.ids_BL.narrow(0, first, rows),

@@ -1,8 +1,8 @@
 // The momentum side of a step: keys of all pairs and their scores. Legend: B pairs, D embedding.
 #pragma once
 
-#include "io/pixels.h"
 #include "model/cots.h"
+#include "ops/scale_pixels.h"
 #include "train/batch.h"
 
 namespace cots {
@@ -15,7 +15,7 @@ struct Keys {
 };
 
 /// At most `rows_at_once` pairs pass the towers together. No gradient.
-Keys key_pass(const Towers& momentum, const io::PixelScale& pixels, const Batch& batch,
+Keys key_pass(const Towers& momentum, const ops::PixelScale& pixels, const Batch& batch,
               int64_t rows_at_once);
 
 }  // namespace cots

@@ -29,7 +29,7 @@ Pairs gather_pairs(const StepContext& c, const MicroBatch& micro) {
   const auto take = [&](const Tensor& t) { return take_rows(t, micro.rows_b); };
   const Tensor rows_n = frame_rows(c.batch.frames_B, micro.rows_b);
   return {.rows_b = micro.rows_b,
-          .pixels_nCHW = c.pixels(take_rows(c.batch.image_NSS3, rows_n)),
+          .pixels_nCHW = ops::scale_pixels(take_rows(c.batch.image_NSS3, rows_n), c.pixels),
           .frames_b = take(c.batch.frames_B),
           .ids_bL = take(c.batch.ids_BL),
           .lengths_b = take(c.batch.lengths_B),

@@ -3,9 +3,9 @@
 // queue entries, D embedding.
 #pragma once
 
-#include "io/pixels.h"
 #include "model/cots.h"
 #include "model/image_tokenizer.h"
+#include "ops/scale_pixels.h"
 #include "train/batch.h"
 #include "train/config.h"
 #include "train/draws.h"
@@ -24,7 +24,7 @@ struct StepContext {
   const Batch& batch;
   const Keys& keys;
   const Draws& draws;
-  const io::PixelScale& pixels;
+  const ops::PixelScale& pixels;
   Tensor weights_B;                                  // of the contrast, 0 or 1
   Tensor image_queue_nD, text_queue_nD, queue_id_n;  // negatives, as they were before this step
   int64_t batch_key_column;  // first column of the batch's own keys among them, or -1

@@ -8,7 +8,7 @@
 
 #include "loss/adaptive_filter.h"
 #include "train/key_pass.h"
-#include "train/schedule.h"
+#include "train/settings.h"
 
 namespace cots {
 namespace {
@@ -45,7 +45,7 @@ Tensor count_masked(const std::vector<MicroBatch>& micro, Places MicroBatch::*pl
   return sum.to(at::kFloat);
 }
 
-StepContext make_context(const TrainConfig& config, const io::PixelScale& pixels,
+StepContext make_context(const TrainConfig& config, const ops::PixelScale& pixels,
                          const StepState& state, const StepInputs& in, const StepPhase& phase,
                          const Keys& keys, const Tensor& weights_B) {
   const ops::QueueColumns& queue = state.queue.columns();
@@ -87,7 +87,7 @@ int64_t report_size(int64_t pairs) { return kNumbers + 2 * pairs; }
 
 /// The whole step. Asks for no value on the host but by ops::check_cancelled, which reads none of
 /// the device's.
-void step_work(const TrainConfig& config, const io::PixelScale& pixels, const StepState& state,
+void step_work(const TrainConfig& config, const ops::PixelScale& pixels, const StepState& state,
                const StepInputs& in, const StepPhase& phase, const Tensor& report) {
   auto& [model, momentum, queue, optimizer, tokenizer] = state;
   const int64_t slice = in.micro.front().rows_b.size(0);

@@ -46,7 +46,7 @@ struct StepReport {
 /// Keys, filter, online passes, losses, backward, AdamW with the momentum encoder's average, push.
 /// Where not all was finite, or nothing was kept, the weights stay as they are. `report`: f64
 /// [report_size(B)]. Asks for no value on the host once the queue is full.
-void step_work(const TrainConfig& config, const io::PixelScale& pixels, const StepState& state,
+void step_work(const TrainConfig& config, const ops::PixelScale& pixels, const StepState& state,
                const StepInputs& inputs, const StepPhase& phase, const Tensor& report);
 
 int64_t report_size(int64_t pairs);

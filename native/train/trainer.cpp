@@ -17,6 +17,7 @@
 #include "train/layer_decay.h"
 #include "train/online_pass.h"
 #include "train/schedule.h"
+#include "train/settings.h"
 #include "train/stopwatch.h"
 
 namespace cots {
@@ -132,7 +133,7 @@ Trainer::Trainer(const TrainConfig& config, std::shared_ptr<const ImageTokenizer
                      : std::nullopt,
                  model_.tower_count()),
       gradients_(model_.parameters(), group, config.bucket_bytes, config.sharded_optimizer),
-      pixels_(config.image_mean, config.image_std, config.placement.device) {
+      pixels_(pixel_scale(config)) {
   if (config.queue.random_init) queue_.fill_random(config.seed);
   place();
 }

@@ -100,6 +100,8 @@ TEST_CASE("device: training there is training here, and waits for no value") {
   });
   compare("means as global states",
           [](Config& c) { c.model.image.pool = c.model.text.pool = cots::Pool::kMean; });
+  compare("the last token as a text's global state",
+          [](Config& c) { c.model.text.pool = cots::Pool::kLast; });
   compare("BEiT",
           [](Config& c) { c.model.image.layer_scale = c.model.image.relative_bias = true; });
 }

@@ -12,6 +12,7 @@
 #include "ops/adamw.h"
 #include "ops/keyed_random.h"
 #include "ops/momentum_filter.h"
+#include "ops/scale_pixels.h"
 #include "ops/top_k.h"
 #include "ops/vocabulary_cross_entropy.h"
 #include "queue-push-problem.h"
@@ -140,6 +141,16 @@ TEST_CASE("device: queue_push_") {
       const auto a = test::all_columns(queue), b = test::all_columns(expected);
       for (size_t i = 0; i < a.size(); ++i) CHECK(here(a[i]).equal(b[i]));
     }
+}
+
+TEST_CASE("device: scale_pixels") {
+  const Tensor images = at::randint(0, 256, {5, 33, 31, 3}, test::generator(1), at::kByte);
+  ops::PixelScale scale{{0.48, 0.45, 0.4}, {0.27, 0.26, 0.25}};
+  for (const auto type : {at::kFloat, at::kBFloat16}) {
+    scale.type = type;
+    CHECK(here(ops::scale_pixels(there(images), scale))
+              .equal(ops::scale_pixels_composite(images, scale)));
+  }
 }
 
 TEST_CASE("device: adamw_ with a moving average and live options") {

@@ -8,11 +8,13 @@
 #include "ops/cuda/keyed_random.cuh"
 #include "ops/cuda/momentum_filter.cuh"
 #include "ops/cuda/queue_push.cuh"
+#include "ops/cuda/scale_pixels.cuh"
 #include "ops/cuda/top_k.cuh"
 #include "ops/cuda/vocabulary_cross_entropy.cuh"
 #include "ops/exact_dot.h"
 #include "ops/keyed_random.h"
 #include "ops/momentum_filter.h"
+#include "ops/scale_pixels.h"
 #include "ops/vocabulary_cross_entropy.h"
 #include "queue-push-problem.h"
 #include "tensors.h"
@@ -211,4 +213,23 @@ TEST_CASE("cuda top_k: scores of a few queries, and exact scores bit for bit") {
                 ops::exact_dot(floats(query) + q * D,
                                floats(widened) + index[q][i].item<int64_t>() * D, D));
     }
+}
+
+TEST_CASE("cuda scale_pixels: the composite bit for bit, in float32 and in bfloat16") {
+  const Tensor images = at::randint(0, 256, {3, 9, 7, 3}, test::generator(1), at::kByte);
+  ops::PixelScale scale{{0.48, 0.45, 0.4}, {0.27, 0.26, 0.25}};
+  for (const auto type : {at::kFloat, at::kBFloat16}) {
+    scale.type = type;
+    const Tensor expected = ops::scale_pixels_composite(images, scale);
+    const Tensor planes = at::full_like(expected, NAN);
+    cuda::ScalePixelsArguments p{.rgb_N3 = images.const_data_ptr<uint8_t>(), .N = 3 * 63, .P = 63};
+    for (size_t c = 0; c < 3; ++c)
+      p.mean[c] = static_cast<float>(scale.mean[c]), p.std[c] = static_cast<float>(scale.std[c]);
+    if (type == at::kFloat)
+      p.planes = planes.mutable_data_ptr<float>();
+    else
+      p.planes_half = static_cast<uint16_t*>(planes.mutable_data_ptr());
+    cuda::scale_pixels_launches(p, emulator::Launch());
+    CHECK(planes.equal(expected));
+  }
 }

@@ -6,10 +6,10 @@
 #include "limited-memory.h"
 #include "tiny-trainer.h"
 
-TEST_CASE(
-    "train: a step that runs out of memory, wherever it does, changes nothing that is saved") {
-  cots::Trainer spared(tiny::config(), tiny::tokenizer()),
-      struck(tiny::config(), tiny::tokenizer());
+namespace {
+
+void check_struck_steps(const cots::TrainConfig& config) {
+  cots::Trainer spared(config, tiny::tokenizer()), struck(config, tiny::tokenizer());
   for (int64_t step = 0; step < 6; ++step) {
     int failures = 0;
     // From where the first tensors fail to where only the largest does.
@@ -30,4 +30,17 @@ TEST_CASE(
     CHECK(struck.steps() == spared.steps());
     CHECK(at::equal(tiny::everything(struck), tiny::everything(spared)));
   }
+}
+
+}  // namespace
+
+TEST_CASE(
+    "train: a step that runs out of memory, wherever it does, changes nothing that is saved") {
+  check_struck_steps(tiny::config());
+}
+
+TEST_CASE("device step: running out of memory changes nothing that is saved") {
+  cots::TrainConfig config = tiny::config();
+  config.fixed_shapes = true;
+  check_struck_steps(config);
 }
