@@ -141,6 +141,7 @@ set(COTS_ADDON_SOURCES
 set(COTS_NATIVE_TEST_SOURCES
   test/native/adaptive-filter.cpp
   test/native/another-device.cpp
+  test/native/block-cache.cpp
   test/native/clips.cpp
   test/native/contrast-loss.cpp
   test/native/cuda-device.cpp

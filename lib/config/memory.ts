@@ -112,66 +112,6 @@ function sum(parts: Readonly<Record<string, number>>): number {
   return Object.values(parts).reduce((total, bytes) => total + bytes, 0);
 }
 
-/** The largest batch that fits, `train.accumulate` as it is; 0 where not even one pair a micro-batch does. */
-export function largestBatch(
-  config: TrainConfig,
-  imageTokenizer: NativeTokenizerConfig,
-  limitBytes: number,
-  pairs: number | null = null,
-): number {
-  const { accumulate } = config.train;
-  const fits = (batchSize: number): boolean =>
-    memoryEstimate({ ...config, train: { ...config.train, batchSize } }, imageTokenizer, pairs).total <=
-    limitBytes;
-  let [low, high] = [0, accumulate];
-  while (high < 2 ** 24 && fits(high)) [low, high] = [high, 2 * high];
-  while (high - low > accumulate) {
-    const middle = accumulate * Math.floor((low + high) / 2 / accumulate);
-    if (fits(middle)) low = middle;
-    else high = middle;
-  }
-
-  return low;
-}
-
-/** The fewest micro-batches with which the batch fits; null where single pairs do not. */
-export function fewestMicroBatches(
-  config: TrainConfig,
-  imageTokenizer: NativeTokenizerConfig,
-  limitBytes: number,
-  pairs: number | null = null,
-): number | null {
-  const { batchSize } = config.train;
-  for (let accumulate = 1; accumulate <= batchSize; accumulate = nextDivision(batchSize, accumulate)) {
-    const cut = { ...config, train: { ...config.train, accumulate } };
-    if (memoryEstimate(cut, imageTokenizer, pairs).total <= limitBytes) return accumulate;
-  }
-
-  return null;
-}
-
-/** From what takes least time to what takes least memory. */
-export const checkpointings: readonly Checkpointing[] = ['off', 'selective', 'full'];
-
-/** The quickest setting with which the batch fits, micro-batches as they are; null where none does. */
-export function quickestCheckpointing(
-  config: TrainConfig,
-  imageTokenizer: NativeTokenizerConfig,
-  limitBytes: number,
-  pairs: number | null = null,
-): Checkpointing | null {
-  const fits = (checkpointing: Checkpointing): boolean =>
-    memoryEstimate({ ...config, train: { ...config.train, checkpointing } }, imageTokenizer, pairs).total <=
-    limitBytes;
-  return checkpointings.find(fits) ?? null;
-}
-
-/** The next number of parts that makes the largest part smaller. */
-function nextDivision(whole: number, parts: number): number {
-  const part = Math.ceil(whole / parts);
-  return part === 1 ? whole + 1 : Math.ceil(whole / (part - 1));
-}
-
 /** Bytes of one batch as the loader makes it. */
 export function batchBytes({ model, train, loss, data }: TrainConfig): number {
   const { size, view } = geometry(model);

@@ -1,14 +1,8 @@
 /** What a run will cost, before it starts: `cots train --dry-run`. */
 import type { NativeTokenizerConfig } from '../binding.js';
+import { fewestMicroBatches, largestBatch, quickestCheckpointing } from './fitting.js';
 import { type PairFlops, pairFlops } from './flops.js';
-import {
-  type Checkpointing,
-  fewestMicroBatches,
-  largestBatch,
-  type MemoryEstimate,
-  memoryEstimate,
-  quickestCheckpointing,
-} from './memory.js';
+import { type Checkpointing, type MemoryEstimate, memoryEstimate } from './memory.js';
 import { nativeTokenizerConfig } from './native.js';
 import type { TrainConfig } from './schema.js';
 import { type ParameterCounts, parameterCounts } from './size.js';
