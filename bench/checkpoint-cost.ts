@@ -8,12 +8,12 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { benchContext } from '../lib/bench/machine.js';
 import { median } from '../lib/bench/timing.js';
-import { binding, type NativeTrainer, packageRoot } from '../lib/binding.js';
+import { binding, type NativeTrainer } from '../lib/binding.js';
 import { loadConfig, threadsOf } from '../lib/config/load.js';
 import { nativeTokenizerConfig, nativeTrainConfig } from '../lib/config/native.js';
-import { writeFileAtomic } from '../lib/write-file.js';
 import { madeBatch, maskId } from './made-batch.js';
 import { busyShare } from './peers/busy.js';
+import { writeRecord } from './record.js';
 
 const leastRounds = 3;
 const stepsAlone = 3;
@@ -65,11 +65,8 @@ const share = (stall + slower) / intervalSeconds;
 console.log(
   `${(100 * share).toFixed(2)} % of the time at a checkpoint each ${intervalSeconds} s (goal ${100 * goal} %)`,
 );
-if (count >= leastRounds) {
-  const record = {
-    name: 'checkpoint-cost',
-    command: `node dist/bench/checkpoint-cost.js --rounds ${count}`,
-    measured: new Date().toISOString(),
+if (count >= leastRounds)
+  await writeRecord('checkpoint-cost', `node dist/bench/checkpoint-cost.js --rounds ${count}`, {
     busyBefore,
     settings: ['configs/base.yaml', ...settings],
     intervalSeconds,
@@ -77,10 +74,7 @@ if (count >= leastRounds) {
     goal,
     rounds,
     ...benchContext(threads),
-  };
-  const file = path.join(packageRoot(), 'bench', 'results', 'checkpoint-cost.json');
-  await writeFileAtomic(file, `${JSON.stringify(record, null, 2)}\n`);
-}
+  });
 
 async function stepSeconds(native: NativeTrainer): Promise<number> {
   const start = performance.now();

@@ -3,16 +3,15 @@
  * to float32. `node dist/bench/compare-precision.js MODEL MANIFEST`, such as
  * `runs/demo/run/latest runs/demo/scenes/manifest.jsonl` after `npm run demo`.
  */
-import { writeFile } from 'node:fs/promises';
-import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { benchContext } from '../lib/bench/machine.js';
-import { binding, type Matrix, packageRoot } from '../lib/binding.js';
+import { binding, type Matrix } from '../lib/binding.js';
 import { openDataset } from '../lib/data/open.js';
 import type { Precision } from '../lib/device.js';
 import { type EmbeddedSplit, embedSplit } from '../lib/evaluate/embed-split.js';
 import { evaluateRetrieval } from '../lib/evaluate/retrieval.js';
 import { Cots } from '../lib/model/cots.js';
+import { writeRecord } from './record.js';
 
 const precisions: readonly Precision[] = ['float32', 'bfloat16', 'int8'];
 /** Points of R@1 that a smaller type may move, and how near its vectors must be. */
@@ -51,18 +50,16 @@ for (const precision of precisions) {
   );
 }
 
-const { machine, versions } = benchContext(1);
-const file = path.join(packageRoot(), 'bench', 'results', 'compare-precision.json');
-const record = {
-  name: 'compare-precision',
-  command: 'node dist/bench/compare-precision.js runs/demo/run/latest runs/demo/scenes/manifest.jsonl',
-  measured: new Date().toISOString(),
-  machine: { ...machine, bfloat16: binding().info().cpu.bfloat16, int8: binding().info().cpu.int8 },
-  versions,
-  goals: { mostPoints, leastCosine },
-  rows,
-};
-await writeFile(file, `${JSON.stringify(record, null, 2)}\n`);
+const { bfloat16, int8 } = binding().info().cpu;
+await writeRecord(
+  'compare-precision',
+  'node dist/bench/compare-precision.js runs/demo/run/latest runs/demo/scenes/manifest.jsonl',
+  {
+    machine: { ...benchContext(1).machine, bfloat16, int8 },
+    goals: { mostPoints, leastCosine },
+    rows,
+  },
+);
 
 /** Over the rows of two matrices of unit rows. */
 function smallestCosine(a: Matrix, b: Matrix): number {

@@ -3,17 +3,17 @@
  * files in the page cache. `node dist/bench/first-embedding.js [--rounds N]`.
  */
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
-import { benchContext } from '../lib/bench/machine.js';
 import { median } from '../lib/bench/timing.js';
-import { binding, packageRoot } from '../lib/binding.js';
+import { binding } from '../lib/binding.js';
 import type { Precision } from '../lib/device.js';
 import { Cots } from '../lib/index.js';
 import { busyShare } from './peers/busy.js';
+import { writeRecord } from './record.js';
 
 const run = promisify(execFile);
 const precisions: readonly Precision[] = ['float32', 'bfloat16', 'int8'];
@@ -70,21 +70,12 @@ async function compare(rounds: number): Promise<void> {
         `${precision} ${tower}: load ${seconds.load.toFixed(2)} s, first ${seconds.first.toFixed(2)} s, next ${seconds.next.toFixed(2)} s; peak ${peakOverWeights.toFixed(2)} x the weights`,
       );
     if (rounds < 5) return;
-    const file = path.join(packageRoot(), 'bench', 'results', 'first-embedding.json');
-    await mkdir(path.dirname(file), { recursive: true });
-    const { machine, versions } = benchContext(1);
-    const record = {
-      name: 'first-embedding',
-      command: `node dist/bench/first-embedding.js --rounds ${rounds}`,
-      measured: new Date().toISOString(),
+    await writeRecord('first-embedding', `node dist/bench/first-embedding.js --rounds ${rounds}`, {
       busyBefore,
-      machine,
-      versions,
       rounds,
       weightBytes,
       results,
-    };
-    await writeFile(file, `${JSON.stringify(record, null, 2)}\n`);
+    });
   } finally {
     await rm(folder, { recursive: true });
   }

@@ -3,17 +3,14 @@
  * towers, one at a time from a common point, with a straight line fitted to each. `node dist/bench/growth.js [--rounds N]`: every setting
  * once a round, each in a process of its own, 3 rounds by default; with fewer it prints and writes nothing.
  */
-import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { benchContext } from '../lib/bench/machine.js';
 import { median } from '../lib/bench/timing.js';
 import type { BenchTrainResult } from '../lib/bench/train.js';
-import { packageRoot } from '../lib/binding.js';
 import { usableCores } from '../lib/device.js';
-import { writeFileAtomic } from '../lib/write-file.js';
 import { type Fit, fitLine } from './line-fit.js';
 import { busyShare } from './peers/busy.js';
 import { cots } from './plan-run.js';
+import { writeRecord } from './record.js';
 
 interface Point {
   readonly batch: number;
@@ -142,22 +139,12 @@ function print({ axis, over, rows, stepSeconds, peakBytes }: Table): void {
   );
 }
 
-async function report(): Promise<void> {
-  const { machine, versions } = benchContext(1);
-  const record = {
-    name: 'growth',
-    command: `node dist/bench/growth.js --rounds ${rounds}`,
-    measured: new Date().toISOString(),
+function report(): Promise<void> {
+  return writeRecord('growth', `node dist/bench/growth.js --rounds ${rounds}`, {
     busyBefore,
     threads: usableCores(),
     settings: commandOf(common).join(' '),
     common,
     tables,
-    machine,
-    versions,
-  };
-  await writeFileAtomic(
-    path.join(packageRoot(), 'bench', 'results', 'growth.json'),
-    `${JSON.stringify(record, null, 1)}\n`,
-  );
+  });
 }

@@ -5,13 +5,11 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { benchContext } from '../lib/bench/machine.js';
 import { median } from '../lib/bench/timing.js';
-import { packageRoot } from '../lib/binding.js';
 import { loadConfig, threadsOf } from '../lib/config/load.js';
-import { writeFileAtomic } from '../lib/write-file.js';
 import { busyShare } from './peers/busy.js';
 import { cots, type DryRun, type TrainingRun, watchTraining, writePairs } from './plan-run.js';
+import { writeRecord } from './record.js';
 
 interface Size {
   readonly name: string;
@@ -122,20 +120,4 @@ try {
   await rm(folder, { recursive: true, force: true });
 }
 
-if (names.length === 0) {
-  const { machine, versions } = benchContext(rows[0]?.threads ?? 1);
-  const measured = new Date().toISOString();
-  const record = {
-    name: 'plan',
-    command: 'node dist/bench/plan.js',
-    measured,
-    goals,
-    rows,
-    machine,
-    versions,
-  };
-  await writeFileAtomic(
-    path.join(packageRoot(), 'bench', 'results', 'plan.json'),
-    `${JSON.stringify(record, null, 1)}\n`,
-  );
-}
+if (names.length === 0) await writeRecord('plan', 'node dist/bench/plan.js', { goals, rows });

@@ -6,14 +6,14 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { benchContext } from '../lib/bench/machine.js';
 import { packageRoot } from '../lib/binding.js';
 import { Cots } from '../lib/index.js';
+import { writeRecord } from './record.js';
 import { badKindOf, badKinds, writeSoakShards } from './soak/bad-samples.js';
 import { checkFlat } from './soak/flat-memory.js';
 
@@ -179,20 +179,7 @@ async function digests(out: string): Promise<Map<string, string>> {
 }
 
 async function report(result: Readonly<Record<string, unknown>>): Promise<void> {
-  const { machine, versions } = benchContext(1);
-  const record = {
-    name: 'soak-embed',
-    command: `node dist/bench/soak-embed.js --items ${items}`,
-    measured: new Date().toISOString(),
-    machine,
-    versions,
-    result,
-  };
-  if (items >= 100_000) {
-    const file = path.join(packageRoot(), 'bench', 'results', 'soak-embed.json');
-    await mkdir(path.dirname(file), { recursive: true });
-    await writeFile(file, `${JSON.stringify(record, null, 2)}\n`);
-  }
-
+  if (items >= 100_000)
+    await writeRecord('soak-embed', `node dist/bench/soak-embed.js --items ${items}`, { result });
   console.log(JSON.stringify({ ...result, memory: undefined }, null, 2));
 }

@@ -4,12 +4,11 @@
  * out of order, a bad one not listed under its code, memory that grows, or a batch that takes half a minute. The result goes to
  * `bench/results/soak-load.json`.
  */
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { benchContext } from '../lib/bench/machine.js';
-import { packageRoot } from '../lib/binding.js';
 import { resolveConfig } from '../lib/config/load.js';
 import type { TrainConfig } from '../lib/config/schema.js';
 import type { Loader } from '../lib/data/loader.js';
@@ -17,6 +16,7 @@ import { pairLoader } from '../lib/data/loaders.js';
 import { Sampler } from '../lib/data/sampler.js';
 import { CaptionEncoder, captionRules, textTokenizerFor } from '../lib/data/text/captions.js';
 import { captionsOf, openSources, type TrainingSet } from '../lib/data/training-set.js';
+import { writeRecord } from './record.js';
 import { badKindOf, badKinds, writeSoakShards } from './soak/bad-samples.js';
 import { checkFlat } from './soak/flat-memory.js';
 
@@ -158,22 +158,8 @@ function heapBytes(): number {
 }
 
 async function report(result: Readonly<Record<string, unknown>>): Promise<void> {
-  const { machine, versions, peakMemoryBytes } = benchContext(1);
-  const file = path.join(packageRoot(), 'bench', 'results', 'soak-load.json');
+  const { peakMemoryBytes } = benchContext(1);
   const command = `node --expose-gc dist/bench/soak-load.js --samples ${samples}`;
-  const record = {
-    name: 'soak-load',
-    command,
-    measured: new Date().toISOString(),
-    peakMemoryBytes,
-    machine,
-    versions,
-    result,
-  };
-  if (samples >= 1_000_000) {
-    await mkdir(path.dirname(file), { recursive: true });
-    await writeFile(file, `${JSON.stringify(record, null, 2)}\n`);
-  }
-
+  if (samples >= 1_000_000) await writeRecord('soak-load', command, { peakMemoryBytes, result });
   console.log(JSON.stringify({ ...result, memory: undefined }, null, 2));
 }

@@ -4,12 +4,9 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, writeFile } from 'node:fs/promises';
-import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { benchContext } from '../../lib/bench/machine.js';
 import { median } from '../../lib/bench/timing.js';
-import { packageRoot } from '../../lib/binding.js';
+import { writeRecord } from '../record.js';
 import { busyShare } from './busy.js';
 
 /** What one round measured; further figures (megabytes, milliseconds of a part) are kept as they are. */
@@ -73,20 +70,7 @@ export async function runComparison(
     cases.push(measured);
   });
   if (rounds < leastRounds) return;
-  const file = path.join(packageRoot(), 'bench', 'results', `compare-${name}.json`);
-  const { machine, versions } = benchContext(1);
-  const record = {
-    name: `compare-${name}`,
-    command: `${command} --rounds ${rounds}`,
-    measured: new Date().toISOString(),
-    busyBefore,
-    machine,
-    versions,
-    cases,
-  };
-  await mkdir(path.dirname(file), { recursive: true });
-  await writeFile(file, `${JSON.stringify(record, null, 2)}\n`);
-  console.log(path.relative(packageRoot(), file));
+  await writeRecord(`compare-${name}`, `${command} --rounds ${rounds}`, { busyBefore, cases });
 }
 
 async function measureCase(
