@@ -57,6 +57,7 @@ set(COTS_CORE_SOURCES
   native/io/safetensors_header.cpp
   native/search/gallery.cpp
   native/search/ranks.cpp
+  native/infer/attention_map.cpp
   native/infer/cross_encoder.cpp
   native/infer/device_plan.cpp
   native/infer/embedder.cpp
@@ -141,6 +142,7 @@ set(COTS_ADDON_SOURCES
 set(COTS_NATIVE_TEST_SOURCES
   test/native/adaptive-filter.cpp
   test/native/another-device.cpp
+  test/native/attention-map.cpp
   test/native/block-cache.cpp
   test/native/clips.cpp
   test/native/contrast-loss.cpp

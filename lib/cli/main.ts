@@ -5,7 +5,7 @@ import path from 'node:path';
 import { Command } from 'commander';
 import { packageRoot } from '../binding.js';
 import { fileError } from '../read-file.js';
-import { addMissing, usageLine } from './command.js';
+import { usageLine } from './command.js';
 import { reportFailure } from './output.js';
 
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
@@ -19,6 +19,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   data: async () => (await import('./data-command.js')).dataCommand(),
   import: async () => (await import('./import-command.js')).importCommand(),
   export: async () => (await import('./export-command.js')).exportCommand(),
+  inspect: async () => (await import('./inspect-command.js')).inspectCommand(),
   bench: async () => (await import('./bench-command.js')).benchCommand(),
 };
 
@@ -37,7 +38,6 @@ async function program(first: string | undefined): Promise<Command> {
     );
   const called = first !== undefined && Object.hasOwn(commands, first) ? [first] : Object.keys(commands);
   for (const name of called) cots.addCommand(await (commands[name] as () => Promise<Command>)());
-  addMissing(cots, ['inspect']);
   for (const command of everyCommand(cots)) command.exitOverride();
   return cots;
 }

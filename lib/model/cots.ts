@@ -3,8 +3,9 @@ import type { Matrix } from '../binding.js';
 import * as check from '../checks.js';
 import type { ModelConfig, ModelConfigInput } from '../config/schema.js';
 import type { Precision } from '../device.js';
-import { CotsError, OptionError } from '../errors.js';
+import { OptionError } from '../errors.js';
 import { callSite, fromSite, PendingCalls } from '../native-call.js';
+import { type AttentionMap, type AttentionOptions, checkAttentionOptions } from './attention.js';
 import type {
   CotsParts,
   CreateOptions,
@@ -151,13 +152,18 @@ export class Cots {
     });
   }
 
-  /** Not in this version. */
-  async attention(
-    _image: ImageInput,
-    _text: string,
-    _options?: object,
-  ): Promise<{ map: Float32Array; grid: [rows: number, columns: number]; score: number }> {
-    throw notImplemented('attention');
+  /**
+   * Where an image answers a text: a map over the image's patches, and the score of the two (SPEC 9). Two towers do not attend to one another,
+   * so the map comes from their score; it runs on the CPU in float32, and the first call copies the image tower's weights.
+   * Rejects `ERR_COTS_IMAGE`, and `ERR_COTS_OPTION` for a model without both towers.
+   */
+  async attention(image: ImageInput, text: string, options?: AttentionOptions): Promise<AttentionMap> {
+    const site = callSite(this.attention);
+    return fromSite(site, async () => {
+      this.#calls.check();
+      const given = checkAttentionOptions(options, this.config);
+      return this.#towers.attention(image, check.text('text', text), given);
+    });
   }
 
   /**
@@ -234,11 +240,4 @@ async function* asyncOf<T>(items: readonly T[]): AsyncGenerator<T, void, undefin
 
 function emptyMatrix(rows: number, columns: number): Matrix {
   return { data: new Float32Array(rows * columns), shape: [rows, columns] };
-}
-
-function notImplemented(name: string): CotsError {
-  return new CotsError(
-    'ERR_COTS_NOT_IMPLEMENTED',
-    `Expected a call of this version, got \`${name}\`, which it does not have yet.`,
-  );
 }

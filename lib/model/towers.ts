@@ -8,6 +8,7 @@ import { usableCores } from '../device.js';
 import { OptionError } from '../errors.js';
 import type { PendingCalls } from '../native-call.js';
 import { checkSampling } from '../video/sample-frames.js';
+import type { AttentionMap, checkAttentionOptions } from './attention.js';
 import type { CotsParts, VideoOptions } from './cots-options.js';
 import type { ClipModel, ClipOptions } from './embed-clips.js';
 import { type ImageInput, imageView, imageViews } from './image-input.js';
@@ -70,6 +71,32 @@ export class Towers {
     return this.#calls.run(signal, async (cancel) =>
       (await this.#parts.native).embedTexts({ ids, lengths, cancel }),
     );
+  }
+
+  /** Where an image answers a text; the options are complete. */
+  async attention(
+    image: ImageInput,
+    text: string,
+    { method, startLayer, signal }: ReturnType<typeof checkAttentionOptions>,
+  ): Promise<AttentionMap> {
+    const { config, image: rules } = this.#parts.description;
+    const { mean, std } = rules;
+    const pixels = await this.view(image);
+    const row = await this.embedWords([text], signal);
+    const found = await this.#calls.run(signal, async (cancel) =>
+      (await this.#parts.native).attentionMap({
+        pixels,
+        count: 1,
+        mean,
+        std,
+        text: row,
+        method,
+        startLayer,
+        cancel,
+      }),
+    );
+    const side = config.image.size / config.image.patch;
+    return { ...found, grid: [side, side] };
   }
 
   #require(side: 'image' | 'text'): void {

@@ -13,6 +13,17 @@ export interface NativeModel {
   }): Promise<Float32Array>;
   /** ids int32 [count, L]; lengths int32 [count]. */
   embedTexts(o: { ids: Int32Array; lengths: Int32Array; cancel: NativeCancel | null }): Promise<Float32Array>;
+  /** Of one image, as above, and the unit row of a text, float32 [D]. map float32 [rows * columns of patches], in [0, 1]. */
+  attentionMap(o: {
+    pixels: Uint8Array;
+    count: 1;
+    mean: [number, number, number];
+    std: [number, number, number];
+    text: Float32Array;
+    method: 'relevancy' | 'patch_sim' | 'dino';
+    startLayer: number;
+    cancel: NativeCancel | null;
+  }): Promise<{ map: Float32Array; score: number }>;
   /** Writes model.safetensors. */
   save(o: { file: string }): Promise<void>;
   /** Number of scalars of each tower. */

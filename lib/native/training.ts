@@ -47,6 +47,8 @@ export interface NativeStepMetrics {
   nonFiniteInRow: number;
   nonFiniteKeys: number;
   collapsedSteps: number;
+  /** Most on the GPU so far; 0 on a CPU. */
+  deviceBytes: number;
   /** Why no step may follow; null when one may. */
   stop: null | 'non_finite' | 'collapsed';
   scores: Float32Array;

@@ -31,7 +31,7 @@ export interface Metrics {
   mfu: number;
   /** Resident memory of the process. */
   rss_bytes: number;
-  /** Memory on an accelerator; 0 on a CPU. */
+  /** Most memory that tensors have had on a GPU so far; 0 on a CPU. */
   device_bytes: number;
 }
 
@@ -59,6 +59,6 @@ export function metricsLine(native: NativeStepMetrics, seconds: number, peakShar
     pairs_per_second: pairsPerSecond,
     mfu: pairsPerSecond * peakShare,
     rss_bytes: process.memoryUsage.rss(),
-    device_bytes: 0,
+    device_bytes: native.deviceBytes,
   };
 }

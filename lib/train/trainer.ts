@@ -1,5 +1,6 @@
 /** The public trainer: one run of pre-training, its folder and its events. */
 import * as check from '../checks.js';
+import { trainingPlacement } from '../config/native.js';
 import type { TrainConfig, TrainConfigInput } from '../config/schema.js';
 import { StateError } from '../errors.js';
 import type { RetrievalResult } from '../evaluate/retrieval.js';
@@ -128,7 +129,7 @@ export class Trainer {
     return new Cots({
       description,
       tokenizer,
-      precision: 'float32',
+      precision: trainingPlacement(this.config).precision,
       native: native.snapshot({ momentum: false }),
     });
   }

@@ -109,6 +109,7 @@ Napi::FunctionReference ModelWrap::define(Napi::Env env) {
       DefineClass(env, "NativeModel",
                   {InstanceMethod("embedImages", &ModelWrap::embed_images),
                    InstanceMethod("embedTexts", &ModelWrap::embed_texts),
+                   InstanceMethod("attentionMap", &ModelWrap::attention_map),
                    InstanceMethod("save", &ModelWrap::save),
                    InstanceMethod("parameterCounts", &ModelWrap::parameter_counts),
                    InstanceMethod("dispose", &ModelWrap::dispose)}));
@@ -141,6 +142,30 @@ Napi::Value ModelWrap::embed_texts(const Napi::CallbackInfo& info) {
     const std::shared_ptr<Embedder> embedder = handle_.state();
     Work work = [embedder, batch = read_texts(o, embedder->config())] {
       return to_rows(embedder->embed_texts(batch.ids_BL, batch.lengths_B));
+    };
+    return handle_.post(info.Env(), Value(), std::move(work), cancel_of(o));
+  });
+}
+
+Napi::Value ModelWrap::attention_map(const Napi::CallbackInfo& info) {
+  return guard_promise(info.Env(), [&] {
+    const Napi::Object o = options_of(info);
+    const std::shared_ptr<Embedder> embedder = handle_.state();
+    const MapOptions options{one_of<MapMethod>(o, "method",
+                                               {{"relevancy", MapMethod::kRelevancy},
+                                                {"patch_sim", MapMethod::kPatchSimilarity},
+                                                {"dino", MapMethod::kLastAttention}}),
+                             integer(o, "startLayer")};
+    Work work = [embedder, options, batch = read_images(o, embedder->config()),
+                 text = floats(o, "text", {embedder->embedding_width(true)})]() -> Settle {
+      const AttentionMap found =
+          embedder->attention_map(batch.pixels_BSS3, batch.mean, batch.std, text, options);
+      return [found](Napi::Env env) {
+        Napi::Object result = Napi::Object::New(env);
+        result.Set("map", to_float32_array(env, found.map_P));
+        result.Set("score", found.score);
+        return result;
+      };
     };
     return handle_.post(info.Env(), Value(), std::move(work), cancel_of(o));
   });

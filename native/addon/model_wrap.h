@@ -17,6 +17,7 @@ class ModelWrap : public Napi::ObjectWrap<ModelWrap> {
  private:
   Napi::Value embed_images(const Napi::CallbackInfo& info);
   Napi::Value embed_texts(const Napi::CallbackInfo& info);
+  Napi::Value attention_map(const Napi::CallbackInfo& info);
   Napi::Value save(const Napi::CallbackInfo& info);
   Napi::Value parameter_counts(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);

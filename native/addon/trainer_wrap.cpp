@@ -81,7 +81,8 @@ Napi::Object write_metrics(Napi::Env env, const StepMetrics& m) {
                                                     {"gradNorm", m.grad_norm},
                                                     {"nonFiniteInRow", m.non_finite_in_row},
                                                     {"nonFiniteKeys", m.non_finite_keys},
-                                                    {"collapsedSteps", m.collapsed_steps}};
+                                                    {"collapsedSteps", m.collapsed_steps},
+                                                    {"deviceBytes", m.device_bytes}};
   for (const auto& [key, value] : numbers) o.Set(key, value);
   o.Set("filterActive", m.filter_active);
   o.Set("skipped", m.skipped);

@@ -18,4 +18,13 @@ void release_cached_memory(c10::Device device) {
   c10::getDeviceAllocator(device.type())->emptyCache();
 }
 
+int64_t peak_bytes(c10::Device device) {
+  if (device.is_cpu()) return 0;
+  constexpr auto kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+  return c10::getDeviceAllocator(device.type())
+      ->getDeviceStats(device.index())
+      .allocated_bytes[kAll]
+      .peak;
+}
+
 }  // namespace cots::device

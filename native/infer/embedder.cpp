@@ -7,6 +7,7 @@
 
 #include "infer/file_weights.h"
 #include "io/failure.h"
+#include "io/pixels.h"
 #include "model/cots.h"
 
 namespace cots {
@@ -84,6 +85,7 @@ void Embedder::set_weights(const Tensor& flat) {
   image_plan_.reset();
   text_plan_.reset();
   device_plan_.reset();
+  mapper_.reset();
 }
 
 void Embedder::place(const Placement& placement) {
@@ -91,14 +93,24 @@ void Embedder::place(const Placement& placement) {
   device_plan_.reset();
 }
 
+AttentionMap Embedder::attention_map(const Tensor& image_1SS3, const double (&mean)[3],
+                                     const double (&std)[3], const Tensor& text_D,
+                                     const MapOptions& options) {
+  require_tower(config_.has_image(), "an image tower", "texts");
+  if (!mapper_)
+    mapper_ = std::make_unique<AttentionMapper>(
+        config_, [this](const std::string& name) { return weight_or_none(name); });
+  return mapper_->map(io::normalize(image_1SS3, mean, std), text_D, options);
+}
+
+Tensor Embedder::weight_or_none(const std::string& name) const {
+  return weights_->has(name) ? weights_->weight(name) : Tensor();
+}
+
 DevicePlan& Embedder::device_plan() {
   if (!device_plan_)
     device_plan_ = std::make_unique<DevicePlan>(
-        config_,
-        [this](const std::string& name) {
-          return weights_->has(name) ? weights_->weight(name) : Tensor();
-        },
-        placement_);
+        config_, [this](const std::string& name) { return weight_or_none(name); }, placement_);
   return *device_plan_;
 }
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 
+#include "infer/attention_map.h"
 #include "infer/device_plan.h"
 #include "infer/image_plan.h"
 #include "infer/text_plan.h"
@@ -35,6 +36,12 @@ class Embedder {
   /// Texts of mixed length; what lies beyond a length is not read. ids_BL int64, lengths_B int64.
   Tensor embed_texts(const Tensor& ids_BL, const Tensor& lengths_B);
 
+  /// Where image_1SS3, normalized as above, answers a text, f32 [D]. On the CPU in float32,
+  /// whatever the plans are; the first call copies the image tower's weights.
+  AttentionMap attention_map(const Tensor& image_1SS3, const double (&mean)[3],
+                             const double (&std)[3], const Tensor& text_D,
+                             const MapOptions& options);
+
   /// Takes the first values of `flat`, a network's parameters that begin with these towers.
   void set_weights(const Tensor& flat);
   /// Of an embedder that was not loaded.
@@ -46,6 +53,7 @@ class Embedder {
 
  private:
   DevicePlan& device_plan();
+  Tensor weight_or_none(const std::string& name) const;
   Embedder(const ModelConfig& config, std::unique_ptr<WeightSource> weights, Precision precision);
 
   ModelConfig config_;
@@ -55,6 +63,7 @@ class Embedder {
   std::unique_ptr<ImagePlan> image_plan_;  // made when they are first used
   std::unique_ptr<TextPlan> text_plan_;
   Placement placement_;
+  std::unique_ptr<AttentionMapper> mapper_;
   std::unique_ptr<DevicePlan> device_plan_;  // in place of the two, on an accelerator
 };
 

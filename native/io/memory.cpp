@@ -23,7 +23,7 @@ constexpr size_t kLarge =
 constexpr size_t kPage = 4096;
 constexpr size_t kHugePage = 2 << 20;
 constexpr size_t kSlack =
-    8;  // kept and used together: at most 1/8 above the recent peak (a step's holes take 1/100)
+    32;  // kept and used together: at most 1/32 above the recent peak (a step's holes take 1/100)
 constexpr int64_t kWindow = 8192;  // allocations after which an old peak is forgotten
 
 constexpr size_t round_up(size_t size, size_t unit) { return (size + unit - 1) / unit * unit; }

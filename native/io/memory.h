@@ -7,7 +7,7 @@ namespace cots::io {
 /// kernel. A training step frees and allocates the same few hundred blocks again and again; without
 /// this every step pays a page fault for each 4 KB of them (13,800 faults a step at the demo's
 /// size). They lie on huge pages. What is kept counts against a bound: together with what is in use
-/// never more than 1/8 above what was in use at once lately. Once a process; idempotent.
+/// never more than 1/32 above what was in use at once lately. Once a process; idempotent.
 void keep_freed_blocks();
 
 /// Gives all memory that is not in use back to the kernel, e.g. when a trainer was disposed.

@@ -36,9 +36,9 @@ Towers::Towers(const ModelConfig& config, const Scope& image_scope, const Scope&
 }
 
 Encoded Towers::encode_image(const Tensor& pixels_BCHW, const Tensor& mask_BP,
-                             const Regularization& reg, Need need) const {
+                             const Regularization& reg, Need need, AttentionProbe* probe) const {
   const Rows rows = rows_of(need, vision().pooled_rows());
-  const Tensor states_BLd = vision().forward(pixels_BCHW, mask_BP, reg, rows);
+  const Tensor states_BLd = vision().forward(pixels_BCHW, mask_BP, reg, rows, probe);
   return finish(states_BLd, vision().pool(states_BLd), image_proj_, need);
 }
 
@@ -47,6 +47,10 @@ Encoded Towers::encode_text(const Tensor& ids_BL, const Tensor& lengths_B,
   const Rows rows = rows_of(need, text().pooled_rows());
   const Tensor states_BLd = text().forward(ids_BL, lengths_B, reg, rows);
   return finish(states_BLd, text().pool(states_BLd, lengths_B), text_proj_, need);
+}
+
+Tensor Towers::project_image(const Tensor& states_Md) const {
+  return unit_rows(config_.has_projection() ? image_proj_(states_Md) : states_Md);
 }
 
 Encoded mean_of_frames(const Encoded& frames_N, const Tensor& frames_B) {

@@ -36,11 +36,16 @@ class Towers {
   Towers(const ModelConfig& config, const Scope& image_scope, const Scope& text_scope);
 
   /// pixels_BCHW f32, normalized; mask_BP bool, true = masked patch, undefined = clean.
+  /// `probe`: with Need::kAll, keeps what the layers attend to.
   Encoded encode_image(const Tensor& pixels_BCHW, const Tensor& mask_BP = {},
-                       const Regularization& reg = {}, Need need = Need::kAll) const;
+                       const Regularization& reg = {}, Need need = Need::kAll,
+                       AttentionProbe* probe = nullptr) const;
   /// ids_BL int64; lengths_B int64, CLS and SEP included.
   Encoded encode_text(const Tensor& ids_BL, const Tensor& lengths_B, const Regularization& reg = {},
                       Need need = Need::kAll) const;
+
+  /// Unit rows of the projections of image states, as of the pooled one.
+  Tensor project_image(const Tensor& states_Md) const;
 
   const Vision& vision() const { return vision_.value(); }
   const Text& text() const { return text_.value(); }

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <cmath>
+
 #include "ops/attention.h"
 #include "ops/cancel.h"
 #include "ops/keyed_random.h"
@@ -160,6 +162,7 @@ Tensor Block::attend(const Tensor& x_Md, const Sequences& sequences, Rows rows) 
   const bool has_kernel = can_pack(x_Md) && !relative_bias_.defined() && !sequences.mask;
   if (rows == Rows::kAll) {
     const Tensor joined = ops::linear(normed(qkv_.on(x_Md), norm));
+    if (sequences.probe != nullptr) return attend_probed(joined, sequences);
     if (!has_kernel)
       return attend_padded(joined.narrow(1, 0, d), joined.narrow(1, d, 2 * d), sequences, rows);
     return ops::attention({.rows_M = joined,
@@ -206,6 +209,17 @@ Tensor Block::attend_padded(const Tensor& query, const Tensor& key_value,
   const Tensor mixed_BHld =
       at::scaled_dot_product_attention(q, keys_values[0], keys_values[1], bias);
   return mixed_BHld.transpose(1, 2).reshape({-1, d});
+}
+
+/// The same with the probabilities as a tensor of the graph.
+Tensor Block::attend_probed(const Tensor& joined_M, const Sequences& sequences) const {
+  const int64_t B = sequences.count, d = config_.width, H = config_.heads;
+  const auto parts = joined_M.view({B, -1, 3, H, d / H}).permute({2, 0, 3, 1, 4}).unbind(0);
+  Tensor scores_BHLL =
+      parts[0].matmul(parts[1].transpose(2, 3)) / std::sqrt(static_cast<double>(d / H));
+  if (const auto bias = score_bias(sequences.mask, Rows::kAll)) scores_BHLL = scores_BHLL + *bias;
+  const Tensor probabilities_BHLL = sequences.probe->keep(scores_BHLL.softmax(-1));
+  return probabilities_BHLL.matmul(parts[2]).transpose(1, 2).reshape({-1, d});
 }
 
 /// What is added to the attention scores: the mask, the relative position bias, both or nothing.

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "model/attention_probe.h"
 #include "model/config.h"
 #include "model/parameters.h"
 #include "model/recompute.h"
@@ -46,6 +47,7 @@ struct Sequences {
   Tensor starts = {};               // int64 [B + 1] on the CPU, the first row of each and M
   std::optional<Tensor> mask = {};  // additive f32 (0 or -inf), [B, 1, 1, L] or [1, 1, L, L]
   bool causal = false;              // a token sees itself and those before it
+  AttentionProbe* probe = nullptr;  // of all rows: told of the attention probabilities
 
   static Sequences even(int64_t count, int64_t length);
   /// lengths_B int64 on the CPU, each at least 1.
@@ -88,6 +90,7 @@ class Block {
   Tensor attend(const Tensor& x_Md, const Sequences& sequences, Rows rows) const;
   Tensor attend_padded(const Tensor& query, const Tensor& key_value, const Sequences& sequences,
                        Rows rows) const;
+  Tensor attend_probed(const Tensor& joined, const Sequences& sequences) const;
   std::optional<Tensor> score_bias(const std::optional<Tensor>& mask, Rows rows) const;
   Tensor add_branch(const Tensor& kept, ops::LinearArguments last, const Tensor& gamma,
                     const Sequences& sequences, const Regularization& reg, int64_t site) const;

@@ -49,7 +49,7 @@ Vision::Vision(const VisionConfig& config, const Scope& scope)
 }
 
 Tensor Vision::forward(const Tensor& pixels_BCHW, const Tensor& mask_BP, const Regularization& reg,
-                       Rows rows) const {
+                       Rows rows, AttentionProbe* probe) const {
   const int64_t B = pixels_BCHW.size(0);
   const bool casts = config_.compute != at::ScalarType::Undefined;
   Tensor patches_BPd = embed_patches(casts ? pixels_BCHW.to(config_.compute) : pixels_BCHW);
@@ -59,8 +59,9 @@ Tensor Vision::forward(const Tensor& pixels_BCHW, const Tensor& mask_BP, const R
   Tensor x_BLd =
       at::cat({cls_token_.to(type).expand({B, -1, -1}), patches_BPd}, 1) + pos_embed_.to(type);
   if (config_.input_norm) x_BLd = ln_pre_(x_BLd);
-  const Tensor states_Md =
-      run_blocks(blocks_, x_BLd.flatten(0, 1), Sequences::even(B, x_BLd.size(1)), reg, rows);
+  Sequences sequences = Sequences::even(B, x_BLd.size(1));
+  sequences.probe = probe;
+  const Tensor states_Md = run_blocks(blocks_, x_BLd.flatten(0, 1), sequences, reg, rows);
   return (config_.pooled_norm ? states_Md : norm_(states_Md)).unflatten(0, {B, -1});
 }
 

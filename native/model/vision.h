@@ -18,9 +18,10 @@ class Vision {
   /// pixels_BCHW normalized, in the number type to compute in. mask_BP bool, true where the patch
   /// embedding is replaced by mask_token before the position is added (SPEC 2.3); undefined =
   /// clean. Returns the states after the final norm (before it with pooled_norm), [B, 1 + P, d],
-  /// row 0 CLS; with Rows::kFirst only that row, [B, 1, d].
+  /// row 0 CLS; with Rows::kFirst only that row, [B, 1, d]. `probe`: with Rows::kAll, keeps what
+  /// the layers attend to.
   Tensor forward(const Tensor& pixels_BCHW, const Tensor& mask_BP, const Regularization& reg,
-                 Rows rows = Rows::kAll) const;
+                 Rows rows = Rows::kAll, AttentionProbe* probe = nullptr) const;
 
   /// The global state [B, d] of the states that forward() returned.
   Tensor pool(const Tensor& states_BLd) const;

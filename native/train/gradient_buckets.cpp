@@ -45,8 +45,9 @@ std::unordered_set<const Node*> nodes_below(const std::vector<Tensor>& roots) {
 
 GradientBuckets::GradientBuckets(const Parameters& parameters, const Group& group,
                                  int64_t bucket_bytes, bool sharded)
-    : group_(group), flat_grad_(parameters.flat_grad()) {
+    : group_(group) {
   if (group_.world() == 1) return;
+  flat_grad_ = parameters.flat_grad();
   const auto element = static_cast<int64_t>(sizeof(float));
   cut(parameters.count(), std::max<int64_t>(1, bucket_bytes / element), sharded);
   self_ = std::make_shared<GradientBuckets*>(this);

@@ -31,6 +31,7 @@ struct StepMetrics {
   int64_t non_finite_keys = 0;    // rows of this batch that were not enqueued
   int64_t collapsed_steps = 0;    // steps in a row with filter_std < 1e-6
   Stop stop = Stop::kNone;        // the run ends with this step: the next one throws
+  int64_t device_bytes = 0;       // most on the device so far; 0 on a CPU
   std::vector<float> scores;      // [B] momentum score of each pair, batch order
   std::vector<uint8_t> kept;      // [B]
   StageSeconds seconds;

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <limits>
 
+#include "device/memory.h"
 #include "io/failure.h"
 #include "loss/adaptive_filter.h"
 #include "ops/cancel.h"
@@ -210,6 +211,7 @@ StepMetrics Trainer::step_on_device(const Batch& batch, const Batch* next) {
     metrics.loss_cmlm = report.losses[kCmlm];
     metrics.grad_norm = report.grad_norm;
   }
+  metrics.device_bytes = device::peak_bytes(config_.placement.device);
   metrics.queue_valid = report.queue_valid;
   metrics.temperature = std::exp(-report.log_scale);
   conclude(outcome, report.queue_filled, metrics);

@@ -64,7 +64,7 @@ test('help lists what is there and nothing else', async (t) => {
     .map(({ stdout: text }) => text)
     .join('\n');
   t.regex(all, /^ {2}retrieval\b/m);
-  t.notRegex(all, /^ {2}inspect\b/m);
+  t.regex(all, /^ {2}inspect\b/m);
 });
 
 const fails = test.macro({
@@ -91,7 +91,13 @@ test(fails, ['train', '--config', 'nowhere.yaml'], 1, /nowhere\.yaml.*ERR_COTS_F
 test(fails, ['eval', '--model', 'nowhere', '--data', 'nowhere.jsonl'], 1, /nowhere/);
 test(fails, ['search', '/', 'a'], 1, /manifest\.json.*ERR_COTS_DATA/);
 test(fails, ['export', 'hf', 'a', '--out', 'b'], 1, /a model folder at a, got nothing.*ERR_COTS_CHECKPOINT/);
-test(fails, ['inspect', 'attention', 'a.jpg', 'dog'], 1, /ERR_COTS_NOT_IMPLEMENTED/);
+test(fails, ['inspect', 'attention', 'a.jpg', 'dog'], 2, /--model/);
+test(
+  fails,
+  ['inspect', 'attention', 'a.jpg', 'dog', '--model', 'nowhere', '--out', 'a.png'],
+  1,
+  /a model folder at nowhere/,
+);
 test(fails, ['bench', 'load'], 2, /--config/);
 test(fails, ['data', 'check', 'x'], 1, /a data set at x, got no such file.*ERR_COTS_FILE/);
 test(

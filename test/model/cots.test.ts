@@ -362,9 +362,28 @@ test('a bad image is named by its index', async (t) => {
   await code(t, () => model.embedImages(['/nowhere.jpg']), 'ERR_COTS_FILE', /nowhere\.jpg/);
 });
 
-test('what is not there yet says so', async (t) => {
+test('an attention map: a value a patch, the score of the vectors, and what is refused', async (t) => {
   const model = await created(t);
-  await code(t, () => model.attention(gray(1), 'a'), 'ERR_COTS_NOT_IMPLEMENTED');
+  const image = {
+    data: Uint8Array.from({ length: 3 * 32 * 32 }, (_, i) => (i * 7919) % 256),
+    width: 32,
+    height: 32,
+  };
+  const { map, grid, score } = await model.attention(image, 'a bus');
+  t.deepEqual(grid, [4, 4]);
+  t.is(map.length, 16);
+  t.is(Math.max(...map), 1);
+  t.is(Math.min(...map), 0);
+  const [one, other] = [await model.embedImages([image]), await model.embedTexts(['a bus'])];
+  t.true(
+    Math.abs(score - one.data.reduce((sum, value, i) => sum + value * (other.data[i] as number), 0)) < 1e-5,
+  );
+  t.notDeepEqual((await model.attention(image, 'a bus', { method: 'patch_sim' })).map, map);
+  t.notDeepEqual((await model.attention(image, 'a bus', { startLayer: 0 })).map, map);
+  await code(t, () => model.attention(image, 'a', { startLayer: 2 }), 'ERR_COTS_OPTION', /startLayer/);
+  await code(t, () => model.attention(image, 'a', { method: 'x' as 'dino' }), 'ERR_COTS_OPTION', /relevancy/);
+  await code(t, () => model.attention(image, 3 as unknown as string), 'ERR_COTS_OPTION');
+  await code(t, () => model.attention('/nowhere.jpg', 'a'), 'ERR_COTS_FILE', /nowhere/);
 });
 
 test('an abort rejects with its reason: before any work, and during it', async (t) => {

@@ -54,6 +54,8 @@ void compare(const char* name, const Change& change, const Run& run = {}) {
     const cots::StepMetrics m = there.step(batch), expected = here.step(batch);
     if (step > 6) CHECK(cots::test::values_asked_for() == asked);  // none of a GPU is counted
     CHECK(std::isfinite(m.loss));
+    CHECK(m.device_bytes > 0);
+    CHECK(expected.device_bytes == 0);
     CHECK(m.queue_valid == expected.queue_valid);
     if (step >= compared) continue;
     CHECK(m.loss == doctest::Approx(expected.loss).epsilon(tolerance));

@@ -49,6 +49,7 @@ struct HPUHooks final : at::HPUHooksInterface {
 struct Memory final : c10::DeviceAllocator {
   c10::DataPtr allocate(size_t bytes) override {
     void* data = std::malloc(bytes);
+    most_ = std::max<int64_t>(most_, static_cast<int64_t>(bytes));
     return {data, data, &std::free, kSecondDevice};
   }
   c10::DeleterFnPtr raw_deleter() const override { return &std::free; }
@@ -58,9 +59,16 @@ struct Memory final : c10::DeviceAllocator {
   bool initialized() override { return true; }
   void emptyCache(c10::MempoolId_t) override {}
   void recordStream(const c10::DataPtr&, c10::Stream) override {}
-  c10::CachingDeviceAllocator::DeviceStats getDeviceStats(c10::DeviceIndex) override { return {}; }
+  c10::CachingDeviceAllocator::DeviceStats getDeviceStats(c10::DeviceIndex) override {
+    c10::CachingDeviceAllocator::DeviceStats stats;
+    stats.allocated_bytes[0].peak = most_;  // of one block: enough to tell that it is asked for
+    return stats;
+  }
   void resetAccumulatedStats(c10::DeviceIndex) override {}
   void resetPeakStats(c10::DeviceIndex) override {}
+
+ private:
+  std::atomic<int64_t> most_ = 0;
 } memory;
 REGISTER_ALLOCATOR(c10::kHPU, &memory)
 
