@@ -21,6 +21,7 @@ const commands = [
   'data pack',
   'import',
   'import hf',
+  'inspect attention',
   'bench',
   'bench encode',
   'bench train',
