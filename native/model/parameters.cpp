@@ -35,6 +35,8 @@ double weight_std(at::IntArrayRef shape, double gain, WeightInit rule) {
 }
 
 Tensor initial_value(int64_t key, at::IntArrayRef shape, Init init, WeightInit rule) {
+  // A leaf of autograd: a view would hold on to what it is one of, long after flatten() moved it.
+  const at::AutoDispatchBelowADInplaceOrView below;
   if (init.kind == Init::Kind::kWeight)
     init = Init::truncated_normal(weight_std(shape, init.value, rule));
   switch (init.kind) {
@@ -56,7 +58,7 @@ Tensor initial_value(int64_t key, at::IntArrayRef shape, Init init, WeightInit r
 
 /// Zeros of a shape in the memory of one.
 Tensor shared_zero(at::IntArrayRef shape) {
-  const at::AutoDispatchBelowADInplaceOrView below;  // a leaf of autograd, not a view
+  const at::AutoDispatchBelowADInplaceOrView below;  // as in initial_value()
   return at::zeros({}).expand(shape);
 }
 

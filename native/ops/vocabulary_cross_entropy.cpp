@@ -37,12 +37,16 @@ struct VocabularyCrossEntropy : torch::autograd::Function<VocabularyCrossEntropy
     return loss;
   }
 
+  /// Scales the gradients where they lie: that of a vocabulary's weights is as large as they are.
   static variable_list backward(AutogradContext* context, variable_list grads) {
     variable_list out(5);
     if (!grads[0].defined()) return out;
+    TORCH_CHECK(context->saved_data.count("spent") == 0,
+                "vocabulary_cross_entropy: expected one backward, got a second one");
+    context->saved_data["spent"] = true;
     const auto saved = context->get_saved_variables();
     for (size_t i = 0; i < 3; ++i)
-      if (saved[i].defined()) out[i] = saved[i] * grads[0];
+      if (saved[i].defined()) out[i] = saved[i].mul_(grads[0]);
     return out;
   }
 };

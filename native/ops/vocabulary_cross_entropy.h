@@ -12,7 +12,8 @@ using at::Tensor;
 
 /// Schema cots::vocabulary_cross_entropy. Sum over rows of logsumexp(W u + c) - (W u + c)[t];
 /// scalar f32 with gradient to query_Md, weight_Vd and bias_V (formed chunk by chunk in forward
-/// when they require it, scaled in backward). A row whose target is kIgnoredTarget adds nothing and
+/// when they require it, scaled there in backward, which
+/// runs once). A row whose target is kIgnoredTarget adds nothing and
 /// has no gradient, so that a captured step may predict any number of rows. On CUDA a bfloat16
 /// query keeps the products in bfloat16 with float32 sums, and a target out of range gives NaN
 /// instead of an error, because reading it would wait for the device.

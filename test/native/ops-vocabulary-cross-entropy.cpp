@@ -87,3 +87,11 @@ TEST_CASE("vocabulary_cross_entropy refuses a target outside the vocabulary") {
       ops::vocabulary_cross_entropy(x.query, x.weight, x.bias, at::full({5}, 9, at::kLong)),
       doctest::Contains("targets in [0, 9)"), c10::Error);
 }
+
+TEST_CASE(
+    "vocabulary_cross_entropy refuses a second backward, whose gradients would be scaled twice") {
+  const Inputs x = random_inputs(5, 4, 9, 1.0).to(at::kFloat);
+  const Tensor loss = ops::vocabulary_cross_entropy(x.query, x.weight, x.bias, x.target);
+  loss.backward({}, /*retain_graph=*/true);
+  CHECK_THROWS_WITH_AS(loss.backward(), doctest::Contains("expected one backward"), c10::Error);
+}

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
+#include "counted-memory.h"
+
 #include "tiny-model.h"
 
 using namespace cots;
@@ -44,6 +46,20 @@ TEST_CASE("gradients accumulate in place into views of the flat gradient") {
   }
   parameters.zero_grad();
   CHECK(a.grad().eq(0).all().item<bool>());
+}
+
+TEST_CASE("flatten leaves nothing of the initial values behind") {
+  const cots::test::CountedMemory memory;
+  cots::Parameters parameters(1);
+  const Tensor handle =
+      parameters.add("a.weight", {64, 100}, cots::Init::truncated_normal(0.02), true);
+  parameters.add("a.bias", {64}, cots::Init::zeros(), false);
+  parameters.add("a.scale", {500}, cots::Init::normal(1), false);
+  const size_t before = memory.alive();
+  const auto whole = static_cast<size_t>(parameters.count()) * sizeof(float);
+  CHECK(before >= whole);
+  parameters.flatten(/*requires_grad=*/true);
+  CHECK(memory.alive() == 2 * whole);  // values and gradients
 }
 
 TEST_CASE("without gradients there is no gradient buffer") {
