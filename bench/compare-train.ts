@@ -61,7 +61,7 @@ const sizes: Readonly<Record<string, Size>> = {
     pairs: 4,
     tolerance: 1e-3,
     goal: 1.5,
-    overrides: ['train.checkpointing=full'],
+    overrides: ['train.checkpointing=selective'],
   },
   gpu: {
     config: 'configs/base.yaml',
