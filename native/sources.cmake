@@ -82,6 +82,7 @@ set(COTS_CORE_SOURCES
   native/train/distributed.cpp
   native/train/draws.cpp
   native/train/gradient_buckets.cpp
+  native/train/input_checks.cpp
   native/train/key_exchange.cpp
   native/train/key_pass.cpp
   native/train/layer_decay.cpp
