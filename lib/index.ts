@@ -11,6 +11,7 @@ export {
   evaluateRetrieval,
   type RetrievalResult,
 } from './evaluate/retrieval.js';
+export type { AttentionMap, AttentionOptions, MapMethod } from './model/attention.js';
 export { Cots } from './model/cots.js';
 export type {
   CreateOptions,
