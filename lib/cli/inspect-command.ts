@@ -29,7 +29,7 @@ function attentionCommand(): Command {
   return newCommand(
     'attention',
     "paint where an image answers a word or a text over it; what the model's own crop leaves out is not shown",
-    "cots inspect attention beach.jpg 'kite' --model runs/demo/latest --out kite.png",
+    "cots inspect attention beach.jpg 'kite' --model runs/demo/run/latest --out kite.png",
   )
     .argument('<image>', 'image file')
     .argument('<text>', 'a word or a text')
