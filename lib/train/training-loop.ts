@@ -1,12 +1,12 @@
 /** The loop: batch k + 1 is loaded while native step k runs; evaluations and checkpoints in between. */
 import { setTimeout } from 'node:timers/promises';
 import type { PendingCalls } from '../native-call.js';
-import { Lookahead } from './lookahead.js';
 import { isOutOfMemory, saveAfterOutOfMemory } from './out-of-memory.js';
 import type { PreparedRun } from './prepare-run.js';
 import type { RunRecorder } from './run-recorder.js';
 import { StepWarnings, stopError } from './step-warnings.js';
 import type { TrainEvent } from './trainer.js';
+import { UpcomingBatch } from './upcoming-batch.js';
 import { validate } from './validation.js';
 
 /** Longest wait for the loader of a run that has ended. */
@@ -61,7 +61,7 @@ async function* steps(
   const { checkpoint, evaluate } = run.config;
   const warnings = new StepWarnings();
   const waiting = waitSignal(run, signal);
-  const batches = new Lookahead(run.loader, run.config.train.device !== 'cpu');
+  const batches = new UpcomingBatch(run.loader, run.config.train.device !== 'cpu');
   while (recorder.step < run.totalSteps && !(await anyAborted(run, signal))) {
     yield* finished(recorder, false);
     const start = performance.now();

@@ -5,10 +5,9 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <functional>
 
 #include "second-device.h"
-#include "tiny-trainer.h"
+#include "training-switches.h"
 
 using at::Tensor;
 using tiny::difference;
@@ -24,14 +23,12 @@ std::shared_ptr<cots::ImageTokenizer> placed_tokenizer(const cots::Placement& pl
   return tokenizer;
 }
 
-using Change = std::function<void(cots::TrainConfig&)>;
-
 struct Run {
   int64_t steps = 10;
   at::ScalarType compute = at::kFloat;
 };
 
-void compare(const char* name, const Change& change, const Run& run = {}) {
+void compare(const char* name, const tiny::Change& change, const Run& run = {}) {
   CAPTURE(name);
   cots::TrainConfig config = tiny::config();
   config.filter.k = -1.2;  // some pairs of each batch are dropped
@@ -80,32 +77,8 @@ TEST_CASE("second device: it refuses what a GPU refuses") {
 }
 
 TEST_CASE("device: training there is training here, and waits for no value") {
-  using Config = cots::TrainConfig;
-  compare("as it is", [](Config&) {});
-  compare("learnable temperature", [](Config& c) { c.loss.tau_learnable = true; });
-  compare("filter of the contrast alone",
-          [](Config& c) { c.filter.apply_to = cots::FilterScope::kContrast; });
-  compare("a share is kept", [](Config& c) { c.filter.min_keep_fraction = 0.9; });
-  compare("shared passes", [](Config& c) { c.token.passes = cots::Passes::kShared; });
-  compare("concatenated embeddings", [](Config& c) {
-    c.token.fusion = cots::Fusion::kConcat;
-    c.token.global_source = cots::GlobalSource::kEmbed;
-  });
-  compare("momentum as global state",
-          [](Config& c) { c.token.global_source = cots::GlobalSource::kMomentum; });
-  compare("micro-batches", [](Config& c) { c.accumulate = 2; });
-  compare("batch keys as negatives", [](Config& c) { c.queue.include_batch_keys = true; });
-  compare("images of one id",
-          [](Config& c) { c.queue.duplicates = cots::DuplicatePolicy::kMaskSameImage; });
-  compare("recomputation", [](Config& c) {
-    c.model.image.checkpointing = c.model.text.checkpointing = cots::Checkpointing::kFull;
-  });
-  compare("means as global states",
-          [](Config& c) { c.model.image.pool = c.model.text.pool = cots::Pool::kMean; });
-  compare("the last token as a text's global state",
-          [](Config& c) { c.model.text.pool = cots::Pool::kLast; });
-  compare("BEiT",
-          [](Config& c) { c.model.image.layer_scale = c.model.image.relative_bias = true; });
+  compare("as it is", [](cots::TrainConfig&) {});
+  for (const auto& [name, change] : tiny::switches()) compare(name, change);
 }
 
 TEST_CASE("device: training in bfloat16 begins as on the CPU") {

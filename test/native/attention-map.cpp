@@ -5,27 +5,15 @@
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
-#include "tiny-model.h"
+#include "tiny-towers.h"
 
 using namespace cots;
 
 namespace {
 
-struct Model {
-  explicit Model(const ModelConfig& config)
-      : config(config),
-        parameters(1),
-        towers(config, Scope(parameters, "visual"), Scope(parameters, "text")) {
-    parameters.flatten(false);
-    test::enlarge_weights(parameters, 0.3);
-  }
-  AttentionMapper mapper() const {
-    return AttentionMapper(
-        config, [this](const std::string& name) { return parameters.find(name)->value; });
-  }
-  ModelConfig config;
-  Parameters parameters;
-  Towers towers;
+struct Model : test::TinyTowers {
+  explicit Model(const ModelConfig& config) : TinyTowers(config, 0.3) {}
+  AttentionMapper mapper() const { return AttentionMapper(config, weight()); }
 };
 
 }  // namespace

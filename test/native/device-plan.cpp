@@ -10,7 +10,7 @@
 #include "infer/text_plan.h"
 #include "io/failure.h"
 #include "limited-memory.h"
-#include "tiny-model.h"
+#include "tiny-towers.h"
 
 using namespace cots;
 
@@ -18,22 +18,11 @@ namespace {
 
 const double kMean[3] = {0.48, 0.45, 0.4}, kStd[3] = {0.27, 0.26, 0.25};
 
-struct Model {
-  explicit Model(const ModelConfig& config)
-      : config(config),
-        parameters(1),
-        towers(config, Scope(parameters, "visual"), Scope(parameters, "text")) {
-    parameters.flatten(false);
-    test::enlarge_weights(parameters, 0.2);
-  }
+struct Model : test::TinyTowers {
+  explicit Model(const ModelConfig& config) : TinyTowers(config, 0.2) {}
   DevicePlan plan(at::ScalarType compute = at::kFloat) const {
-    return DevicePlan(config,
-                      [this](const std::string& name) { return parameters.find(name)->value; },
-                      {at::kCPU, compute});
+    return DevicePlan(config, weight(), {at::kCPU, compute});
   }
-  ModelConfig config;
-  Parameters parameters;
-  Towers towers;
 };
 
 Tensor images(int64_t count) {

@@ -5,12 +5,11 @@
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
-#include <functional>
 #include <limits>
 
 #include "ops/adamw.h"
 #include "ops/vocabulary_cross_entropy.h"
-#include "tiny-trainer.h"
+#include "training-switches.h"
 
 using at::Tensor;
 using tiny::difference;
@@ -46,10 +45,8 @@ void check_same(const cots::StepMetrics& a, const cots::StepMetrics& b, double t
     CHECK(a.scores[i] == doctest::Approx(b.scores[i]).epsilon(tolerance));
 }
 
-using Change = std::function<void(cots::TrainConfig&)>;
-
 /// Trains both ways; returns how many pairs the filter dropped.
-int64_t compare(const char* name, const Change& change, int64_t steps = 16) {
+int64_t compare(const char* name, const tiny::Change& change, int64_t steps = 16) {
   CAPTURE(name);
   cots::TrainConfig config = tiny::config();
   config.filter.k = -1.2;  // above the queue's mean: some pairs of each batch are dropped
@@ -76,34 +73,7 @@ TEST_CASE("device step: it is the trainer's step, recorded once the queue is ful
 }
 
 TEST_CASE("device step: under every switch") {
-  using Config = cots::TrainConfig;
-  compare("task warm-up", [](Config& c) { c.loss.task_warmup_steps = 7; });
-  compare("learnable temperature", [](Config& c) { c.loss.tau_learnable = true; });
-  compare("filter of the contrast alone",
-          [](Config& c) { c.filter.apply_to = cots::FilterScope::kContrast; });
-  compare("filter off", [](Config& c) { c.filter.enabled = false; });
-  compare("a share is kept", [](Config& c) { c.filter.min_keep_fraction = 0.9; });
-  compare("shared passes", [](Config& c) { c.token.passes = cots::Passes::kShared; });
-  compare("concatenated embeddings", [](Config& c) {
-    c.token.fusion = cots::Fusion::kConcat;
-    c.token.global_source = cots::GlobalSource::kEmbed;
-  });
-  compare("momentum as global state",
-          [](Config& c) { c.token.global_source = cots::GlobalSource::kMomentum; });
-  compare("no CMVM", [](Config& c) { c.loss.weight_cmvm = 0; });
-  compare("no CMLM", [](Config& c) { c.loss.weight_cmlm = 0; });
-  compare("token losses alone", [](Config& c) { c.loss.weight_instance = c.loss.weight_task = 0; });
-  compare("micro-batches", [](Config& c) { c.accumulate = 3; });
-  compare("batch keys as negatives", [](Config& c) { c.queue.include_batch_keys = true; });
-  compare("random queue", [](Config& c) { c.queue.random_init = true; });
-  compare("images of one id",
-          [](Config& c) { c.queue.duplicates = cots::DuplicatePolicy::kMultiPositive; });
-  compare("layer-wise rates", [](Config& c) { c.layer_decay = 0.7; });
-  compare("recomputation", [](Config& c) {
-    c.model.image.checkpointing = c.model.text.checkpointing = cots::Checkpointing::kFull;
-  });
-  compare("clipping", [](Config& c) { c.optimizer.clip_grad = 0.05; });
-  compare("no clipping", [](Config& c) { c.optimizer.clip_grad = 0; });
+  for (const auto& [name, change] : tiny::switches()) compare(name, change);
 }
 
 namespace {

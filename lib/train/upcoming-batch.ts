@@ -5,7 +5,7 @@ interface Source<T> {
   next(signal?: AbortSignal): Promise<T>;
 }
 
-export class Lookahead<T> {
+export class UpcomingBatch<T> {
   readonly #source: Source<T>;
   readonly #isWanted: boolean;
   #upcoming: Promise<T> | undefined;

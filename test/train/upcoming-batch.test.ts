@@ -1,6 +1,6 @@
 /** Looking at the batch after the next one. */
 import test from 'ava';
-import { Lookahead } from '../../lib/train/lookahead.js';
+import { UpcomingBatch } from '../../lib/train/upcoming-batch.js';
 
 /** Gives 0, 1, 2, ...: each when it is let go. */
 class Gated {
@@ -21,7 +21,7 @@ class Gated {
 
 test('a batch that is there is seen, and given next', async (t) => {
   const source = new Gated();
-  const batches = new Lookahead(source, true);
+  const batches = new UpcomingBatch(source, true);
   const first = batches.next();
   source.let(0);
   t.is(await first, 0);
@@ -35,7 +35,7 @@ test('a batch that is there is seen, and given next', async (t) => {
 
 test('a failure is told by next alone, after which the source is asked again', async (t) => {
   const source = new Gated();
-  const batches = new Lookahead(source, true);
+  const batches = new UpcomingBatch(source, true);
   t.is(await batches.peek(), undefined);
   source.let(0, new Error('no such file'));
   t.is(await batches.peek(), undefined);
@@ -47,7 +47,7 @@ test('a failure is told by next alone, after which the source is asked again', a
 
 test('where it is not wanted nothing is asked for ahead', async (t) => {
   const source = new Gated();
-  const batches = new Lookahead(source, false);
+  const batches = new UpcomingBatch(source, false);
   t.is(await batches.peek(), undefined);
   t.is(source.asked, 0);
 });
