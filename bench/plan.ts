@@ -28,12 +28,12 @@ const demoTowers = [
   'train.batchSize=128',
 ];
 const sizes: readonly Size[] = [
-  { name: 'demo', rounds: 3, steps: 6, settings: ['configs/demo.yaml'] },
-  { name: 'demo-towers', rounds: 3, steps: 3, settings: ['configs/demo.yaml', ...demoTowers] },
+  { name: 'demo', rounds: 3, steps: 24, settings: ['configs/demo.yaml'] },
+  { name: 'demo-towers', rounds: 3, steps: 4, settings: ['configs/demo.yaml', ...demoTowers] },
   {
     name: 'small',
-    rounds: 2,
-    steps: 2,
+    rounds: 3,
+    steps: 4,
     settings: ['configs/small.yaml', 'train.batchSize=8', 'train.accumulate=1'],
   },
   {

@@ -76,6 +76,7 @@ set(COTS_CORE_SOURCES
   native/infer/kernels/packed_linear.cpp
   native/infer/kernels/quantized_linear.cpp
   native/train/batch.cpp
+  native/train/capture.cpp
   native/train/checkpoint.cpp
   native/train/checkpoint_part.cpp
   native/train/device_step.cpp
@@ -145,6 +146,7 @@ set(COTS_NATIVE_TEST_SOURCES
   test/native/another-device.cpp
   test/native/attention-map.cpp
   test/native/block-cache.cpp
+  test/native/capture.cpp
   test/native/clips.cpp
   test/native/contrast-loss.cpp
   test/native/cuda-device.cpp

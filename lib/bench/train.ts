@@ -1,7 +1,4 @@
 /** `bench train`: whole optimizer steps, on the config's data or on made ones. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { binding, type NativeStepMetrics, type NativeTrainer } from '../binding.js';
 import { pairFlops } from '../config/flops.js';
 import { checkDevice, threadsOf } from '../config/load.js';
@@ -14,7 +11,7 @@ import { measurePeak } from '../device.js';
 import { BatchSource } from '../train/batch-source.js';
 import { readTokenizerFolder } from '../train/tokenizer-folder.js';
 import { type BenchContext, benchContext } from './machine.js';
-import { syntheticCaption, syntheticJpeg, uniform } from './synthetic.js';
+import { withPairs } from './made-pairs.js';
 import { type Latency, latency, median } from './timing.js';
 
 const stageNames = [
@@ -58,13 +55,7 @@ export async function benchTrain(
   options: { steps: number; onStep?: (done: number) => void },
 ): Promise<BenchTrainResult> {
   checkDevice(config);
-  const made = config.data.train.length === 0;
-  const folder = made ? await mkdtemp(path.join(tmpdir(), 'cots-bench-')) : null;
-  try {
-    return await measure(folder === null ? config : await withMadeData(config, folder), options, made);
-  } finally {
-    if (folder !== null) await rm(folder, { recursive: true, force: true });
-  }
+  return withPairs(config, (ready, made) => measure(ready, options, made));
 }
 
 interface Step {
@@ -161,43 +152,4 @@ async function imageTokenizerOf(config: TrainConfig) {
   }
 
   return { config: nativeTokenizerConfig(config), file: null };
-}
-
-/**
- * A manifest of JPEGs a quarter larger than the model's input and captions of the longest length, each word one token; with
- * random queues and a random image tokenizer, so that no file but the config is needed.
- */
-async function withMadeData(config: TrainConfig, folder: string): Promise<TrainConfig> {
-  const pairs = Math.min(Math.max(config.train.batchSize, 16), 256);
-  const random = uniform(config.train.seed);
-  const side = Math.round(1.25 * config.model.image.size);
-  const words = config.data.textMaxLen - 2;
-  const vocabulary = Math.max(1, Math.min(2000, Math.floor(config.model.text.vocabSize / 4)));
-  const lines: string[] = [];
-  for (let pair = 0; pair < pairs; pair++) {
-    const image = `${pair}.jpg`;
-    await writeFile(path.join(folder, image), await syntheticJpeg(side, side, pair));
-    lines.push(
-      JSON.stringify({
-        id: String(pair),
-        image,
-        captions: [syntheticCaption(words, vocabulary, random)],
-        split: 'train',
-      }),
-    );
-  }
-
-  const manifest = path.join(folder, 'manifest.jsonl');
-  await writeFile(manifest, `${lines.join('\n')}\n`);
-  return {
-    ...config,
-    queue: { ...config.queue, init: 'random' },
-    token: { ...config.token, tokenizer: null },
-    data: {
-      ...config.data,
-      train: [{ path: manifest, weight: 1, split: null, images: null, columns: null }],
-      textClean: 'none',
-      vocabulary: null,
-    },
-  };
 }

@@ -1,7 +1,7 @@
 /** `cots train --dry-run`: what a run will cost, before it starts. */
+import { probeStep } from '../bench/step-probe.js';
 import type { NativeTokenizerConfig } from '../binding.js';
 import { requireCpu } from '../config/load.js';
-import { measureRates } from '../config/machine-rates.js';
 import { nativeTokenizerConfig } from '../config/native.js';
 import { planTraining, type TrainPlan } from '../config/plan.js';
 import type { TrainConfig } from '../config/schema.js';
@@ -38,12 +38,11 @@ export async function dryRun(config: TrainConfig, options: CommonOptions): Promi
   const { tokenizer } = config.token;
   const imageTokenizer =
     tokenizer === null || config.loss.weights.cmvm === 0 ? undefined : await plannedTokenizer(tokenizer);
-  const { vocab } = imageTokenizer ?? nativeTokenizerConfig(config);
   const plan = planTraining(config, {
     pairs: set === undefined ? undefined : epochLength(set.entries.length, set.weights),
     imageTokenizer,
     memoryBytes: usableMemory(),
-    rates: await measureRates(config, vocab),
+    probe: await probeStep(config, imageTokenizer ?? nativeTokenizerConfig(config)),
   });
   for (const warning of [...(set?.warnings ?? []), ...warnings, ...plan.warnings])
     note(`warning: ${warning}`);
@@ -83,7 +82,7 @@ function timeLines({ seconds, steps }: TrainPlan, batchSize: number): string[] {
   if (seconds === null) return [];
   const whole = steps === null ? '' : `, ${humanSeconds(steps * seconds.total)} in all`;
   return [
-    `time: about ${(batchSize / seconds.total).toPrecision(3)} pairs/s at the best rates that this machine reached just now${whole}`,
+    `time: about ${(batchSize / seconds.total).toPrecision(3)} pairs/s, by steps of fewer blocks and pairs on this machine just now${whole}`,
   ];
 }
 

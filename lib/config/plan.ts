@@ -6,7 +6,7 @@ import { type Checkpointing, type MemoryEstimate, memoryEstimate } from './memor
 import { nativeTokenizerConfig } from './native.js';
 import type { TrainConfig } from './schema.js';
 import { type ParameterCounts, parameterCounts } from './size.js';
-import { type MachineRates, type StepSeconds, stepSeconds } from './step-time.js';
+import { type StepProbe, type StepSeconds, wholeStep } from './step-time.js';
 
 /** What `--dry-run` prints. */
 export interface TrainPlan {
@@ -21,7 +21,7 @@ export interface TrainPlan {
   readonly memoryBytes: MemoryEstimate;
   /** What fits this machine; null while its memory is not given. */
   readonly fit: Fit | null;
-  /** Time of a step on this machine; null while its rates are not given. */
+  /** Time of a step on this machine; null while no steps were timed. */
   readonly seconds: StepSeconds | null;
   /** Losses with a weight above 0. */
   readonly losses: {
@@ -62,7 +62,7 @@ export interface PlanFacts {
   readonly imageTokenizer?: NativeTokenizerConfig | undefined;
   /** Bytes that the process may take. */
   readonly memoryBytes?: number | undefined;
-  readonly rates?: MachineRates | undefined;
+  readonly probe?: StepProbe | undefined;
 }
 
 /** The estimate is good to a tenth (bench/plan.ts measures it). */
@@ -84,7 +84,7 @@ export function planTraining(config: TrainConfig, facts: PlanFacts = {}): TrainP
     flopsPerPair: pairFlops(config, config.data.textMaxLen, imageTokenizer),
     memoryBytes: memoryEstimate(config, imageTokenizer, pairs),
     fit: facts.memoryBytes === undefined ? null : fitOf(config, imageTokenizer, pairs, facts.memoryBytes),
-    seconds: facts.rates === undefined ? null : stepSeconds(config, imageTokenizer, facts.rates),
+    seconds: facts.probe === undefined ? null : wholeStep(config, facts.probe),
     losses: { instance: instance > 0, cmvm: cmvm > 0, cmlm: cmlm > 0, task: task > 0 },
     filter: {
       enabled: config.amf.enabled,

@@ -170,7 +170,7 @@ export const checkpointKeys = section({
   }),
   async: flag(
     true,
-    'Copy the state and write it while the next steps run, in as much memory again; false: stop meanwhile.',
+    'Write the state while the next step runs, in as much memory again as is not written by its end; false: stop meanwhile.',
   ),
 });
 

@@ -92,7 +92,7 @@ export interface NativeTrainer {
   prefill(o: { batch: NativeBatch; cancel: NativeCancel | null }): Promise<void>;
   /** model.safetensors (on rank 0) and the rank's state into an existing directory. */
   save(o: { directory: string }): Promise<void>;
-  /** The same in memory of its own, to be written beside the steps that follow. */
+  /** The same as the state is now, to be written beside the steps that follow: what they are about to change is copied before. */
   capture(): Promise<NativeCheckpoint>;
   restore(o: { directory: string }): Promise<void>;
   initializeFrom(o: { file: string }): Promise<void>;

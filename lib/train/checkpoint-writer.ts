@@ -28,7 +28,7 @@ export class CheckpointWriter {
     this.#run = run;
   }
 
-  /** Takes the state as it is now. With `checkpoint.async` it is copied, and written while the run goes on. Throws `ERR_COTS_FILE`. */
+  /** Takes the state as it is now. With `checkpoint.async` it is written while the run goes on. Throws `ERR_COTS_FILE`. */
   async begin(state: CheckpointState): Promise<void> {
     const { ranks, native, folder: runFolder, config } = this.#run;
     const folder = ranks.isFirst ? await beginFolder(runFolder.checkpoint(state.step)) : undefined;

@@ -1,11 +1,10 @@
-// NativeCheckpoint: a rank's part of a checkpoint in memory of its own, written beside the steps
-// that follow.
+// NativeCheckpoint: a rank's part of a checkpoint, written beside the steps that follow.
 #pragma once
 
 #include <napi.h>
 
 #include "addon/handle.h"
-#include "train/checkpoint_part.h"
+#include "train/capture.h"
 
 namespace cots::addon {
 
@@ -16,9 +15,9 @@ class CheckpointWrap : public Napi::ObjectWrap<CheckpointWrap> {
 
  private:
   Napi::Value write(const Napi::CallbackInfo& info);
-  Handle<CheckpointPart> handle_;
+  Handle<Capture> handle_;
 };
 
-Napi::Value wrap_checkpoint(Napi::Env env, std::shared_ptr<CheckpointPart> part);
+Napi::Value wrap_checkpoint(Napi::Env env, std::shared_ptr<Capture> part);
 
 }  // namespace cots::addon

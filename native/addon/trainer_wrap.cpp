@@ -242,8 +242,8 @@ Napi::Value TrainerWrap::save(const Napi::CallbackInfo& info) {
 Napi::Value TrainerWrap::capture(const Napi::CallbackInfo& info) {
   return guard_promise(info.Env(), [&] {
     Work work = [trainer = handle_.state()]() -> Settle {
-      auto part = std::make_shared<CheckpointPart>(trainer->checkpoint_part().copy());
-      return [part](Napi::Env env) { return wrap_checkpoint(env, part); };
+      const std::shared_ptr<Capture> capture = trainer->capture();
+      return [capture](Napi::Env env) { return wrap_checkpoint(env, capture); };
     };
     return handle_.post(info.Env(), Value(), std::move(work));
   });

@@ -79,6 +79,14 @@ std::map<std::string, at::Tensor> read_safetensors(const std::string& file) {
 
 void write_safetensors(const std::string& file, const NamedTensors& tensors,
                        const std::map<std::string, std::string>& metadata) {
+  write_safetensors(file, tensors, metadata,
+                    [](const std::string&, const at::Tensor& tensor, const TakeBytes& take) {
+                      take(tensor.const_data_ptr(), tensor.nbytes());
+                    });
+}
+
+void write_safetensors(const std::string& file, const NamedTensors& tensors,
+                       const std::map<std::string, std::string>& metadata, const GiveBytes& give) {
   replace_file(file, [&](const FileWriter& writer) {
     const NamedTensors ordered = in_file_order(tensors);
     const std::string header = make_header(ordered, metadata);
@@ -86,8 +94,8 @@ void write_safetensors(const std::string& file, const NamedTensors& tensors,
     for (int i = 0; i < 8; ++i) size[i] = static_cast<uint8_t>(header.size() >> (8 * i));
     writer.write(size, sizeof(size));
     writer.write(header.data(), header.size());
-    for (const auto& [name, tensor] : ordered)
-      writer.write(tensor.const_data_ptr(), tensor.nbytes());
+    const TakeBytes take = [&](const void* data, uint64_t bytes) { writer.write(data, bytes); };
+    for (const auto& [name, tensor] : ordered) give(name, tensor, take);
   });
 }
 

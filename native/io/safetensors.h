@@ -2,6 +2,7 @@
 // synced when written.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -24,5 +25,15 @@ std::map<std::string, at::Tensor> read_safetensors(const std::string& file);
 /// permission and leaves no torn file.
 void write_safetensors(const std::string& file, const NamedTensors& tensors,
                        const std::map<std::string, std::string>& metadata);
+
+/// Takes a tensor's bytes in order, in as many pieces as are given.
+using TakeBytes = std::function<void(const void* data, uint64_t bytes)>;
+/// Gives the bytes of a contiguous tensor of the host, which may change while it is written.
+using GiveBytes =
+    std::function<void(const std::string& name, const at::Tensor& tensor, const TakeBytes& take)>;
+
+/// The same with the bytes that `give` gives.
+void write_safetensors(const std::string& file, const NamedTensors& tensors,
+                       const std::map<std::string, std::string>& metadata, const GiveBytes& give);
 
 }  // namespace cots::io

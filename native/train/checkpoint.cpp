@@ -61,6 +61,22 @@ CheckpointPart Trainer::checkpoint_part() const {
   return part;
 }
 
+/// The momentum encoder follows first: then a step changes nothing before it is nearly over.
+std::shared_ptr<Capture> Trainer::capture() {
+  detach_capture();
+  StageSeconds none;
+  follow_online(none);
+  const auto made = std::make_shared<Capture>(checkpoint_part());
+  capture_ = made;
+  return made;
+}
+
+/// Before anything of a checkpoint changes.
+void Trainer::detach_capture() {
+  if (const std::shared_ptr<Capture> capture = capture_.lock()) capture->detach();
+  capture_.reset();
+}
+
 void Trainer::save(const std::string& directory) const {
   const CheckpointPart part = checkpoint_part();
   (config_.placement.device.is_cpu() ? part : part.copy()).write(directory);
@@ -88,6 +104,7 @@ void Trainer::restore(const std::string& directory) {
   const auto queue = select(state, queue_.state(), state_path);
   const auto optimizer = select(state, optimizer_.state(), state_path);
   const auto counter = select(state, counters(), state_path);
+  detach_capture();
   queue_.restore(queue);
   optimizer_.restore(optimizer);
   copy_weights(model_.parameters(), model, model_path, in_model);
@@ -115,6 +132,7 @@ void Trainer::initialize_from(const std::string& file) {
         "Expected " + file +
             " to hold visual.* or text.* tensors, found neither. Import foreign weights with "
             "`cots import` first.");
+  detach_capture();
   copy_weights(model_.parameters(), tensors, file, [&](const std::string& name) -> std::string {
     const bool given = (visual && has_prefix(name, "visual.")) ||
                        (text && has_prefix(name, "text.")) || (cmvm && has_prefix(name, "cmvm.")) ||

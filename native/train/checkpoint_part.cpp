@@ -65,6 +65,12 @@ void CheckpointPart::write(const std::string& directory) const {
   if (!model.empty()) io::write_safetensors(directory + "/model.safetensors", model, kMetadata);
 }
 
+void CheckpointPart::write(const std::string& directory, const io::GiveBytes& give) const {
+  io::write_safetensors(directory + "/" + state_file, state, kMetadata, give);
+  if (!model.empty())
+    io::write_safetensors(directory + "/model.safetensors", model, kMetadata, give);
+}
+
 std::string state_file_name(const Group& group) {
   if (group.world() == 1) return kWhole;
   return piece_name(static_cast<int>(group.rank()) + 1, static_cast<int>(group.world()));

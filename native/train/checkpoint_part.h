@@ -16,10 +16,12 @@ struct CheckpointPart {
   io::NamedTensors state;
   std::string state_file;  // its name
 
-  /// The same with memory of its own: the run may go on while it is written.
+  /// The same with memory of its own, of the host.
   CheckpointPart copy() const;
   /// Each file is complete and synced when this returns.
   void write(const std::string& directory) const;
+  /// With the bytes that `give` gives (io/safetensors.h).
+  void write(const std::string& directory, const io::GiveBytes& give) const;
 };
 
 /// state.safetensors alone, else state-RRRRR-of-WWWWW.safetensors, counted from 1.

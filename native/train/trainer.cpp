@@ -124,6 +124,7 @@ StepMetrics Trainer::step(const Batch& batch, const Batch* next) {
 /// The same on a device, where the momentum encoder has followed when the step is over.
 StepMetrics Trainer::step_on_device(const Batch& batch, const Batch* next) {
   StepMetrics metrics = begin_metrics();
+  detach_capture();
   follow_online(metrics.seconds);  // after a checkpoint of a CPU
   if (next != nullptr) check_batch(config_, *next);
   const StepReport report = device_step_->run(batch, metrics.step, next);
@@ -161,6 +162,7 @@ void Trainer::follow_online(StageSeconds& seconds) {
   if (!ema_pending_) return;
   const Stopwatch watch(seconds.momentum);
   const ops::CancelScope whole(nullptr);
+  detach_capture();
   momentum_.update(model_, config_.ema_m);
   ema_pending_ = false;
 }
@@ -296,6 +298,7 @@ StepContext Trainer::make_context(const Batch& batch, const Keys& own, const Dra
 void Trainer::commit(const StepKeys& keys, Outcome outcome, StepMetrics& metrics) {
   {
     const Stopwatch watch(metrics.seconds.optimizer);
+    detach_capture();
     if (outcome == Outcome::kUpdate) {
       optimizer_.step(metrics.lr, metrics.grad_norm);
       if (config_.sharded_optimizer) group_.share_parts(model_.parameters().flat().detach());
@@ -351,6 +354,7 @@ void Trainer::prefill(const Batch& batch) {
   const Batch placed = on_device(batch, config_.placement.device);
   const StepKeys keys = exchange_keys(
       group_, key_pass(momentum_.towers(), pixels_, placed, micro_batch_size(pairs)), placed);
+  detach_capture();
   queue_.push(keys.all.image_BD, keys.all.text_BD, keys.image_id_G, keys.all.finite_B);
 }
 

@@ -11,6 +11,7 @@
 #include "model/momentum.h"
 #include "model/queue.h"
 #include "train/batch.h"
+#include "train/capture.h"
 #include "train/checkpoint_part.h"
 #include "train/config.h"
 #include "train/device_step.h"
@@ -59,6 +60,8 @@ class Trainer {
   /// scale) on rank 0, and its piece of the state (heads, momentum, queues, optimizer, counters).
   /// Views of what the next step changes.
   CheckpointPart checkpoint_part() const;
+  /// The same to be written beside the steps that follow, which copy what they are about to change.
+  std::shared_ptr<Capture> capture();
   /// Writes it into an existing directory.
   void save(const std::string& directory) const;
   /// Restores the files of any number of ranks bit for bit; throws with the tensor's name, found
@@ -72,6 +75,7 @@ class Trainer {
   enum class Outcome { kUpdate, kNothingKept, kNonFinite };
 
   void follow_online(StageSeconds& seconds);
+  void detach_capture();
   void place();
   StepMetrics begin_metrics() const;
   StepMetrics step_on_device(const Batch& batch, const Batch* next);
@@ -104,6 +108,7 @@ class Trainer {
   int64_t step_ = 0, non_finite_in_row_ = 0, collapsed_steps_ = 0;
   // The weights have changed since the momentum encoder last followed them.
   bool ema_pending_ = false;
+  std::weak_ptr<Capture> capture_;  // the last one, while it is being written
   // No part of a checkpoint: a run that is resumed with other settings may go on.
   Stop stop_ = Stop::kNone;
 };

@@ -7,7 +7,7 @@ import { loadConfig, resolveConfig } from '../../lib/config/load.js';
 import { nativeTokenizerConfig } from '../../lib/config/native.js';
 import { largestNoise, planTraining } from '../../lib/config/plan.js';
 import type { TrainConfigInput } from '../../lib/config/schema.js';
-import { type ProductShape, productShapes } from '../../lib/config/step-time.js';
+import { probeConfig, probeDepths, type StageSeconds, type StepProbe } from '../../lib/config/step-time.js';
 
 const openAi = {
   arch: 'openai',
@@ -170,57 +170,72 @@ test('a batch that does not fit is warned of with what fits', (t) => {
   t.regex(none[0] ?? '', /even single pairs do not fit/);
 });
 
-test('time: a machine twice as fast takes half as long, the parts add up, accumulation repeats what is not done once', (t) => {
-  const rates = (speed: number) => ({
-    product: () => speed * 2e11,
-    peak: speed * 2.5e11,
-    bytes: speed * 1e10,
+// A step of made costs: what a stage takes a pair beside the blocks, and in each block of a tower.
+const stageNames = ['tokenise', 'momentum', 'forward', 'losses', 'backward', 'optimizer'] as const;
+const cost = { rest: 0.5, image: 0.25, text: 0.125 };
+function madeProbe(input: TrainConfigInput, pairs: number): StepProbe {
+  const steps = probeDepths(config(input)).map((depth) => {
+    const each = cost.rest + depth.image * cost.image + depth.text * cost.text;
+    const seconds = stageNames.map((name, at) => [
+      name,
+      (at + 1) * (name === 'optimizer' ? 1 : pairs) * each,
+    ]);
+    return { depth, seconds: Object.fromEntries(seconds) as unknown as StageSeconds };
   });
-  const at = (train: { batchSize: number; accumulate?: number }, speed: number) =>
-    planTraining(config({ train }), { imageTokenizer: openAi, rates: rates(speed) }).seconds;
-  const [one, two] = [at({ batchSize: 4 }, 1), at({ batchSize: 4 }, 2)];
-  const { total = 0, ...parts } = one ?? {};
-  t.true(Math.abs(total - Object.values(parts).reduce((sum, value) => sum + value, 0)) < 1e-9);
-  t.true(Math.abs(total / (two?.total ?? 0) - 2) < 0.02, 'but for the start of each operation');
-  // 988 GFLOP a pair at 2e11 a second, and what memory and attention take beside them.
-  t.true(total > (4 * 988) / 200 && total < (1.5 * (4 * 988)) / 200, String(total));
-  const cut = at({ batchSize: 4, accumulate: 4 }, 1);
-  t.is(cut?.optimizer, one?.optimizer);
-  t.true(Math.abs((cut?.backward ?? 0) / (one?.backward ?? 1) - 1) < 0.1);
+  return { pairs, steps, loadSeconds: 0.01 };
+}
+
+test('time: blocks and pairs that were not timed take what those that were do, the optimizer once', (t) => {
+  for (const [image, text] of [
+    [12, 6],
+    [1, 3],
+    [5, 1],
+    [1, 1],
+  ] as const) {
+    const model = { image: { layers: image }, text: { layers: text } };
+    const input = { model, train: { batchSize: 48, accumulate: 3 } } as TrainConfigInput;
+    const { seconds } = planTraining(config(input), { probe: madeProbe(input, 4) });
+    const each = cost.rest + image * cost.image + text * cost.text;
+    t.deepEqual(seconds, {
+      tokenise: 48 * each,
+      momentum: 2 * 48 * each,
+      forward: 3 * 48 * each,
+      losses: 4 * 48 * each,
+      backward: 5 * 48 * each,
+      optimizer: 6 * each,
+      load: 0.48,
+      total: 15 * 48 * each + 6 * each + 0.48,
+    });
+  }
+
   t.is(planTraining(config()).seconds, null);
 });
 
-test('time: checkpointing adds to backward the products it makes again', (t) => {
-  const product = ([rows, inner, columns]: ProductShape) =>
-    inner === 768 && columns === 3072 ? 1e11 : 1e12 * Math.min(rows, 1);
-  const rates = { product, peak: 1e15, bytes: 1e15 };
-  const backward = (checkpointing: 'off' | 'selective' | 'full') =>
-    planTraining(config({ train: { batchSize: 4, checkpointing } }), { imageTokenizer: openAi, rates })
-      .seconds?.backward ?? 0;
-  const [image, text] = [4 * 577, 4 * 40]; // rows
-  const flops = (rows: number) => 2 * rows * 768 * 3072;
-  const blocks = 12 * 2;
-  const selective = blocks * (flops(image) / 1e11 + flops(text) / 1e11 + flops(text) / 1e12);
-  t.true(Math.abs((backward('selective') - backward('off')) / selective - 1) < 1e-6);
-  const attention = 2 * 4 * 768 ** 2; // of a row: q, k, v and the projection
-  const rest = (blocks * attention * (image + text)) / 1e12;
-  t.true(
-    Math.abs((backward('full') - backward('selective')) / rest - 1) < 0.1,
-    'and attention, and each start',
-  );
+test('time: a stage that noise made shorter with a block more never shortens the step', (t) => {
+  const { steps, ...rest } = madeProbe({}, 2);
+  const none = Object.fromEntries(stageNames.map((name) => [name, 0])) as unknown as StageSeconds;
+  const odd = { ...rest, steps: steps.map((step, at) => (at === 1 ? { ...step, seconds: none } : step)) };
+  const { seconds } = planTraining(config({ train: { batchSize: 2 } }), { probe: odd });
+  const each = cost.rest + cost.image + 12 * cost.text;
+  t.true(Math.abs((seconds?.tokenise ?? 0) - 2 * each) < 1e-9);
 });
 
-test('no product of more than 4,096 rows is timed, and one of more takes as much longer', (t) => {
-  const shapes = productShapes(config({ train: { batchSize: 512 } }), openAi.vocab);
-  t.is(Math.max(...shapes.map(([rows]) => rows)), 4096);
-  t.deepEqual(
-    shapes.filter(([, inner, columns]) => inner === 768 && columns === 3072).map(([rows]) => rows),
-    [4096, 4096],
-  );
-  const rates = { product: ([rows]: ProductShape) => (rows > 4096 ? 1 : 2e11), peak: 2.5e11, bytes: 1e10 };
-  const seconds = (batchSize: number) =>
-    planTraining(config({ train: { batchSize } }), { imageTokenizer: openAi, rates }).seconds?.forward ?? 0;
-  t.true(Math.abs(seconds(512) / seconds(256) / 2 - 1) < 0.01);
+test('time: what is timed has few blocks and pairs, full queues, and no model to start from', (t) => {
+  const big = config({ train: { batchSize: 512, accumulate: 8, init: '/model' } });
+  t.deepEqual(probeDepths(big), [
+    { image: 1, text: 1 },
+    { image: 2, text: 1 },
+    { image: 1, text: 2 },
+  ]);
+  const probe = probeConfig(big, openAi, { image: 2, text: 1 });
+  t.deepEqual([probe.model.image.layers, probe.model.text.layers], [2, 1]);
+  t.deepEqual([probe.train.batchSize, probe.train.accumulate, probe.train.init], [1, 1, null]);
+  t.deepEqual([probe.queue.init, probe.queue.size], ['random', big.queue.size]);
+  const small = config({
+    model: { image: { size: 64, width: 192, heads: 6 }, text: { width: 192, heads: 6 } },
+  });
+  const micro = { ...small, train: { ...small.train, batchSize: 20, accumulate: 2 } };
+  t.is(probeConfig(micro, { ...openAi, arch: 'small' }, { image: 1, text: 1 }).train.batchSize, 10);
 });
 
 test('the largest share of noise that k separates', (t) => {

@@ -18,6 +18,7 @@ import { type RunResult, readResult, trainRun } from '../../examples/emoji-scene
 import { resolveConfig } from '../../lib/config/load.js';
 import type { TrainConfig } from '../../lib/config/schema.js';
 import { kindOf } from '../../lib/read-file.js';
+import { RunLock } from '../../lib/train/run-lock.js';
 import { Trainer } from '../../lib/train/trainer.js';
 import { makeShapes, temporaryFolder, tinyConfig } from '../support/tiny.js';
 
@@ -158,20 +159,29 @@ test('a run that was stopped ends as one that was not, and keeps its result alon
     resolveConfig(tinyConfig(manifest, path.join(folder, name), { amf: { k: 1, minValid: 8, log: 'all' } }));
   const run = { variant: 'all', noise: 0.3, seed: 0 } as const;
   const whole = { title: 'run', signal: new AbortController().signal };
-  const straight = await trainRun(run, config('straight'), manifest, whole);
+  const straight = (await trainRun(run, config('straight'), manifest, whole)) as RunResult;
 
   const stopped = config('stopped');
   await trainUntil(stopped, 7);
-  t.is(await trainRun(run, stopped, manifest, { title: 'run', signal: AbortSignal.abort() }), undefined);
+  t.is(await trainRun(run, stopped, manifest, { title: 'run', signal: AbortSignal.abort() }), 'stopped');
   t.is(await readResult(stopped.train.out), undefined);
-  const resumed = await trainRun(run, stopped, manifest, whole);
+  const lock = await RunLock.take(path.join(stopped.train.out, 'ablation'));
+  t.is(await trainRun(run, stopped, manifest, whole), 'busy');
+  lock.release();
+  const resumed = (await trainRun(run, stopped, manifest, whole)) as RunResult;
 
   t.like(resumed, { variant: 'all', noise: 0.3, seed: 0, steps: 12 });
-  t.is(resumed?.filter?.mismatched, 3);
+  t.is(resumed.filter?.mismatched, 3);
   for (const key of ['steps', 'losses', 'filter', 'test', 'unseen'] as const)
-    t.deepEqual(resumed?.[key], straight?.[key], key);
+    t.deepEqual(resumed[key], straight[key], key);
   t.deepEqual(await readResult(stopped.train.out), resumed);
+  t.deepEqual(
+    await trainRun(run, stopped, manifest, whole),
+    resumed,
+    'another process has ended it meanwhile',
+  );
   t.deepEqual((await readdir(stopped.train.out)).sort(), [
+    'ablation',
     'config.yaml',
     'metrics.jsonl',
     'non-finite.jsonl',

@@ -2,7 +2,8 @@
 /**
  * The ablation on emoji scenes: `node dist/examples/emoji-scenes/ablation/main.js`. A run that is done is never run again, one that was
  * stopped or killed goes on from its last checkpoint: start the same command again. Runs that the JSON already has, made elsewhere at the same
- * settings, count as done.
+ * settings, count as done. Started again while it is at work, once its tokenizer is made, the command takes the runs that are still free: two
+ * processes of one thread each get through more than one of two.
  */
 import path from 'node:path';
 import { Command } from 'commander';
@@ -66,23 +67,33 @@ async function main(): Promise<void> {
   const runs = plannedRuns(options.seeds);
   await makeScenes(folders, options.scenes, interrupt.signal);
   await makeTokenizer(runs[0] as AblationRun, folders, overrides, interrupt.signal);
-  const results: RunResult[] = [];
+  const resultOf = async (run: AblationRun): Promise<RunResult | undefined> =>
+    (await readResult(folders.run(run))) ?? reported.find((other) => isSameRun(run, other));
+  const allResults = async (): Promise<RunResult[]> =>
+    (await Promise.all(runs.map(resultOf))).filter((result) => result !== undefined);
+  const report = async (results: readonly RunResult[]): Promise<void> =>
+    writeReport(results, options, await runConfig(runs[0] as AblationRun, folders, overrides), settingsHash);
   for (const [index, run] of runs.entries()) {
-    const config = await runConfig(run, folders, overrides);
+    if ((await resultOf(run)) !== undefined) continue;
     const title = `run ${index + 1} of ${runs.length}, ${run.variant}, ${Math.round(100 * run.noise)} %, seed ${run.seed}`;
-    const done = (await readResult(config.train.out)) ?? reported.find((other) => isSameRun(run, other));
-    const result =
-      done ?? (await trainRun(run, config, folders.manifest(run.noise), { title, signal: interrupt.signal }));
-    if (result === undefined) return interrupt.endsProcess();
-    results.push(result);
-    if (done === undefined)
-      note(
-        `${title}: RSum ${result.test.rsum.toFixed(1)}, ${timeLeft(results, runs.length)} of training left`,
-      );
-    if (done === undefined || index === runs.length - 1)
-      await writeReport(results, options, config, settingsHash);
+    const config = await runConfig(run, folders, overrides);
+    const ended = await trainRun(run, config, folders.manifest(run.noise), {
+      title,
+      signal: interrupt.signal,
+    });
+    if (ended === 'stopped') return interrupt.endsProcess();
+    if (ended === 'busy') continue;
+    const results = await allResults();
+    note(`${title}: RSum ${ended.test.rsum.toFixed(1)}, ${timeLeft(results, runs.length)} of training left`);
+    await report(results);
   }
 
+  const results = await allResults();
+  if (results.length > 0) await report(results);
+  if (results.length < runs.length)
+    note(
+      `${runs.length - results.length} runs are at work in another process of this command, which reports them`,
+    );
   printTable(results);
 }
 

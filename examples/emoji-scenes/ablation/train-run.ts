@@ -5,11 +5,13 @@ import { binding } from '../../../lib/binding.js';
 import { startProgress } from '../../../lib/cli/progress.js';
 import type { TrainConfig } from '../../../lib/config/schema.js';
 import { openDataset } from '../../../lib/data/open.js';
+import { CotsError } from '../../../lib/errors.js';
 import { embedSplit } from '../../../lib/evaluate/embed-split.js';
 import { evaluateRetrieval, type RetrievalResult } from '../../../lib/evaluate/retrieval.js';
 import { Cots } from '../../../lib/model/cots.js';
 import { kindOf, readJson } from '../../../lib/read-file.js';
 import type { Metrics } from '../../../lib/train/metrics.js';
+import { RunLock } from '../../../lib/train/run-lock.js';
 import { Trainer } from '../../../lib/train/trainer.js';
 import { writeFileAtomic } from '../../../lib/write-file.js';
 import { type FilterReport, judgeFilter, readLastDecisions } from '../filter-truth.js';
@@ -47,15 +49,44 @@ export async function readResult(folder: string): Promise<RunResult | undefined>
   return (await kindOf(file)) === 'file' ? ((await readJson(file)) as RunResult) : undefined;
 }
 
-/** Trains and evaluates; undefined when the signal ended it, after which the same call goes on. */
+/**
+ * Trains and evaluates; `stopped` when the signal ended it, after which the same call goes on; `busy`, with nothing done, while another
+ * process has the run.
+ */
 export async function trainRun(
   run: AblationRun,
   config: TrainConfig,
   manifest: string,
   options: { title: string; signal: AbortSignal },
-): Promise<RunResult | undefined> {
+): Promise<RunResult | 'stopped' | 'busy'> {
+  // The trainer's own lock ends before the evaluation does.
+  const lock = await lockOf(path.join(config.train.out, 'ablation'));
+  if (lock === undefined) return 'busy';
+  try {
+    return (await readResult(config.train.out)) ?? (await trainAndEvaluate(run, config, manifest, options));
+  } finally {
+    lock.release();
+  }
+}
+
+/** Undefined while another process has it. */
+async function lockOf(folder: string): Promise<RunLock | undefined> {
+  try {
+    return await RunLock.take(folder);
+  } catch (error) {
+    if (error instanceof CotsError && error.code === 'ERR_COTS_BUSY') return undefined;
+    throw error;
+  }
+}
+
+async function trainAndEvaluate(
+  run: AblationRun,
+  config: TrainConfig,
+  manifest: string,
+  options: { title: string; signal: AbortSignal },
+): Promise<RunResult | 'stopped'> {
   const folder = config.train.out;
-  if (!(await train(config, options))) return undefined;
+  if (!(await train(config, options))) return 'stopped';
   const result: RunResult = {
     ...run,
     ...(await trainingFigures(folder)),
