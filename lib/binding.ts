@@ -144,6 +144,8 @@ export interface NativeBinding {
     isServer: boolean;
     attempt: string;
     timeoutMs: number;
+    /** This rank's, where the steps' collectives are; those of the loop are on the CPU. */
+    device: 'cpu' | `cuda:${number}`;
     cancel: NativeCancel | null;
   }): Promise<NativeRanks>;
   createTrainer(o: {

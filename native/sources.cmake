@@ -3,6 +3,7 @@
 
 set(COTS_CORE_SOURCES
   native/device/accelerators.cpp
+  native/device/collectives.cpp
   native/device/fixed_order.cpp
   native/device/memory.cpp
   native/device/recorded.cpp
@@ -102,6 +103,7 @@ set(COTS_CORE_SOURCES
 # kernels of NAME.cuh and knows no tensors, NAME.cpp checks tensors, allocates and registers.
 set(COTS_CUDA_SOURCES
   native/device/cuda.cpp
+  native/device/nccl.cpp
   native/ops/cuda/adamw.cpp
   native/ops/cuda/adamw.cu
   native/ops/cuda/keyed_random.cpp
@@ -153,6 +155,7 @@ set(COTS_NATIVE_TEST_SOURCES
   test/native/cuda-kernels.cpp
   test/native/cuda-queue-contrast.cpp
   test/native/device-plan.cpp
+  test/native/device-ranks.cpp
   test/native/device-step.cpp
   test/native/distributed.cpp
   test/native/edge-cases.cpp

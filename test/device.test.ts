@@ -112,7 +112,7 @@ test('doctor tells what CUDA there is, and what to do where it cannot be used', 
   }
 });
 
-test('what a GPU trains with: whole micro-batches, embeddings that its kernel takes, one rank', (t) => {
+test('what a GPU trains with: whole micro-batches, embeddings that its kernel takes', (t) => {
   const config = (overrides: string[]) =>
     resolveConfig({ data: { train: 'a.jsonl' }, token: { tokenizer: 'd' } }, [
       'train.device=cuda',
@@ -130,11 +130,39 @@ test('what a GPU trains with: whole micro-batches, embeddings that its kernel ta
     message: /at most 256.*512/,
   });
   t.throws(() => checkDevice(config([]), machine({ devices: [v100] })), { code: 'ERR_COTS_DEVICE' });
-  t.throws(() => checkRanks(config([]), 2), { code: 'ERR_COTS_NOT_IMPLEMENTED', message: /one rank/ });
   t.throws(() => requireCpu(config([]), 'a plan'), {
     code: 'ERR_COTS_NOT_IMPLEMENTED',
     message: /a plan runs on CPUs/,
   });
+});
+
+test('ranks on GPUs: a GPU each by the place on the machine, as many pairs each, whole moments', (t) => {
+  const config = (overrides: string[]) =>
+    resolveConfig({ data: { train: 'a.jsonl' }, token: { tokenizer: 'd' } }, [
+      'train.device=cuda',
+      'train.batchSize=64',
+      ...overrides,
+    ]);
+  const deviceOf = (localRank: number, gpus: number, overrides: string[] = []) =>
+    trainingPlacement(config(overrides), { localRank, gpus }).device;
+  t.is(deviceOf(3, 8), 'cuda:3');
+  t.is(deviceOf(3, 1), 'cuda:0', 'a launcher shows each process its own');
+  t.is(deviceOf(3, 8, ['train.device=cuda:1']), 'cuda:1');
+  t.is(deviceOf(3, 8, ['train.device=cpu']), 'cpu');
+  t.notThrows(() => checkRanks(config(['train.accumulate=2']), 4));
+  t.throws(() => checkRanks(config(['train.accumulate=2']), 5), {
+    code: 'ERR_COTS_CONFIG',
+    message: /ranks \(5\) times `train.accumulate` \(2\).*got 64. Use 60\./,
+  });
+  t.throws(() => checkRanks(config(['train.device=cuda:1']), 2), {
+    code: 'ERR_COTS_CONFIG',
+    message: /to be cuda with several ranks.*'cuda:1'/,
+  });
+  t.throws(() => checkRanks(config(['optim.sharded=true']), 2), {
+    code: 'ERR_COTS_NOT_IMPLEMENTED',
+    message: /optim.sharded=false/,
+  });
+  t.notThrows(() => checkRanks(config(['train.device=cuda:1', 'optim.sharded=true']), 1));
 });
 
 const onCpuBuild = binding().info().cuda.inLibtorch ? test.skip : test;

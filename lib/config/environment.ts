@@ -61,6 +61,12 @@ export function localRanks(env: Environment = process.env): number {
   return Number.isSafeInteger(count) && count >= 1 ? count : 1;
 }
 
+/** This process's place among those of its machine, by torchrun or srun; 0 where none is told. Does not throw. */
+export function localRank(env: Environment = process.env): number {
+  const place = Number(env['LOCAL_RANK'] ?? (isSlurmTask(env) ? env['SLURM_LOCALID'] : 0) ?? 0);
+  return Number.isSafeInteger(place) && place >= 0 ? place : 0;
+}
+
 /** Started by srun. In the batch script itself SLURM_NTASKS is set too, but there is no step. */
 function isSlurmTask(env: Environment): boolean {
   const tasks = env['SLURM_STEP_NUM_TASKS'];

@@ -1,12 +1,14 @@
 /** A resolved config in the shape that the native addon takes. */
-import type {
-  NativeModelConfig,
-  NativeOptimizerConfig,
-  NativeTokenizerConfig,
-  NativeTokenizerTrainConfig,
-  NativeTrainConfig,
+import {
+  binding,
+  type NativeModelConfig,
+  type NativeOptimizerConfig,
+  type NativeTokenizerConfig,
+  type NativeTokenizerTrainConfig,
+  type NativeTrainConfig,
 } from '../binding.js';
 import type { ResolvedDevice } from '../device.js';
+import { localRank } from './environment.js';
 import { geometry } from './load.js';
 import type { ModelConfig, TrainConfig } from './schema.js';
 
@@ -92,13 +94,26 @@ export function nativeTrainConfig(
   };
 }
 
-/** Where a run trains and in which number type; `cuda` is its first device. */
-export function trainingPlacement({ train }: Pick<TrainConfig, 'train'>): {
+/**
+ * Where a run trains and in which number type. `cuda` is the GPU of this process's place among those of its machine (LOCAL_RANK); where a
+ * launcher shows each process its own GPU alone, that one.
+ */
+export function trainingPlacement(
+  { train }: Pick<TrainConfig, 'train'>,
+  place: { localRank: number; gpus: number } = { localRank: localRank(), gpus: visibleGpus(train) },
+): {
   device: ResolvedDevice;
   precision: 'float32' | 'bfloat16';
 } {
-  const device = train.device === 'cuda' ? 'cuda:0' : (train.device as ResolvedDevice); // the schema's pattern
+  const device =
+    train.device === 'cuda'
+      ? (`cuda:${place.localRank % Math.max(1, place.gpus)}` as const)
+      : (train.device as ResolvedDevice); // the schema's pattern
   return { device, precision: train.precision === 'bfloat16' ? 'bfloat16' : 'float32' };
+}
+
+function visibleGpus({ device }: TrainConfig['train']): number {
+  return device === 'cpu' ? 0 : binding().info().cuda.devices.length;
 }
 
 /** `ema.m`, rescaled to the batch in use where it was meant for another: the towers then follow the same number of pairs behind. */

@@ -140,7 +140,11 @@ export const runKeys = section({
     .string()
     .regex(/^(cpu|cuda(:\d+)?)$/)
     .default('cpu')
-    .meta({ description: 'Device that trains.', rule: 'one of cpu, cuda, cuda:N', text: true }),
+    .meta({
+      description: 'Device that trains; of several ranks each takes the GPU of its place on the machine.',
+      rule: 'one of cpu, cuda, cuda:N',
+      text: true,
+    }),
   precision: z.enum(['auto', 'float32', 'bfloat16', 'int8', 'bf16', 'fp32']).default('auto').meta({
     description: 'Compute type; `auto` is float32 on a CPU and bfloat16 on CUDA.',
     rule: 'one of auto, float32, bfloat16',

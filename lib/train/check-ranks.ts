@@ -13,12 +13,8 @@ const localKeys = [
 ];
 
 /** Throws `ERR_COTS_CONFIG` or `ERR_COTS_NOT_IMPLEMENTED` for a config that does not go with so many ranks. */
-export function checkRanks({ queue, train }: TrainConfig, world: number): void {
-  if (world > 1 && train.device !== 'cpu')
-    throw new CotsError(
-      'ERR_COTS_NOT_IMPLEMENTED',
-      `Expected one rank with train.device=${train.device}, got ${world}: this version trains on one GPU. Start one process, or set train.device=cpu.`,
-    );
+export function checkRanks({ queue, train, optim }: TrainConfig, world: number): void {
+  if (world > 1 && train.device !== 'cpu') checkGpus(train, optim, world);
   if (world > 1 && queue.includeBatchKeys)
     throw new ConfigError(
       `Expected \`queue.includeBatchKeys\` to be false with several ranks, got true with ${world}: a rank does not see the pairs of the others. Set it to false.`,
@@ -26,6 +22,23 @@ export function checkRanks({ queue, train }: TrainConfig, world: number): void {
   if (world > train.batchSize)
     throw new ConfigError(
       `Expected \`train.batchSize\` to be at least the number of ranks (${world}), got ${train.batchSize}: it is the batch of all ranks together. Use ${world} or more.`,
+    );
+}
+
+/** Each rank has a GPU of its own, and all steps one shape. */
+function checkGpus(train: TrainConfig['train'], optim: TrainConfig['optim'], world: number): void {
+  if (train.device !== 'cuda')
+    throw new ConfigError(
+      `Expected \`train.device\` to be cuda with several ranks, each of which takes the GPU of its place on the machine (LOCAL_RANK), got '${train.device}'. Set train.device=cuda.`,
+    );
+  if (train.batchSize % (world * train.accumulate) !== 0)
+    throw new ConfigError(
+      `Expected \`train.batchSize\` to be a multiple of the ranks (${world}) times \`train.accumulate\` (${train.accumulate}) on GPUs, whose steps have one shape, got ${train.batchSize}. Use ${world * train.accumulate * Math.max(1, Math.round(train.batchSize / world / train.accumulate))}.`,
+    );
+  if (optim.sharded)
+    throw new CotsError(
+      'ERR_COTS_NOT_IMPLEMENTED',
+      'Expected `optim.sharded` to be false on several GPUs, got true, which this version has on CPUs alone. Set optim.sharded=false.',
     );
 }
 

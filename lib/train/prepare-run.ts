@@ -2,6 +2,7 @@
 import { rmdir } from 'node:fs/promises';
 import path from 'node:path';
 import { binding, type NativeTrainer } from '../binding.js';
+import { placeOf } from '../config/environment.js';
 import { pairFlops } from '../config/flops.js';
 import { checkDevice, loadConfig, resolveConfig, threadsOf } from '../config/load.js';
 import { nativeTokenizerConfig, nativeTrainConfig, trainingPlacement } from '../config/native.js';
@@ -78,9 +79,9 @@ export async function prepareRun(
 ): Promise<PreparedRun> {
   const config = typeof input === 'string' ? await loadConfig(input) : resolveConfig(input);
   checkDevice(config);
-  const ranks = await Ranks.join(config.train.timeout);
+  checkRanks(config, placeOf()?.world ?? 1); // before the ranks meet: NCCL would wait for a rank that has another device
+  const ranks = await Ranks.join(config.train.timeout, trainingPlacement(config).device);
   try {
-    checkRanks(config, ranks.world);
     return await prepareLocked(config, resume, ranks);
   } catch (error) {
     ranks.dispose();

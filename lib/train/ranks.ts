@@ -2,6 +2,7 @@
 import { binding, type NativeRanks } from '../binding.js';
 import { type Membership, membership } from '../config/environment.js';
 import type { Peers } from '../data/peers.js';
+import type { ResolvedDevice } from '../device.js';
 import { CotsError } from '../errors.js';
 
 /** All ranks of a run; one that is alone asks nobody. */
@@ -20,13 +21,17 @@ export class Ranks {
     this.peers = { rank, world, gather: (value) => this.#gather('data', 'batch', value) };
   }
 
-  /** Meets the other ranks that the environment names. Throws `ERR_COTS_CONFIG`, and `ERR_COTS_DISTRIBUTED` after `timeout` seconds. */
-  static async join(timeout: number): Promise<Ranks> {
+  /**
+   * Meets the other ranks that the environment names. `device`: this rank's, between which steps exchange. Throws `ERR_COTS_CONFIG`, and
+   * `ERR_COTS_DISTRIBUTED` after `timeout` seconds.
+   */
+  static async join(timeout: number, device: ResolvedDevice = 'cpu'): Promise<Ranks> {
     const member = membership();
     if (member === undefined) return Ranks.alone();
     const native = await binding().joinRanks({
       ...meeting(member),
       timeoutMs: Math.ceil(1000 * timeout),
+      device,
       cancel: null,
     });
     return new Ranks(member.rank, member.world, native);

@@ -38,8 +38,9 @@ Napi::Value join_ranks(const Napi::CallbackInfo& info) {
         env.GetInstanceData<Addon>()->create_worker(env, "cots-loop");
     JobOptions options;
     options.cancel = cancel_of(o);
-    Work work = [meeting = read_meeting(o), owner = std::weak_ptr(worker)]() -> Settle {
-      const std::vector<Group> groups = join(meeting, {"step", "loop", "data"});
+    Work work = [meeting = read_meeting(o), device = at::Device(text(o, "device")),
+                 owner = std::weak_ptr(worker)]() -> Settle {
+      const std::vector<Group> groups = join(meeting, {{"step", device}, {"loop"}, {"data"}});
       const auto ranks = std::make_shared<Ranks>(Ranks{groups[0], groups[1], groups[2]});
       return [ranks, owner](Napi::Env env) {
         return make_wrap(env, env.GetInstanceData<Addon>()->ranks_class,

@@ -18,7 +18,8 @@ int64_t total_frames(const at::Tensor& frames_B, int64_t pairs) {
 Batch on_device(const Batch& batch, at::Device device) {
   if (device.is_cpu()) return batch;
   Batch placed = batch;
-  for (at::Tensor* t : {&placed.image_NSS3, &placed.ids_BL, &placed.lengths_B, &placed.image_id_B})
+  for (at::Tensor* t : {&placed.image_NSS3, &placed.ids_BL, &placed.lengths_B, &placed.sample_B,
+                        &placed.image_id_B})
     *t = t->to(device);
   return placed;
 }

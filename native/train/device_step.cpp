@@ -41,7 +41,8 @@ StepReport DeviceStep::run(const Batch& batch, int64_t step, const Batch* next) 
   }
   if (bucket.recorded) bucket.recorded->replay();
   if (next != nullptr) stage(*next, step + 1);
-  StepReport report = read_report(bucket.report, batch.ids_BL.size(0));
+  state_.group.await(config_.placement.device);
+  StepReport report = read_report(bucket.report, all_pairs(batch.ids_BL.size(0)));
   if (report.any_kept && report.finite) state_.optimizer.count_update();
   return report;
 }
@@ -60,6 +61,9 @@ size_t DeviceStep::recorded() const {
   }));
 }
 
+/// Of all ranks, which have as many each.
+int64_t DeviceStep::all_pairs(int64_t own) const { return own * state_.group.world(); }
+
 /// Asks the device for the queue's counts.
 StepPhase DeviceStep::phase(int64_t step) const {
   return {state_.queue.filled(), state_.queue.valid(), task_weight(config_.loss, step)};
@@ -77,8 +81,8 @@ void DeviceStep::stage(const Batch& batch, int64_t step) {
   if (const auto [bucket, is_new] = buckets_.try_emplace(shape); is_new) {
     const at::Device device = config_.placement.device;
     bucket->second.inputs = empty_like(host, device);
-    bucket->second.report =
-        at::zeros({report_size(shape.pairs)}, at::TensorOptions(at::kDouble).device(device));
+    bucket->second.report = at::zeros({report_size(all_pairs(shape.pairs))},
+                                      at::TensorOptions(at::kDouble).device(device));
   }
   uploader_->begin(tensors_of(host));
   staged_ = {step, batch.image_NSS3.const_data_ptr(), shape};

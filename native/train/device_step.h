@@ -42,6 +42,7 @@ class DeviceStep {
     StepShape shape;
   };
 
+  int64_t all_pairs(int64_t own) const;
   StepPhase phase(int64_t step) const;
   bool is_settled(const StepPhase& phase, int64_t step) const;
   void stage(const Batch& batch, int64_t step);

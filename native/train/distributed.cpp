@@ -9,6 +9,7 @@
 #include <string>
 #include <torch/csrc/distributed/c10d/Backend.hpp>
 
+#include "device/collectives.h"
 #include "io/failure.h"
 #include "ops/cancel.h"
 
@@ -18,6 +19,21 @@ namespace {
 constexpr auto kLook = std::chrono::milliseconds(50);  // between two looks at the cancel flag
 
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+}  // namespace
+
+namespace {
+
+Failure lost(const c10d::Backend& backend, std::chrono::milliseconds timeout,
+             const std::string& found) {
+  return {"ERR_COTS_DISTRIBUTED",
+          "Expected all " + std::to_string(backend.getSize()) +
+              " ranks to take part until the end, rank " + std::to_string(backend.getRank()) +
+              " lost another one: " + found +
+              ". Look for the error of the rank that ended first, or raise train.timeout (" +
+              std::to_string(timeout.count() / 1000) +
+              " s) where one is only slow; then go on with --resume latest."};
+}
 
 }  // namespace
 
@@ -61,15 +77,7 @@ void Group::Pending::wait() {
   try {
     state->work->wait();
   } catch (const std::exception& error) {
-    const c10d::Backend& backend = *state->group->backend;
-    throw Failure(
-        "ERR_COTS_DISTRIBUTED",
-        "Expected all " + std::to_string(backend.getSize()) +
-            " ranks to take part until the end, rank " + std::to_string(backend.getRank()) +
-            " lost another one: " + first_line(error.what()) +
-            ". Look for the error of the rank that ended first, or raise train.timeout (" +
-            std::to_string(state->group->timeout.count() / 1000) +
-            " s) where one is only slow; then go on with --resume latest.");
+    throw lost(*state->group->backend, state->group->timeout, first_line(error.what()));
   }
 }
 
@@ -170,6 +178,11 @@ void Group::broadcast(const Tensor& t, int64_t from) const {
 
 void Group::barrier() const {
   start([](c10d::Backend& backend) { return backend.barrier(); }).wait();
+}
+
+void Group::await(at::Device device) const {
+  if (!shared_ || device::is_done_within(device, shared_->timeout)) return;
+  throw lost(*shared_->backend, shared_->timeout, "the step on " + device.str() + " does not end");
 }
 
 Range Group::part(int64_t count, int64_t rank) const {

@@ -1,4 +1,5 @@
-// The ranks of a data-parallel run and what they do together, over libtorch's c10d (Gloo on CPUs).
+// The ranks of a data-parallel run and what they do together, over libtorch's c10d: Gloo on CPUs,
+// NCCL on GPUs.
 // Every rank makes the same calls in the same order. A rank that is alone makes none: each call
 // returns at once, so that the trainer reads the same with one rank and with many.
 #pragma once
@@ -64,6 +65,9 @@ class Group {
   void broadcast(const Tensor& t, int64_t from) const;
   /// Returns when every rank has called it.
   void barrier() const;
+  /// Waits for what a device was given, collectives that a rank has left unanswered among it.
+  /// Throws ERR_COTS_DISTRIBUTED after the time-out. Alone it returns at once.
+  void await(at::Device device) const;
 
   /// Rank r's part of a buffer of `count` elements: equal parts, the last one with what is left.
   Range part(int64_t count, int64_t rank) const;

@@ -33,6 +33,11 @@ void check_config(const TrainConfig& config, bool has_tokenizer, int64_t world) 
                   "Expected one rank with queue.includeBatchKeys (a rank's pairs are not all of "
                   "their step), got " +
                       std::to_string(world) + ". Turn it off.");
+  if (config.sharded_optimizer && world > 1 &&
+      (!config.placement.device.is_cpu() || config.fixed_shapes))
+    throw Failure("ERR_COTS_NOT_IMPLEMENTED",
+                  "Expected optim.sharded=false with several GPUs, got true with " +
+                      std::to_string(world) + " ranks. Turn it off.");
   if (config.queue.include_batch_keys && config.accumulate > 1)
     throw Failure("ERR_COTS_CONFIG",
                   "Expected train.accumulate 1 with queue.includeBatchKeys (a micro-batch has not "

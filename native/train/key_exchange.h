@@ -16,5 +16,7 @@ struct StepKeys {
 };
 
 StepKeys exchange_keys(const Group& group, const Keys& own, const Batch& batch);
+/// The same of ranks with as many pairs each: asks for no value on the host.
+StepKeys exchange_equal_keys(const Group& group, const Keys& own, const Batch& batch);
 
 }  // namespace cots

@@ -10,6 +10,7 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
+#include "device/collectives.h"
 #include "io/failure.h"
 #include "ops/cancel.h"
 
@@ -83,7 +84,10 @@ void wait_for_all(const Rendezvous& m, const Store& store, Clock::time_point end
   }
 }
 
-c10::intrusive_ptr<c10d::Backend> connect(const Rendezvous& m, const Store& store) {
+c10::intrusive_ptr<c10d::Backend> connect(const Rendezvous& m, at::Device device,
+                                          const Store& store) {
+  if (!device.is_cpu())
+    return device::connect(device, store, static_cast<int>(m.rank), static_cast<int>(m.world));
   auto options = c10d::ProcessGroupGloo::Options::create(m.timeout);
   options->devices.push_back(c10d::ProcessGroupGloo::createDefaultDevice());
   return c10::make_intrusive<c10d::ProcessGroupGloo>(store, static_cast<int>(m.rank),
@@ -92,7 +96,7 @@ c10::intrusive_ptr<c10d::Backend> connect(const Rendezvous& m, const Store& stor
 
 }  // namespace
 
-std::vector<Group> join(const Rendezvous& m, const std::vector<std::string>& names) {
+std::vector<Group> join(const Rendezvous& m, const std::vector<GroupName>& names) {
   std::vector<Group> groups(names.size());
   if (m.world == 1) return groups;
   const Clock::time_point end = Clock::now() + m.timeout;
@@ -101,8 +105,9 @@ std::vector<Group> join(const Rendezvous& m, const std::vector<std::string>& nam
   try {
     wait_for_all(m, store, end);
     for (size_t i = 0; i < names.size(); ++i)
-      groups[i] =
-          Group(connect(m, c10::make_intrusive<c10d::PrefixStore>(names[i], store)), m.timeout);
+      groups[i] = Group(
+          connect(m, names[i].device, c10::make_intrusive<c10d::PrefixStore>(names[i].name, store)),
+          m.timeout);
     // The store lives in rank 0, which must not be gone before the others have read it.
     groups.back().barrier();
   } catch (const c10::Error& error) {

@@ -2,6 +2,8 @@
 // connection to every other rank a group (the contract of torchrun, DESIGN 2.10).
 #pragma once
 
+#include <c10/core/Device.h>
+
 #include <chrono>
 #include <string>
 #include <vector>
@@ -20,9 +22,15 @@ struct Rendezvous {
   std::chrono::milliseconds timeout{0};  // of the meeting and of every collective
 };
 
+/// Whose tensors a group's collectives take.
+struct GroupName {
+  std::string name;
+  at::Device device = at::kCPU;  // this rank's
+};
+
 /// One group a name, the same names in the same order on every rank: collectives of different
-/// groups may be under way at once. Reads the cancel flag while it waits. Throws
-/// ERR_COTS_DISTRIBUTED when not all ranks have come within the time-out.
-std::vector<Group> join(const Rendezvous& meeting, const std::vector<std::string>& names);
+/// groups may be under way at once. The last one is of the CPU. Reads the cancel flag while it
+/// waits. Throws ERR_COTS_DISTRIBUTED when not all ranks have come within the time-out.
+std::vector<Group> join(const Rendezvous& meeting, const std::vector<GroupName>& names);
 
 }  // namespace cots

@@ -48,8 +48,9 @@ template <typename Visit>
 void for_each(StepInputs& inputs, Visit visit) {
   Batch& b = inputs.batch;
   Draws& d = inputs.draws;
-  for (Tensor* t : {&b.image_NSS3, &b.token_view_NVV3, &b.ids_BL, &b.lengths_B, &b.image_id_B,
-                    &d.image_mask_NP, &d.masked_ids_BL, &d.clean_keys_B, &d.masked_keys_B})
+  for (Tensor* t :
+       {&b.image_NSS3, &b.token_view_NVV3, &b.ids_BL, &b.lengths_B, &b.sample_B, &b.image_id_B,
+        &d.image_mask_NP, &d.masked_ids_BL, &d.clean_keys_B, &d.masked_keys_B})
     if (t->defined()) visit(*t);
   for (MicroBatch& micro : inputs.micro)
     for (Tensor* t : {&micro.rows_b, &micro.patches.place_M, &micro.patches.real_M,
@@ -74,7 +75,6 @@ StepInputs step_inputs(const TrainConfig& config, const Batch& batch, int64_t st
   inputs.batch = batch;
   inputs.draws = draw(config, batch, step);
   inputs.batch.ids_BL = widened(batch.ids_BL, tokens);
-  inputs.batch.sample_B = Tensor();  // the draws are made
   inputs.batch.image_mask_NP = inputs.batch.masked_ids_BL = inputs.batch.text_mask_BL = Tensor();
   Draws& draws = inputs.draws;
   if (draws.masked_ids_BL.defined()) draws.masked_ids_BL = widened(draws.masked_ids_BL, tokens);

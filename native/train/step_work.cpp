@@ -1,4 +1,4 @@
-// Legend: B pairs, M masked positions, P patches, L tokens.
+// Legend: B pairs of this rank, G of all, M masked positions, P patches, L tokens.
 #include "train/step_work.h"
 
 #include <ATen/ATen.h>
@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "loss/adaptive_filter.h"
+#include "train/key_exchange.h"
 #include "train/key_pass.h"
 #include "train/settings.h"
 
@@ -47,11 +48,13 @@ Tensor count_masked(const std::vector<MicroBatch>& micro, Places MicroBatch::*pl
 
 StepContext make_context(const TrainConfig& config, const ops::PixelScale& pixels,
                          const StepState& state, const StepInputs& in, const StepPhase& phase,
-                         const Keys& keys, const Tensor& weights_B) {
+                         const Keys& keys, const Tensor& weights_B, const Tensor& counted_B) {
   const ops::QueueColumns& queue = state.queue.columns();
   const auto filled = [&](const Tensor& column) { return column.narrow(0, 0, phase.filled); };
-  const Tensor counted_B =
-      config.filter.apply_to == FilterScope::kAll ? weights_B.gt(0) : keys.finite_B;
+  const Tensor masked_2 = at::stack(
+      {count_masked(in.micro, &MicroBatch::patches, config.model.image.patches(), counted_B),
+       count_masked(in.micro, &MicroBatch::words, in.batch.ids_BL.size(1), counted_B)});
+  state.group.all_reduce(masked_2);
   StepContext c{.config = config,
                 .model = state.model,
                 .tokenizer = state.tokenizer,
@@ -59,16 +62,14 @@ StepContext make_context(const TrainConfig& config, const ops::PixelScale& pixel
                 .keys = keys,
                 .draws = in.draws,
                 .pixels = pixels,
-                .weights_B = weights_B / weights_B.sum().clamp_min(1),
+                .weights_B = weights_B,
                 .image_queue_nD = filled(queue.image_ND),
                 .text_queue_nD = filled(queue.text_ND),
                 .queue_id_n = filled(queue.id_N),
                 .batch_key_column = -1,
                 .pairs = 1,
-                .masked_patches = count_masked(in.micro, &MicroBatch::patches,
-                                               config.model.image.patches(), counted_B),
-                .masked_words =
-                    count_masked(in.micro, &MicroBatch::words, in.batch.ids_BL.size(1), counted_B),
+                .masked_patches = masked_2[0],
+                .masked_words = masked_2[1],
                 .task_weight = phase.task_weight,
                 .counted_B = counted_B};
   if (config.queue.include_batch_keys) {
@@ -89,44 +90,56 @@ int64_t report_size(int64_t pairs) { return kNumbers + 2 * pairs; }
 /// the device's.
 void step_work(const TrainConfig& config, const ops::PixelScale& pixels, const StepState& state,
                const StepInputs& in, const StepPhase& phase, const Tensor& report) {
-  auto& [model, momentum, queue, optimizer, tokenizer] = state;
+  auto& [model, momentum, queue, optimizer, tokenizer, group, gradients] = state;
   const int64_t slice = in.micro.front().rows_b.size(0);
-  const Keys keys = key_pass(momentum.towers(), pixels, in.batch, slice);
+  const Keys own = key_pass(momentum.towers(), pixels, in.batch, slice);
+  const StepKeys keys = exchange_equal_keys(group, own, in.batch);
   const bool is_full = phase.valid == queue.capacity();
-  const loss::FilterDecision decision =
-      loss::adaptive_filter(keys.score_B, is_full ? queue.columns().score_N : queue.valid_scores(),
-                            filter_options(config.filter));
+  const loss::FilterDecision decision = loss::adaptive_filter(
+      keys.all.score_B, is_full ? queue.columns().score_N : queue.valid_scores(),
+      filter_options(config.filter));
 
-  const StepContext c = make_context(config, pixels, state, in, phase, keys, decision.weights_B);
+  const Tensor& weights_G = decision.weights_B;
+  const Tensor counted_G =
+      config.filter.apply_to == FilterScope::kAll ? weights_G.gt(0) : keys.all.finite_B;
+  const auto own_of = [&](const Tensor& t_G) {
+    return keys.own_B.defined() ? t_G.index_select(0, keys.own_B) : t_G;
+  };
+  const StepContext c =
+      make_context(config, pixels, state, in, phase, own,
+                   own_of(weights_G / weights_G.sum().clamp_min(1)), own_of(counted_G));
   model.parameters().zero_grad();
-  Tensor losses_6 = at::zeros({kLosses}, decision.weights_B.options());
-  Tensor finite = at::ones({}, keys.finite_B.options());
+  Tensor losses_6 = at::zeros({kLosses}, weights_G.options());
+  Tensor broken = at::zeros({}, weights_G.options());  // micro-batches that were not finite
   StageSeconds unread;
   for (const MicroBatch& micro : in.micro) {
     OnlinePass pass(c, micro, unread);
-    pass.backward(nullptr, unread);
+    pass.backward(&micro == &in.micro.back() ? &gradients : nullptr, unread);
     losses_6 = losses_6 + pass.losses().values_6;
-    finite = finite.logical_and(pass.losses().finite);
+    broken = broken + pass.losses().finite.logical_not();
   }
+  gradients.finish();
 
   const at::NoGradGuard no_grad;
-  const Tensor norm = optimizer.grad_norm_tensor(), any = c.counted_B.any();
-  finite = finite.logical_and(norm.isfinite());
+  const Tensor sums_7 = at::cat({losses_6, broken.unsqueeze(0)});
+  group.all_reduce(sums_7);
+  const Tensor norm = optimizer.grad_norm_tensor(), any = counted_G.any();
+  const Tensor finite = sums_7[kLosses].eq(0).logical_and(norm.isfinite());
   const double clip = config.optimizer.clip_grad;
   const Tensor scale = clip > 0 ? (clip / norm).clamp_max(1) : at::ones_like(norm);
   const Tensor active = any.logical_and(finite).to(at::kDouble);
   optimizer.step(at::cat({in.rate_2, at::stack({scale, active})}),
                  {momentum.parameters().flat(), config.ema_m});
   clamp_temperature(config.loss, model);
-  queue.push(keys.image_BD, keys.text_BD, in.batch.image_id_B, keys.finite_B);
+  queue.push(keys.all.image_BD, keys.all.text_BD, keys.image_id_G, keys.all.finite_B);
 
   const auto number = [](const Tensor& t) { return t.to(at::kDouble).flatten(); };
   const Tensor active_filter = at::full({1}, decision.active ? 1.0 : 0.0, norm.options());
-  report.copy_(at::cat({number(losses_6), decision.stats_3, number(norm),
-                        number(model.log_scale().detach()), number(keys.finite_B.sum()),
-                        number(decision.weights_B.sum()), number(queue.columns().cursor_2[1]),
+  report.copy_(at::cat({number(sums_7.narrow(0, 0, kLosses)), decision.stats_3, number(norm),
+                        number(model.log_scale().detach()), number(keys.all.finite_B.sum()),
+                        number(weights_G.sum()), number(queue.columns().cursor_2[1]),
                         number(queue.columns().valid_N.sum()), number(any), number(finite),
-                        active_filter, number(keys.score_B), number(decision.weights_B)}));
+                        active_filter, number(keys.all.score_B), number(weights_G)}));
 }
 
 /// Waits for the device.

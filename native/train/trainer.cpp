@@ -70,7 +70,6 @@ Trainer::Trainer(const TrainConfig& config, std::shared_ptr<const ImageTokenizer
                      ? std::optional(group.own_part(model_.parameters().count()))
                      : std::nullopt,
                  model_.tower_count()),
-      gradients_(model_.parameters(), group, config.bucket_bytes, config.sharded_optimizer),
       pixels_(pixel_scale(config)) {
   if (config.queue.random_init) queue_.fill_random(config.seed);
   place();
@@ -85,9 +84,12 @@ void Trainer::place() {
     queue_.move(device);
     optimizer_.move(device);
   }
+  gradients_ = std::make_unique<GradientBuckets>(model_.parameters(), group_, config_.bucket_bytes,
+                                                 config_.sharded_optimizer);
   if (!device.is_cpu() || config_.fixed_shapes)
     device_step_ = std::make_unique<DeviceStep>(
-        config_, StepState{model_, momentum_, queue_, optimizer_, tokenizer_.get()});
+        config_,
+        StepState{model_, momentum_, queue_, optimizer_, tokenizer_.get(), group_, *gradients_});
 }
 
 StepMetrics Trainer::begin_metrics() const {
@@ -128,7 +130,7 @@ StepMetrics Trainer::step_on_device(const Batch& batch, const Batch* next) {
   follow_online(metrics.seconds);  // after a checkpoint of a CPU
   if (next != nullptr) check_batch(config_, *next);
   const StepReport report = device_step_->run(batch, metrics.step, next);
-  metrics.pairs = batch.ids_BL.size(0);
+  metrics.pairs = batch.ids_BL.size(0) * group_.world();
   metrics.non_finite_keys = metrics.pairs - report.finite_keys;
   metrics.filter_mean = report.filter_mean;
   metrics.filter_std = report.filter_std;
@@ -230,10 +232,10 @@ bool Trainer::run_micro_batches(const StepContext& context, const Tensor& rows,
     OnlinePass pass(context, micro_batch(context.batch, context.draws, rows_b), metrics.seconds);
     add_losses(pass.losses(), metrics);
     finite = pass.losses().finite.item<bool>();
-    if (finite) pass.backward(last ? &gradients_ : nullptr, metrics.seconds);
+    if (finite) pass.backward(last ? gradients_.get() : nullptr, metrics.seconds);
   }
   const Stopwatch watch(metrics.seconds.exchange);
-  gradients_.finish();
+  gradients_->finish();
   return finite;
 }
 
@@ -352,8 +354,9 @@ void Trainer::prefill(const Batch& batch) {
   check_batch(config_, batch);
   const int64_t pairs = batch.ids_BL.size(0);
   const Batch placed = on_device(batch, config_.placement.device);
-  const StepKeys keys = exchange_keys(
-      group_, key_pass(momentum_.towers(), pixels_, placed, micro_batch_size(pairs)), placed);
+  const Keys own = key_pass(momentum_.towers(), pixels_, placed, micro_batch_size(pairs));
+  const StepKeys keys =
+      device_step_ ? exchange_equal_keys(group_, own, placed) : exchange_keys(group_, own, placed);
   detach_capture();
   queue_.push(keys.all.image_BD, keys.all.text_BD, keys.image_id_G, keys.all.finite_B);
 }

@@ -102,7 +102,7 @@ class Trainer {
   Momentum momentum_;
   Queue queue_;
   Optimizer optimizer_;
-  GradientBuckets gradients_;
+  std::unique_ptr<GradientBuckets> gradients_;
   ops::PixelScale pixels_;
   std::unique_ptr<DeviceStep> device_step_;  // null: each step is made on the host
   int64_t step_ = 0, non_finite_in_row_ = 0, collapsed_steps_ = 0;

@@ -1,4 +1,4 @@
-// The compile gate of all that is CUDA: native/device/cuda.cpp and every source of native/ops/cuda, with warnings as
+// The compile gate of all that is CUDA: cuda.cpp and nccl.cpp of native/device and every source of native/ops/cuda, warnings as
 // errors, kernels for each architecture. It needs nvcc but neither a GPU nor a CUDA libtorch: the headers of a CPU libtorch do, and nothing is linked.
 
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -84,5 +84,5 @@ export async function compileCuda(sources = cudaSources()) {
 
 export function cudaSources() {
   const kernels = listFiles('native/ops/cuda', (name) => /\.(cu|cpp)$/.test(name));
-  return ['native/device/cuda.cpp', ...kernels];
+  return ['native/device/cuda.cpp', 'native/device/nccl.cpp', ...kernels];
 }

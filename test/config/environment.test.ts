@@ -1,5 +1,5 @@
 import test from 'ava';
-import { firstHost, localRanks, membership } from '../../lib/config/environment.js';
+import { firstHost, localRank, localRanks, membership } from '../../lib/config/environment.js';
 import { CotsError } from '../../lib/index.js';
 
 const torchrun = {
@@ -56,6 +56,15 @@ test('the batch script of a Slurm job and a single process are alone', (t) => {
   t.is(membership({ RANK: '0', WORLD_SIZE: '1' }), undefined);
   t.is(localRanks({}), 1);
   t.is(localRanks({ LOCAL_WORLD_SIZE: 'x' }), 1);
+});
+
+test('the place of a process on its machine, by torchrun or srun', (t) => {
+  t.is(localRank({ LOCAL_RANK: '3' }), 3);
+  t.is(localRank({ SLURM_STEP_NUM_TASKS: '8', SLURM_LOCALID: '2' }), 2);
+  t.is(localRank({ SLURM_STEP_NUM_TASKS: '8', SLURM_LOCALID: '2', LOCAL_RANK: '1' }), 1);
+  t.is(localRank({ SLURM_LOCALID: '2' }), 0, 'the batch script itself');
+  t.is(localRank({ LOCAL_RANK: '-1' }), 0);
+  t.is(localRank({}), 0);
 });
 
 test('the first host of a Slurm list', (t) => {

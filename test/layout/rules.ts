@@ -38,7 +38,9 @@ const napiOnlyInAddon: Rule = (files) =>
 
 const cudaOnlyInCudaOps: Rule = (files) =>
   nativeFiles(files)
-    .filter(([file]) => !file.startsWith('native/ops/cuda/') && file !== 'native/device/cuda.cpp')
+    .filter(
+      ([file]) => !file.startsWith('native/ops/cuda/') && !/^native\/device\/(cuda|nccl)\.cpp$/.test(file),
+    )
     .filter(
       ([file, text]) =>
         /\.cuh?$/.test(file) ||
@@ -46,7 +48,7 @@ const cudaOnlyInCudaOps: Rule = (files) =>
     )
     .map(
       ([file]) =>
-        `${file} is CUDA or includes a CUDA header; only native/ops/cuda and native/device/cuda.cpp may`,
+        `${file} is CUDA or includes a CUDA header; only native/ops/cuda and cuda.cpp and nccl.cpp of native/device may`,
     );
 
 const includesPointDown: Rule = (files) =>

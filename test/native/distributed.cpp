@@ -272,11 +272,11 @@ TEST_CASE("distributed: waiting for a silent rank sees that the job was cancelle
 
 TEST_CASE("distributed: ranks that do not all come are refused after the time-out") {
   const std::string alone =
-      failure_of([] { cots::join(tiny::meeting(0, 2, tiny::free_port(), 1), {"step"}); });
+      failure_of([] { cots::join(tiny::meeting(0, 2, tiny::free_port(), 1), {{"step"}}); });
   CHECK(says(alone, "ERR_COTS_DISTRIBUTED Expected 2 ranks to meet at 127.0.0.1:"));
   CHECK(says(alone, "found 1 of them"));
   const std::string lost =
-      failure_of([] { cots::join(tiny::meeting(1, 2, tiny::free_port(), 1), {"step"}); });
+      failure_of([] { cots::join(tiny::meeting(1, 2, tiny::free_port(), 1), {{"step"}}); });
   CHECK(says(lost, "nobody listening there"));
 }
 

@@ -49,7 +49,7 @@ inline void on_ranks(int64_t world, const std::function<void(const cots::Group&)
   for (int64_t rank = 0; rank < world; ++rank)
     threads.emplace_back([&, rank] {
       try {
-        body(cots::join(meeting(rank, world, port, seconds), {"step"}).front());
+        body(cots::join(meeting(rank, world, port, seconds), {{"step"}}).front());
       } catch (...) {
         failures[static_cast<size_t>(rank)] = std::current_exception();
       }

@@ -30,8 +30,8 @@ const fakeNvcc = (t: ExecutionContext, body: string): string => {
 
 const sources = readdirSync(path.join(packageRoot(), 'native/ops/cuda'));
 const kernels = sources.filter((name) => name.endsWith('.cu')).length;
-/** With native/device/cuda.cpp. */
-const wrappers = 1 + sources.filter((name) => name.endsWith('.cpp')).length;
+/** With cuda.cpp and nccl.cpp of native/device. */
+const wrappers = 2 + sources.filter((name) => name.endsWith('.cpp')).length;
 
 test('without nvcc the closing line says that the gate did not run', (t) => {
   const { code, lines } = runGate('/nowhere/nvcc');
