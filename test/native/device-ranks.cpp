@@ -63,8 +63,8 @@ Run run(const cots::TrainConfig& config, const cots::Group& group) {
     group.barrier();
     const int64_t asked = cots::test::values_asked_for();
     run.steps.push_back(trainer.step(share_of(tiny::batch_of_run(step), group)));
-    group.barrier();
     if (step > 6) run.asked += cots::test::values_asked_for() - asked;
+    group.barrier();  // the count is of all ranks, and what follows asks
   }
   run.weights = trainer.model().parameters().flat().detach().cpu();
   run.momentum = trainer.momentum().parameters().flat().cpu();

@@ -25,7 +25,7 @@ using OptionalTensor = std::optional<Tensor>;
 
 constexpr int64_t kRowBlock = 96;         // of forward: whole tiles whose inputs stay in the cache
 constexpr int64_t kBackwardRows = 48;     // the same with two rows of inputs, f(x) and its gradient
-constexpr int64_t kInnerRows = 256;       // summed in registers: two panels fill a 32 KiB L1 cache
+constexpr int64_t kInnerRows = 512;       // summed in registers, then added to what lies in memory
 constexpr int64_t kChunkBytes = 8 << 20;  // panels of f(x) and of the gradient
 constexpr int64_t kTasksAThread = 4;
 
