@@ -38,6 +38,7 @@ export async function dryRun(config: TrainConfig, options: CommonOptions): Promi
   const { tokenizer } = config.token;
   const imageTokenizer =
     tokenizer === null || config.loss.weights.cmvm === 0 ? undefined : await plannedTokenizer(tokenizer);
+  note('timing steps of one and two blocks on this machine');
   const plan = planTraining(config, {
     pairs: set === undefined ? undefined : epochLength(set.entries.length, set.weights),
     imageTokenizer,
