@@ -22,6 +22,12 @@ std::string bytes_of(const std::string& file) {
   return {std::istreambuf_iterator<char>(stream), {}};
 }
 
+/// A folder in that one.
+std::string made(const tiny::Folder& folder, const std::string& name) {
+  std::filesystem::create_directories(folder.path / name);
+  return folder.file(name.c_str());
+}
+
 /// One tensor a little longer than some pieces, and one that is no piece of memory.
 cots::CheckpointPart part_of(const Tensor& large, const Tensor& strided) {
   return {{{"visual.weight", strided}}, {{"moments", large}}, "state.safetensors"};
@@ -32,10 +38,7 @@ cots::CheckpointPart part_of(const Tensor& large, const Tensor& strided) {
 TEST_CASE("steps leave what a capture writes as it was, written before or after them") {
   tiny::Folder folder;
   cots::Trainer trainer(tiny::config(), tiny::tokenizer());
-  const auto path = [&](const char* name) {
-    std::filesystem::create_directories(folder.path / name);
-    return folder.file(name);
-  };
+  const auto path = [&](const char* name) { return made(folder, name); };
   trainer.step(tiny::batch(1));
   const std::string before = path("before"), late = path("late"), at_once = path("at-once");
   const auto capture = trainer.capture();
@@ -64,10 +67,7 @@ TEST_CASE("steps leave what a capture writes as it was, written before or after 
 TEST_CASE("going back, other weights and keys of a prefill leave a capture as it was too") {
   tiny::Folder folder;
   cots::Trainer trainer(tiny::config(), tiny::tokenizer());
-  const auto path = [&](const char* name) {
-    std::filesystem::create_directories(folder.path / name);
-    return folder.file(name);
-  };
+  const auto path = [&](const char* name) { return made(folder, name); };
   const std::string start = path("start");
   trainer.save(start);
   trainer.step(tiny::batch(1));
@@ -89,20 +89,19 @@ TEST_CASE("a tensor that changes in the midst of its writing is written as it wa
   tiny::Folder folder;
   const Tensor strided = at::arange(12, at::kFloat).view({3, 4}).t();
   const Tensor kept = at::arange(6'000'000, at::kFloat);
-  std::filesystem::create_directories(folder.path / "plain");
-  part_of(kept, strided).write(folder.file("plain"));
+  const std::string plain = made(folder, "plain");
+  part_of(kept, strided).write(plain);
   for (const int delay : {0, 2, 5, 10, 20}) {
     Tensor large = kept.clone(), small = strided.clone(at::MemoryFormat::Preserve);
     cots::Capture capture(part_of(large, small));
-    const std::string name = std::to_string(delay);
-    std::filesystem::create_directories(folder.path / name);
-    std::thread writer([&] { capture.write(folder.file(name.c_str())); });
+    const std::string changed = made(folder, std::to_string(delay));
+    std::thread writer([&] { capture.write(changed); });
     std::this_thread::sleep_for(std::chrono::milliseconds(delay));
     capture.detach();
     large.fill_(-1), small.fill_(-1);
     writer.join();
     for (const char* file : {"/model.safetensors", "/state.safetensors"})
-      CHECK(bytes_of(folder.file(name.c_str()) + file) == bytes_of(folder.file("plain") + file));
+      CHECK(bytes_of(changed + file) == bytes_of(plain + file));
   }
 }
 

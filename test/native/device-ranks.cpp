@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "ranked-steps.h"
 #include "second-device.h"
 #include "thread-backend.h"
-#include "tiny-ranks.h"
 #include "training-switches.h"
 
 using at::Tensor;
@@ -27,12 +27,7 @@ constexpr int64_t kSteps = 10;
 /// Every world-th pair from the rank's own: the order of a step's keys is not that of the ranks.
 cots::Batch share_of(const cots::Batch& whole, const cots::Group& group) {
   const Tensor rows = at::arange(group.rank(), whole.ids_BL.size(0), group.world(), at::kLong);
-  cots::Batch own;
-  for (const auto field :
-       {&cots::Batch::image_NSS3, &cots::Batch::token_view_NVV3, &cots::Batch::ids_BL,
-        &cots::Batch::lengths_B, &cots::Batch::sample_B, &cots::Batch::image_id_B})
-    own.*field = (whole.*field).index_select(0, rows);
-  return own;
+  return tiny::rows_of(whole, rows);
 }
 
 /// Small steps, in which rounding stays rounding (distributed.cpp).
@@ -76,15 +71,7 @@ void check_equals(const Run& found, const Run& expected) {
   for (size_t i = 0; i < found.steps.size(); ++i) {
     const cots::StepMetrics &a = found.steps[i], &b = expected.steps[i];
     CAPTURE(i);
-    CHECK(a.pairs == b.pairs);
-    CHECK(a.filter_kept == b.filter_kept);
-    CHECK(a.kept == b.kept);
-    CHECK(a.queue_valid == b.queue_valid);
-    for (const auto field : {&cots::StepMetrics::loss, &cots::StepMetrics::loss_image_to_text,
-                             &cots::StepMetrics::loss_text_to_image, &cots::StepMetrics::loss_task,
-                             &cots::StepMetrics::loss_cmvm, &cots::StepMetrics::loss_cmlm,
-                             &cots::StepMetrics::filter_threshold})
-      CHECK(std::abs(a.*field - b.*field) < 2e-4);
+    tiny::check_same_step(a, b, 2e-4);
     CHECK(std::abs(a.grad_norm - b.grad_norm) <= 2e-3 * b.grad_norm);
   }
   CHECK(difference(found.weights, expected.weights) < 1e-4);
@@ -139,23 +126,8 @@ TEST_CASE("device ranks: on a device of their own, recorded, no value comes to t
 }
 
 TEST_CASE("device ranks: one rank's loss that is not finite skips the step on all") {
-  const cots::TrainConfig config = steady([](cots::TrainConfig& c) { c.filter.enabled = false; });
-  tiny::on_ranks(2, [&](const cots::Group& group) {
-    cots::Trainer trainer(config, tiny::tokenizer(), group);
-    for (int64_t step = 0; step < 2; ++step)
-      trainer.step(share_of(tiny::batch_of_run(step), group));
-    const Tensor before = trainer.model().parameters().flat().clone();
-    if (group.rank() == 1)
-      trainer.model()
-          .parameters()
-          .find("visual.norm.weight")
-          ->value.detach()
-          .fill_(std::numeric_limits<float>::infinity());
-    const cots::StepMetrics m = trainer.step(share_of(tiny::batch_of_run(2), group));
-    CHECK(m.skipped);
-    CHECK(m.non_finite_in_row == 1);
-    if (group.rank() == 0) CHECK(at::equal(trainer.model().parameters().flat(), before));
-  });
+  tiny::check_skips_on_all(steady([](cots::TrainConfig& c) { c.filter.enabled = false; }), share_of,
+                           2, "visual.norm.weight", std::numeric_limits<float>::infinity());
 }
 
 TEST_CASE("device ranks: a sharded optimizer is refused") {

@@ -9,8 +9,7 @@
 #include <limits>
 
 #include "ops/cancel.h"
-#include "tiny-ranks.h"
-#include "tiny-trainer.h"
+#include "ranked-steps.h"
 
 using at::Tensor;
 using tiny::failure_of;
@@ -23,12 +22,7 @@ cots::Batch slice_of(const cots::Batch& whole, const cots::Group& group) {
   const int64_t pairs = whole.ids_BL.size(0), world = group.world();
   const auto start = [&](int64_t rank) { return (pairs * rank + world - 1) / world; };
   const Tensor rows = at::arange(start(group.rank()), start(group.rank() + 1), at::kLong);
-  cots::Batch own;
-  for (const auto field :
-       {&cots::Batch::image_NSS3, &cots::Batch::token_view_NVV3, &cots::Batch::ids_BL,
-        &cots::Batch::lengths_B, &cots::Batch::sample_B, &cots::Batch::image_id_B})
-    own.*field = (whole.*field).index_select(0, rows);
-  return own;
+  return tiny::rows_of(whole, rows);
 }
 
 struct Run {
@@ -70,15 +64,7 @@ void check_equals(const Run& found, const Run& expected) {
   for (size_t i = 0; i < found.steps.size(); ++i) {
     const cots::StepMetrics &a = found.steps[i], &b = expected.steps[i];
     CAPTURE(i);
-    CHECK(a.pairs == b.pairs);
-    CHECK(a.filter_kept == b.filter_kept);
-    CHECK(a.kept == b.kept);
-    CHECK(a.queue_valid == b.queue_valid);
-    for (const auto field : {&cots::StepMetrics::loss, &cots::StepMetrics::loss_image_to_text,
-                             &cots::StepMetrics::loss_text_to_image, &cots::StepMetrics::loss_task,
-                             &cots::StepMetrics::loss_cmvm, &cots::StepMetrics::loss_cmlm,
-                             &cots::StepMetrics::filter_threshold})
-      CHECK(std::abs(a.*field - b.*field) < 1e-4);
+    tiny::check_same_step(a, b, 1e-4);
     CHECK(std::abs(a.grad_norm - b.grad_norm) < 1e-3 * b.grad_norm);
   }
 }
@@ -182,22 +168,9 @@ TEST_CASE("distributed: the sum of gradients is that of the batch, also where so
 }
 
 TEST_CASE("distributed: one rank's loss that is not finite skips the step on all") {
-  tiny::on_ranks(2, [](const cots::Group& group) {
-    cots::Trainer trainer(tiny::config(), tiny::tokenizer(), group);
-    trainer.step(slice_of(tiny::batch_of_run(0), group));
-    const Tensor before = trainer.model().parameters().flat().detach().clone();
-    // A head: the momentum towers and so the keys stay finite.
-    if (group.rank() == 1)
-      trainer.model()
-          .parameters()
-          .find("cmlm.dense.bias")
-          ->value.detach()
-          .fill_(std::numeric_limits<float>::quiet_NaN());
-    const cots::StepMetrics m = trainer.step(slice_of(tiny::batch_of_run(1), group));
-    CHECK(m.skipped);
-    CHECK(m.non_finite_in_row == 1);
-    if (group.rank() == 0) CHECK(at::equal(trainer.model().parameters().flat(), before));
-  });
+  // A head: the momentum towers and so the keys stay finite.
+  tiny::check_skips_on_all(tiny::config(), slice_of, 1, "cmlm.dense.bias",
+                           std::numeric_limits<float>::quiet_NaN());
 }
 
 TEST_CASE("distributed: 2 ranks' pieces of a checkpoint go on with 1 and 3 ranks") {
