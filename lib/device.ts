@@ -12,7 +12,7 @@ export type Precision = 'float32' | 'bfloat16' | 'int8';
 /** A device with its index: what the native part is told. */
 export type ResolvedDevice = 'cpu' | CudaDevice;
 /** What a device is checked against: of this machine, unless a test says otherwise. */
-export type Machine = Pick<NativeInfo, 'libtorch' | 'cuda'>;
+export type Machine = Pick<NativeInfo, 'libtorch' | 'cuda' | 'cpu'>;
 
 /** The device asked for, `cpu` by default and `cuda:0` for `cuda`. Throws `ERR_COTS_DEVICE` for one that this build or machine cannot use. */
 export function resolveDevice(device: unknown, machine?: Machine): ResolvedDevice {

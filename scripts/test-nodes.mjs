@@ -1,12 +1,14 @@
 #!/usr/bin/env node
 // The ava suite under other Node versions, with the addon that this one built. Their binaries come as npm packages.
-//   node scripts/test-nodes.mjs [VERSION ...] [-- arguments for ava]
+//   node scripts/test-nodes.mjs [--shared] [VERSION ...] [-- arguments for ava]
+// --shared: each test file on one of the versions, in turn, which takes as long as the suite on one.
 
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { cacheFolder, root, SetupError } from './setup/project.mjs';
 import { capture, lastLines, run } from './setup/run.mjs';
+import { listFiles } from './setup/stamp.mjs';
 import { setUp } from './setup.mjs';
 import { runAva } from './testing/stages.mjs';
 import { finish, runStages } from './testing/summary.mjs';
@@ -27,17 +29,25 @@ async function bringNode(major) {
 }
 
 /** A stage for each version; `args` are ava's. */
-export function nodeStages(versions = kVersions, args = []) {
-  return versions.map((major) => ({
+export function nodeStages(versions, args, isShared) {
+  return versions.map((major, turn) => ({
     name: `ava, node ${major}`,
-    run: async () => runAva(await bringNode(major), args),
+    run: async () => {
+      const files = isShared ? testFiles().filter((_, index) => index % versions.length === turn) : [];
+      return runAva(await bringNode(major), [...args, ...files]);
+    },
   }));
 }
+
+const testFiles = () => listFiles('dist/test', (name) => name.endsWith('.test.js'));
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
   const given = process.argv.slice(2);
   const split = given.includes('--') ? given.indexOf('--') : given.length;
+  const [own, args] = [given.slice(0, split), given.slice(split + 1)];
   await setUp();
-  const versions = given.slice(0, split);
-  finish(await runStages(nodeStages(versions.length > 0 ? versions : kVersions, given.slice(split + 1))));
+  const versions = own.filter((word) => word !== '--shared');
+  finish(
+    await runStages(nodeStages(versions.length > 0 ? versions : kVersions, args, own.includes('--shared'))),
+  );
 }

@@ -18,9 +18,10 @@ const working: NativeAccelerators = {
   devices: [h200, h200],
   failure: '',
 };
-const machine = (changes: Partial<NativeAccelerators> = {}) => ({
+const machine = (changes: Partial<NativeAccelerators> = {}, features: string[] = []) => ({
   libtorch: '2.13.0',
   cuda: { ...working, ...changes },
+  cpu: { ...binding().info().cpu, features },
 });
 
 test('cpu is the default, and cuda is the first device', (t) => {
@@ -133,6 +134,20 @@ test('what a GPU trains with: whole micro-batches, embeddings that its kernel ta
   t.throws(() => requireCpu(config([]), 'a plan'), {
     code: 'ERR_COTS_NOT_IMPLEMENTED',
     message: /a plan runs on CPUs/,
+  });
+});
+
+test('a processor trains in bfloat16 where it multiplies such numbers', (t) => {
+  const config = resolveConfig({ data: { train: 'a.jsonl' }, token: { tokenizer: 'd' } }, [
+    'train.precision=bf16',
+  ]);
+  t.is(config.train.precision, 'bfloat16');
+  for (const feature of ['avx512_bf16', 'amx_bf16'])
+    t.notThrows(() => checkDevice(config, machine({}, ['avx2', feature])));
+  t.throws(() => checkDevice(config, machine({}, ['avx2', 'fma'])), {
+    code: 'ERR_COTS_DEVICE',
+    message:
+      'Expected a processor with AVX-512 BF16 or AMX for train.precision=bfloat16 on a CPU, got one with avx2, fma. Set train.precision=float32.',
   });
 });
 

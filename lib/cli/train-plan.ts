@@ -1,7 +1,7 @@
 /** `cots train --dry-run`: what a run will cost, before it starts. */
 import { probeStep } from '../bench/step-probe.js';
 import type { NativeTokenizerConfig } from '../binding.js';
-import { requireCpu } from '../config/load.js';
+import { checkDevice, requireCpu } from '../config/load.js';
 import { nativeTokenizerConfig } from '../config/native.js';
 import { planTraining, type TrainPlan } from '../config/plan.js';
 import type { TrainConfig } from '../config/schema.js';
@@ -32,6 +32,7 @@ async function plannedTokenizer(folder: string): Promise<NativeTokenizerConfig |
 
 export async function dryRun(config: TrainConfig, options: CommonOptions): Promise<void> {
   requireCpu(config, 'a plan of memory and time');
+  checkDevice(config); // steps are timed here
   const set = config.data.train.length === 0 ? undefined : await openSources(config.data.train, 'train');
   const { entries: validation, warnings } = await openSources(config.data.validation, 'validation');
   if (validation.length > 0) checkSplit(validation, config.evaluate.protocol);

@@ -146,7 +146,8 @@ export const runKeys = section({
       text: true,
     }),
   precision: z.enum(['auto', 'float32', 'bfloat16', 'int8', 'bf16', 'fp32']).default('auto').meta({
-    description: 'Compute type; `auto` is float32 on a CPU and bfloat16 on CUDA.',
+    description:
+      'Compute type; `auto` is float32 on a CPU and bfloat16 on CUDA. A CPU needs AVX-512 BF16 or AMX for bfloat16.',
     rule: 'one of auto, float32, bfloat16',
   }),
   timeout: number(600, 'Seconds after which ranks give up on one that has not come or does not answer.', {

@@ -10,9 +10,11 @@
 #include "infer/embedder.h"
 #include "io/failure.h"
 #include "ops/cancel.h"
+#include "tiny-model.h"
 #include "tiny-trainer.h"
 
 using at::Tensor;
+using cots::test::relative_error;
 using tiny::difference;
 using tiny::failure_of;
 using tiny::says;
@@ -229,6 +231,27 @@ TEST_CASE("train: every switch of the token level trains") {
             CHECK(m.loss_cmvm > 1);
           }
         }
+}
+
+TEST_CASE("train: bfloat16 follows float32 with float32 weights, moments and queues") {
+  std::vector<cots::TrainConfig> configs(3, tiny::config());
+  configs[1].accumulate = 2;
+  for (auto* tower : {&configs[2].model.image.checkpointing, &configs[2].model.text.checkpointing})
+    *tower = cots::Checkpointing::kFull;
+  for (const cots::TrainConfig& config : configs) {
+    cots::TrainConfig half = config;
+    half.placement.compute = at::kBFloat16;
+    cots::Trainer a(half, tiny::tokenizer()), b(config, tiny::tokenizer());
+    for (int64_t step = 0; step < 12; ++step) {
+      const cots::Batch batch = tiny::batch_of_run(step);
+      const cots::StepMetrics ma = a.step(batch), mb = b.step(batch);
+      CHECK(relative_error(ma.loss, mb.loss) < 0.03);
+      if (step == 0) CHECK(relative_error(ma.grad_norm, mb.grad_norm) < 0.1);
+      CHECK(ma.loss != mb.loss);
+    }
+    CHECK((a.model().parameters().flat().scalar_type() == at::kFloat));
+    CHECK((a.queue().image().scalar_type() == at::kFloat));
+  }
 }
 
 TEST_CASE("train: pooling by mean, no projection, a mean reduction and a halved task loss") {
