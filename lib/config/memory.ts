@@ -14,10 +14,11 @@
  *               + 3 B L d + 6 B size^2                 embedding, final norm; pixels as float32, and cut into patches
  *     a head:   5 M d                                  gathered states, sum, dense, GELU, norm
  *     contrast: 8 B D
+ *     in bfloat16: half of it, + 2 n                   and the weights rounded, which backward reads again
  *   losses = 4 sum over heads of V d + chunk           the classifier's gradient as the cross-entropy made it
  *   backward = 4 (B L (f + 3 d) + V d) + chunk         gradients on their way through a block; of the word table; panels
  *     with checkpointing: + 4 (B L (what a block does  a block's states, made again, and the gradients of the parameters
- *     not keep) + its parameters)                      that they are made with
+ *     not keep) + its parameters)                      that they are made with; in bfloat16 half of the states
  *   allocator = slack (all of the above)               freed memory that is kept for the next step
  *   batches = min(prefetchBytes, (prefetch + 1) batch) uint8 views and token ids as the loader makes them
  */
@@ -69,6 +70,10 @@ interface Tower {
 
 const bytesPerFloat = 4;
 
+/** Bytes of a number of the towers' states. */
+const bytesPerState = ({ train }: TrainConfig): number =>
+  train.precision === 'bfloat16' ? 2 : bytesPerFloat;
+
 /** Resident bytes of a process that has loaded the addon and made a small trainer (measured on Linux x64). */
 const runtimeBytes = 250 * 2 ** 20;
 
@@ -94,7 +99,8 @@ export function memoryEstimate(
     momentum: bytesPerFloat * (counts.image + counts.text + counts.projections),
     queues: queue.size * (2 * embeddingWidth(config) * bytesPerFloat + bytesPerFloat + 8 + 1),
     imageTokenizer: loss.weights.cmvm > 0 ? bytesPerFloat * encoderParameters(imageTokenizer) : 0,
-    activations: Math.round(bytesPerFloat * keptFloats(config)),
+    activations:
+      Math.round(bytesPerState(config) * keptStates(config)) + roundedWeights(config, counts.trained),
     losses: lossBytes(config, imageTokenizer.vocab),
     backward: backwardBytes(config),
   };
@@ -138,8 +144,13 @@ function textPasses({ token, loss }: TrainConfig): number {
   return token.passes === 'separate' && loss.weights.cmlm > 0 ? 2 : 1;
 }
 
-/** Floats of one micro-batch that backward needs. */
-function keptFloats(config: TrainConfig): number {
+/** Bytes of the weights as bfloat16, which are rounded where they meet activations. */
+function roundedWeights({ train }: TrainConfig, trained: number): number {
+  return train.precision === 'bfloat16' ? 2 * trained : 0;
+}
+
+/** States of one micro-batch that backward needs, in numbers. */
+function keptStates(config: TrainConfig): number {
   const { model, token, loss, data, train } = config;
   const { grid, size } = geometry(model);
   const { cmvm, cmlm } = loss.weights;
@@ -167,11 +178,12 @@ function backwardBytes(config: TrainConfig): number {
     const { trunk, tokens } = tower;
     const again = blockStates(tower, 'off') - blockStates(tower, train.checkpointing);
     const states = feedForwardWidth(trunk) + 3 * trunk.width + again;
-    return microBatch(config) * tokens * states + (again > 0 ? blockParameters(trunk) : 0);
+    const parameters = again > 0 ? blockParameters(trunk) : 0;
+    return bytesPerState(config) * microBatch(config) * tokens * states + bytesPerFloat * parameters;
   };
   const { image, text } = towersOf(config);
   const widest = Math.max(block(image), block(text));
-  return bytesPerFloat * (widest + model.text.vocabSize * model.text.width) + chunkBytes;
+  return widest + bytesPerFloat * model.text.vocabSize * model.text.width + chunkBytes;
 }
 
 function towersOf({ model, data }: { model: ModelConfig; data: TrainConfig['data'] }) {

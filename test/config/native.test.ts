@@ -198,3 +198,14 @@ test('the native trainer holds the bytes that the plan counts', async (t) => {
   t.is(held.momentum, plan.momentum);
   t.true(Math.abs(held.queues - plan.queues) < 64, `${held.queues} ${plan.queues}`);
 });
+
+test('in bfloat16 a plan counts half of the states, and the weights once more as rounded', (t) => {
+  const plan = (precision: string) => {
+    const config = resolveConfig({ token: { vocab: 16 } }, [`train.precision=${precision}`], 'plan');
+    return memoryEstimate(config, nativeTokenizerConfig(config));
+  };
+  const [whole, half] = [plan('float32'), plan('bfloat16')];
+  t.is(half.activations, whole.activations / 2 + whole.weights / 2);
+  t.true(half.backward < whole.backward);
+  t.is(half.weights, whole.weights);
+});
