@@ -1,12 +1,11 @@
-/** What bench/plan.ts needs of a user: made pairs, an image tokenizer, the dry run, and a run that is watched from outside. */
+/** What bench/plan.ts needs of a user: the dry run, and a run that is watched from outside. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { syntheticCaption, syntheticJpeg, uniform } from '../lib/bench/synthetic.js';
 import { median } from '../lib/bench/timing.js';
 import { packageRoot } from '../lib/binding.js';
 import type { TrainPlan } from '../lib/config/plan.js';
@@ -16,27 +15,7 @@ import type { Metrics } from '../lib/train/metrics.js';
 export type DryRun = TrainPlan & { readonly config: TrainConfig };
 
 const main = fileURLToPath(new URL('../lib/cli/main.js', import.meta.url));
-const pairs = 256;
 const pollMs = 20;
-
-/** JPEGs a quarter larger than the model's input, captions of the longest length with each word one token. Returns the manifest's path. */
-export async function writePairs(folder: string, { model, data }: TrainConfig): Promise<string> {
-  await mkdir(folder, { recursive: true });
-  const random = uniform(0);
-  const side = Math.round(1.25 * model.image.size);
-  const vocabulary = Math.min(2000, Math.floor(model.text.vocabSize / 4));
-  const lines: string[] = [];
-  for (let pair = 0; pair < pairs; pair++) {
-    const image = `${pair}.jpg`;
-    await writeFile(path.join(folder, image), await syntheticJpeg(side, side, pair));
-    const captions = [syntheticCaption(data.textMaxLen - 2, vocabulary, random)];
-    lines.push(JSON.stringify({ id: String(pair), image, captions, split: 'train' }));
-  }
-
-  const manifest = path.join(folder, 'manifest.jsonl');
-  await writeFile(manifest, `${lines.join('\n')}\n`);
-  return manifest;
-}
 
 /** Runs `cots` in the package's folder and gives its document. */
 export async function cots<Result>(...args: string[]): Promise<Result> {

@@ -5,10 +5,11 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { writePairs } from '../lib/bench/made-pairs.js';
 import { median } from '../lib/bench/timing.js';
 import { loadConfig, threadsOf } from '../lib/config/load.js';
 import { busyShare } from './peers/busy.js';
-import { cots, type DryRun, type TrainingRun, watchTraining, writePairs } from './plan-run.js';
+import { cots, type DryRun, type TrainingRun, watchTraining } from './plan-run.js';
 import { writeRecord } from './record.js';
 
 interface Size {
@@ -43,6 +44,7 @@ const sizes: readonly Size[] = [
     settings: ['configs/base.yaml', 'train.batchSize=4', 'train.accumulate=1'],
   },
 ];
+const pairs = 256;
 const goals = { memory: 0.1, time: 0.25 };
 
 /** The queues are full and no decoded pixels are kept, so that what is measured is what is predicted and no upper bound. */
@@ -57,7 +59,7 @@ interface Round {
 
 async function measureSize({ name, rounds, steps, settings }: Size, folder: string) {
   const config = await loadConfig(settings[0] as string, [...settings.slice(1), 'data.train=x'], 'bench');
-  const manifest = await writePairs(path.join(folder, name), config);
+  const manifest = await writePairs(path.join(folder, name), config, pairs);
   const [tokenizer, out] = [path.join(folder, `${name}-tokenizer`), path.join(folder, `${name}-run`)];
   const given = [
     '--config',

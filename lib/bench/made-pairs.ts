@@ -1,5 +1,5 @@
 /** Pairs to time a step with where a config names none. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { TrainConfig } from '../config/schema.js';
@@ -19,32 +19,9 @@ export async function withPairs<Result>(
   }
 }
 
-/**
- * A manifest of JPEGs a quarter larger than the model's input and captions of the longest length, each word one token; with
- * random queues and a random image tokenizer, so that no file but the config is needed.
- */
+/** The config on made pairs, with random queues and a random image tokenizer, so that no file but the config is needed. */
 async function writeMadePairs(config: TrainConfig, folder: string): Promise<TrainConfig> {
-  const pairs = Math.min(Math.max(config.train.batchSize, 16), 256);
-  const random = uniform(config.train.seed);
-  const side = Math.round(1.25 * config.model.image.size);
-  const words = config.data.textMaxLen - 2;
-  const vocabulary = Math.max(1, Math.min(2000, Math.floor(config.model.text.vocabSize / 4)));
-  const lines: string[] = [];
-  for (let pair = 0; pair < pairs; pair++) {
-    const image = `${pair}.jpg`;
-    await writeFile(path.join(folder, image), await syntheticJpeg(side, side, pair));
-    lines.push(
-      JSON.stringify({
-        id: String(pair),
-        image,
-        captions: [syntheticCaption(words, vocabulary, random)],
-        split: 'train',
-      }),
-    );
-  }
-
-  const manifest = path.join(folder, 'manifest.jsonl');
-  await writeFile(manifest, `${lines.join('\n')}\n`);
+  const manifest = await writePairs(folder, config, Math.min(Math.max(config.train.batchSize, 16), 256));
   return {
     ...config,
     queue: { ...config.queue, init: 'random' },
@@ -56,4 +33,30 @@ async function writeMadePairs(config: TrainConfig, folder: string): Promise<Trai
       vocabulary: null,
     },
   };
+}
+
+/**
+ * Writes JPEGs a quarter larger than the model's input, and captions of the longest length, each word one token. Resolves to the
+ * manifest's path. Words are whole tokens with `data.textClean=none` and no `data.vocabulary`.
+ */
+export async function writePairs(
+  folder: string,
+  { model, data, train }: TrainConfig,
+  count: number,
+): Promise<string> {
+  await mkdir(folder, { recursive: true });
+  const random = uniform(train.seed);
+  const side = Math.round(1.25 * model.image.size);
+  const vocabulary = Math.max(1, Math.min(2000, Math.floor(model.text.vocabSize / 4)));
+  const lines: string[] = [];
+  for (let pair = 0; pair < count; pair++) {
+    const image = `${pair}.jpg`;
+    await writeFile(path.join(folder, image), await syntheticJpeg(side, side, pair));
+    const captions = [syntheticCaption(data.textMaxLen - 2, vocabulary, random)];
+    lines.push(JSON.stringify({ id: String(pair), image, captions, split: 'train' }));
+  }
+
+  const manifest = path.join(folder, 'manifest.jsonl');
+  await writeFile(manifest, `${lines.join('\n')}\n`);
+  return manifest;
 }
