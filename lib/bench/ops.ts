@@ -1,7 +1,7 @@
 /** `bench ops`: the public kernels at the sizes of DESIGN 7. */
 
 import { binding } from '../binding.js';
-import { usableCores } from '../device.js';
+import { measurePeak, usableCores } from '../device.js';
 import { evaluateRetrieval } from '../evaluate/retrieval.js';
 import { momentumFilter, queueContrast, resize, topK } from '../ops.js';
 import { type BenchContext, benchContext } from './machine.js';
@@ -16,9 +16,13 @@ export interface OpRow {
   /** Arithmetic of one call; 0 where it is not what counts. */
   readonly flops: number;
   readonly gflopsPerSecond: number;
+  /** Flops a second over `peakFlops`. */
+  readonly utilisation: number;
 }
 
 export interface BenchOpsResult extends BenchContext {
+  /** Flops a second of a dense float32 product, measured in the same run. */
+  readonly peakFlops: number;
   readonly rows: readonly OpRow[];
 }
 
@@ -38,22 +42,26 @@ export async function benchOps(options: {
   onRow?: (row: OpRow) => void;
 }): Promise<BenchOpsResult> {
   const rows: OpRow[] = [];
+  const threads = binding().info().threads || usableCores();
+  const peakFlops = await measurePeak(threads);
   for (const { op, sizes, flops, make } of cases()) {
     if (options.only !== undefined && op !== options.only) continue;
     const times = await repeatFor(options.seconds, 3, make());
+    const flopsPerSecond = (1000 * flops) / median(times);
     const row = {
       op,
       sizes,
       calls: times.length,
       latencyMs: latency(times),
       flops,
-      gflopsPerSecond: flops / median(times) / 1e6,
+      gflopsPerSecond: flopsPerSecond / 1e9,
+      utilisation: flopsPerSecond / peakFlops,
     };
     rows.push(row);
     options.onRow?.(row);
   }
 
-  return { rows, ...benchContext(binding().info().threads || usableCores()) };
+  return { peakFlops, rows, ...benchContext(threads) };
 }
 
 function cases(): Case[] {

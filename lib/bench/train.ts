@@ -41,10 +41,13 @@ export interface BenchTrainResult extends BenchContext {
   /** Flops a second of a dense product in the run's number type, measured in the same run. */
   readonly peakFlops: number;
   readonly memoryBytes: {
+    /** With their gradients. */
     readonly weights: number;
     readonly optimizer: number;
     readonly momentum: number;
     readonly queues: number;
+    /** Most that a step has in use beside these: states kept for backward and what it works with. */
+    readonly activations: number;
   };
   readonly data: 'config' | 'made';
 }
@@ -85,7 +88,7 @@ async function measure(
   const captions = new CaptionEncoder(tokenizer, captionRules(config));
   const source = new BatchSource(pairLoader(config, set, captions), set.entries);
   const rows = await timeSteps(native, source, options);
-  const memoryBytes = native.memory();
+  const held = native.memory();
   source.close();
   native.dispose();
   const peakFlops = await measurePeak(threads, trainingPlacement(config));
@@ -103,7 +106,7 @@ async function measure(
     flopsPerItem,
     utilisation: (pairsPerSecond * flopsPerItem) / peakFlops,
     peakFlops,
-    memoryBytes,
+    memoryBytes: { ...held, activations: activationBytes(rows, held) },
     data: made ? 'made' : 'config',
     ...benchContext(threads),
   };
@@ -126,6 +129,15 @@ async function timeSteps(
   }
 
   return rows;
+}
+
+/** On a GPU, whose peak is of all that is there, what the others leave of it. */
+function activationBytes(rows: readonly Step[], held: ReturnType<NativeTrainer['memory']>): number {
+  const most = (of: (metrics: NativeStepMetrics) => number): number =>
+    Math.max(...rows.map(({ metrics }) => of(metrics)));
+  const onDevice = most((metrics) => metrics.deviceBytes);
+  if (onDevice === 0) return most((metrics) => metrics.activationBytes);
+  return Math.max(0, onDevice - held.weights - held.optimizer - held.momentum - held.queues);
 }
 
 function stagesOf(rows: readonly Step[]): BenchTrainResult['stages'] {

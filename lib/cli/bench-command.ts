@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander';
 import { benchEncode } from '../bench/encode.js';
 import { benchLoad } from '../bench/load.js';
 import { benchOps, opNames } from '../bench/ops.js';
-import { benchTrain } from '../bench/train.js';
+import { type BenchTrainResult, benchTrain } from '../bench/train.js';
 import { loadConfig } from '../config/load.js';
 import type { Device, Precision } from '../device.js';
 import { retrievalBenchCommand } from './bench-retrieval-command.js';
@@ -121,15 +121,32 @@ function trainBenchCommand(): Command {
         steps: options.steps,
         onStep: (done) => note(done === 0 ? 'warmed up' : `step ${done} of ${options.steps}`),
       });
-      const { pairsPerSecond, latencyMs, stages, peakMemoryBytes } = result;
-      printResult(options, result, [
-        `${pairsPerSecond.toFixed(2)} pairs/s, a step of ${result.batchSize} pairs takes ${latencyMs.p50.toFixed(0)} ms, peak memory ${humanBytes(peakMemoryBytes)}`,
-        `stages (ms): ${Object.entries(stages)
-          .map(([name, ms]) => `${name} ${ms.toFixed(1)}`)
-          .join(', ')}`,
-      ]);
+      printResult(options, result, trainLines(result));
     });
 }
+
+function trainLines(result: BenchTrainResult): string[] {
+  const { pairsPerSecond, flopsPerItem, peakFlops, utilisation, stages, memoryBytes } = result;
+  const stepMs = result.latencyMs.p50;
+  const rate = (flops: number): string => (flops / 1e9).toFixed(0);
+  return [
+    `${pairsPerSecond.toFixed(2)} pairs/s, a step of ${result.batchSize} pairs takes ${stepMs.toFixed(0)} ms, peak memory ${humanBytes(result.peakMemoryBytes)}`,
+    `${rate(pairsPerSecond * flopsPerItem)} GFLOP/s, ${percent(utilisation)} of the ${rate(peakFlops)} of a dense product here`,
+    ...table(
+      ['stage', 'ms', 'share'],
+      Object.entries(stages).map(([name, ms]) => [name, ms.toFixed(1), percent(ms / stepMs)]),
+    ),
+    ...table(
+      ['memory', ''],
+      Object.entries(memoryBytes).map(([owner, bytes]) => [
+        owner === 'weights' ? 'weights, gradients' : owner,
+        humanBytes(bytes),
+      ]),
+    ),
+  ];
+}
+
+const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;
 
 interface LoadOptions extends CommonOptions {
   readonly config: string;
@@ -177,7 +194,7 @@ function opsCommand(): Command {
         only: options.op,
         onRow: ({ op, latencyMs }) => note(`${op}: ${latencyMs.p50.toFixed(2)} ms`),
       });
-      const rows = result.rows.map(({ op, sizes, calls, latencyMs, gflopsPerSecond }) => [
+      const rows = result.rows.map(({ op, sizes, calls, latencyMs, gflopsPerSecond, utilisation }) => [
         op,
         Object.entries(sizes)
           .map(([name, value]) => `${name} ${value}`)
@@ -186,7 +203,12 @@ function opsCommand(): Command {
         latencyMs.p50.toFixed(2),
         latencyMs.p95.toFixed(2),
         gflopsPerSecond === 0 ? '-' : gflopsPerSecond.toFixed(1),
+        utilisation === 0 ? '-' : percent(utilisation),
       ]);
-      printResult(options, result, table(['op', 'sizes', 'calls', 'p50 ms', 'p95 ms', 'GFLOP/s'], rows));
+      printResult(
+        options,
+        result,
+        table(['op', 'sizes', 'calls', 'p50 ms', 'p95 ms', 'GFLOP/s', 'of peak'], rows),
+      );
     });
 }

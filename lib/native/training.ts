@@ -49,6 +49,8 @@ export interface NativeStepMetrics {
   collapsedSteps: number;
   /** Most on the GPU so far; 0 on a CPU. */
   deviceBytes: number;
+  /** Most that the step had in use at once beyond what was there before it, on the host; see native/io/memory.h. */
+  activationBytes: number;
   /** Why no step may follow; null when one may. */
   stop: null | 'non_finite' | 'collapsed';
   scores: Float32Array;

@@ -82,7 +82,8 @@ Napi::Object write_metrics(Napi::Env env, const StepMetrics& m) {
                                                     {"nonFiniteInRow", m.non_finite_in_row},
                                                     {"nonFiniteKeys", m.non_finite_keys},
                                                     {"collapsedSteps", m.collapsed_steps},
-                                                    {"deviceBytes", m.device_bytes}};
+                                                    {"deviceBytes", m.device_bytes},
+                                                    {"activationBytes", m.activation_bytes}};
   for (const auto& [key, value] : numbers) o.Set(key, value);
   o.Set("filterActive", m.filter_active);
   o.Set("skipped", m.skipped);

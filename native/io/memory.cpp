@@ -94,6 +94,17 @@ class BlockCache {
     peak_ = previous_peak_ = used_;
   }
 
+  /// Bytes in use, of which the most is remembered from now on.
+  size_t begin_watch() {
+    const std::lock_guard lock(mutex_);
+    return watched_peak_ = used_;
+  }
+
+  size_t watched_peak() {
+    const std::lock_guard lock(mutex_);
+    return watched_peak_;
+  }
+
  private:
   using Range = std::pair<size_t, char*>;  // bytes and start
 
@@ -137,6 +148,7 @@ class BlockCache {
 
   void note_peak() {
     peak_ = std::max(peak_, used_);
+    watched_peak_ = std::max(watched_peak_, used_);
     if (++allocations_ % kWindow != 0) return;
     previous_peak_ = peak_;
     peak_ = used_;
@@ -160,7 +172,7 @@ class BlockCache {
   std::unordered_map<void*, size_t> sizes_;  // of blocks in use
   std::map<char*, size_t> starts_;           // of kept ranges, no two of which touch
   std::set<Range> ranges_;                   // the same by size
-  size_t used_ = 0, kept_ = 0, peak_ = 0, previous_peak_ = 0;
+  size_t used_ = 0, kept_ = 0, peak_ = 0, previous_peak_ = 0, watched_peak_ = 0;
   int64_t allocations_ = 0;
 };
 
@@ -201,5 +213,9 @@ void keep_freed_blocks() {
 }
 
 void release_freed_blocks() { cache().release_kept(); }
+
+BlockWatch::BlockWatch() : start_(static_cast<int64_t>(cache().begin_watch())) {}
+
+int64_t BlockWatch::most() const { return static_cast<int64_t>(cache().watched_peak()) - start_; }
 
 }  // namespace cots::io

@@ -1,5 +1,7 @@
-// How the process treats freed memory.
+// How the process treats freed memory, and how much it has in use.
 #pragma once
+
+#include <cstdint>
 
 namespace cots::io {
 
@@ -12,5 +14,16 @@ void keep_freed_blocks();
 
 /// Gives all memory that is not in use back to the kernel, e.g. when a trainer was disposed.
 void release_freed_blocks();
+
+/// How many bytes more than at its start the process had in use at once, of tensors of 64 KiB and
+/// more where `keep_freed_blocks` was called. A newer watch ends an older one.
+class BlockWatch {
+ public:
+  BlockWatch();
+  int64_t most() const;
+
+ private:
+  int64_t start_;
+};
 
 }  // namespace cots::io

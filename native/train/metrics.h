@@ -32,6 +32,7 @@ struct StepMetrics {
   int64_t collapsed_steps = 0;    // steps in a row with filter_std < 1e-6
   Stop stop = Stop::kNone;        // the run ends with this step: the next one throws
   int64_t device_bytes = 0;       // most on the device so far; 0 on a CPU
+  int64_t activation_bytes = 0;   // most that the step had in use at once, on the host
   std::vector<float> scores;      // [B] momentum score of each pair, batch order
   std::vector<uint8_t> kept;      // [B]
   StageSeconds seconds;

@@ -11,6 +11,7 @@
 
 #include "device/memory.h"
 #include "io/failure.h"
+#include "io/memory.h"
 #include "loss/adaptive_filter.h"
 #include "ops/cancel.h"
 #include "train/draws.h"
@@ -104,6 +105,7 @@ StepMetrics Trainer::step(const Batch& batch, const Batch* next) {
   refuse_stopped();
   check_batch(config_, batch);
   if (device_step_) return step_on_device(batch, next);
+  const io::BlockWatch memory;
   StepMetrics metrics = begin_metrics();
   follow_online(metrics.seconds);
   const Keys own = [&] {
@@ -120,6 +122,7 @@ StepMetrics Trainer::step(const Batch& batch, const Batch* next) {
   ops::check_cancelled();
   const ops::CancelScope whole(nullptr);  // from here on the step happens entirely
   commit(keys, outcome, metrics);
+  metrics.activation_bytes = memory.most();
   return metrics;
 }
 

@@ -207,8 +207,9 @@ test('bench train: made data, a full random queue, a random tokenizer', async (t
     'token.vocab=32',
     'tokenizer.hidden=16',
     'tokenizer.codebookDim=8',
+    'train.batchSize=64', // blocks of memory that are counted
   );
-  t.like(result, { data: 'made', steps: 2, batchSize: 8 });
+  t.like(result, { data: 'made', steps: 2, batchSize: 64 });
   t.true(finite(result['pairsPerSecond']) && finite(result['flopsPerItem']));
   t.deepEqual(Object.keys(result['stages'] as object), [
     'load',
@@ -222,6 +223,20 @@ test('bench train: made data, a full random queue, a random tokenizer', async (t
   ]);
   t.true(finite((result['stages'] as { tokenise: number }).tokenise));
   t.true(share(result['utilisation']));
+  const owners = result['memoryBytes'] as Record<string, number>;
+  t.deepEqual(Object.keys(owners), ['weights', 'optimizer', 'momentum', 'queues', 'activations']);
+  t.true(Object.values(owners).every((bytes) => bytes > 0));
+});
+
+test('bench train and ops print shares, the rate against the peak, and memory by owner', async (t) => {
+  const { config } = await prepared(t);
+  const train = await cots('bench', 'train', '--config', config, '--steps', '1', 'data.train=null');
+  t.regex(train.stdout, /^\d+ GFLOP\/s, \d+ % of the \d+ of a dense product here$/m);
+  t.regex(train.stdout, /^backward +[\d.]+ +\d+ %$/m);
+  t.regex(train.stdout, /^activations +[\d.]+ \S+$/m);
+  const ops = await cots('bench', 'ops', '--op', 'queueContrast', '--seconds', '0.1');
+  t.regex(ops.stdout, /^op .* GFLOP\/s +of peak$/m);
+  t.regex(ops.stdout, /n 4096 .* +\d+ %$/m);
 });
 
 test('bench load: the rate of the loader on made photographs, and where an image spends its time', async (t) => {

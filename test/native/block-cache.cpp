@@ -123,6 +123,19 @@ TEST_CASE("block cache: what is freed is kept, and given back when asked") {
   CHECK(resident() < before + kSlack);
 }
 
+TEST_CASE("block cache: a watch sees the most in use at once beyond what was there") {
+  const Block before(4 * kMiB);
+  const cots::io::BlockWatch watch;
+  CHECK(watch.most() == 0);
+  {
+    const Block one(3 * kMiB);
+    Block(2 * kMiB);
+  }
+  const Block two(kMiB), small(1000);
+  CHECK(watch.most() == 5 * kMiB);
+  CHECK(cots::io::BlockWatch().most() == 0);
+}
+
 TEST_CASE("block cache: a peak that is long past is no reason to keep memory") {
   cots::io::release_freed_blocks();
   const size_t before = resident();
