@@ -64,7 +64,7 @@ export interface BenchEncodeResult extends BenchContext {
   readonly flopsPerItem: number;
   /** Flops a second over `peakFlops`. */
   readonly utilisation: number;
-  /** Flops a second of a dense product of the same number type on the same device, measured in the same run. */
+  /** Flops a second (of 8-bit integers: operations) of a dense product of the same number type on the same device, measured in the same run. */
   readonly peakFlops: number;
   readonly tokens?: { readonly mean: number; readonly longest: number };
 }
@@ -98,7 +98,7 @@ export async function benchEncode(options: BenchEncodeOptions): Promise<BenchEnc
     await promise;
   });
   native.dispose();
-  const peakFlops = await measurePeak(threads, device === 'cpu' ? undefined : placement);
+  const peakFlops = await measurePeak(threads, placement);
   const { modality, batchSize } = options;
   const { precision } = placement;
   const copy = median(copies);

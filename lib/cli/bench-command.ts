@@ -1,6 +1,6 @@
 /** `cots bench encode|train|load|video|retrieval|ops`. */
 import { type Command, Option } from 'commander';
-import { benchEncode } from '../bench/encode.js';
+import { type BenchEncodeResult, benchEncode } from '../bench/encode.js';
 import { benchLoad } from '../bench/load.js';
 import { benchOps, opNames } from '../bench/ops.js';
 import { type BenchTrainResult, benchTrain } from '../bench/train.js';
@@ -97,8 +97,18 @@ function encodeCommand(): Command {
         `stages (ms): ${Object.entries(stages)
           .map(([name, ms]) => `${name} ${ms.toFixed(2)}`)
           .join(', ')}; peak memory ${humanBytes(peakMemoryBytes)}`,
+        rateLine(itemsPerSecond, result),
       ]);
     });
+}
+
+/** Flops a second beside those of a dense product in the same number type. */
+function rateLine(
+  itemsPerSecond: number,
+  { flopsPerItem, peakFlops, utilisation }: BenchEncodeResult | BenchTrainResult,
+): string {
+  const rate = (flops: number): string => (flops / 1e9).toFixed(0);
+  return `${rate(itemsPerSecond * flopsPerItem)} GFLOP/s, ${percent(utilisation)} of the ${rate(peakFlops)} of a dense product here`;
 }
 
 interface TrainOptions extends CommonOptions {
@@ -126,12 +136,11 @@ function trainBenchCommand(): Command {
 }
 
 function trainLines(result: BenchTrainResult): string[] {
-  const { pairsPerSecond, flopsPerItem, peakFlops, utilisation, stages, memoryBytes } = result;
+  const { pairsPerSecond, stages, memoryBytes } = result;
   const stepMs = result.latencyMs.p50;
-  const rate = (flops: number): string => (flops / 1e9).toFixed(0);
   return [
     `${pairsPerSecond.toFixed(2)} pairs/s, a step of ${result.batchSize} pairs takes ${stepMs.toFixed(0)} ms, peak memory ${humanBytes(result.peakMemoryBytes)}`,
-    `${rate(pairsPerSecond * flopsPerItem)} GFLOP/s, ${percent(utilisation)} of the ${rate(peakFlops)} of a dense product here`,
+    rateLine(pairsPerSecond, result),
     ...table(
       ['stage', 'ms', 'share'],
       Object.entries(stages).map(([name, ms]) => [name, ms.toFixed(1), percent(ms / stepMs)]),

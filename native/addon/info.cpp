@@ -31,6 +31,11 @@ Napi::Array cpu_features(Napi::Env env) {
   return features;
 }
 
+at::ScalarType product_type_of(const Napi::Object& o) {
+  return one_of<at::ScalarType>(
+      o, "precision", {{"float32", at::kFloat}, {"bfloat16", at::kBFloat16}, {"int8", at::kChar}});
+}
+
 Napi::Object accelerators(Napi::Env env) {
   const device::AcceleratorFacts facts = device::accelerator_facts();
   Napi::Array architectures = Napi::Array::New(env), devices = Napi::Array::New(env);
@@ -84,7 +89,7 @@ Napi::Value measure_product(const Napi::CallbackInfo& call) {
     options.threads = static_cast<int>(count(o, "threads", 1));
     const ProductShape shape{count(o, "rows", 1), count(o, "inner", 1), count(o, "columns", 1)};
     Work work = [shape, seconds = number(o, "seconds"), device = device_of(o),
-                 type = compute_type_of(o)]() -> Settle {
+                 type = product_type_of(o)]() -> Settle {
       const double flops = measure_product_flops(shape, seconds, device, type);
       return [flops](Napi::Env env) { return Napi::Number::New(env, flops); };
     };

@@ -14,8 +14,10 @@ struct ProductShape {
 };
 
 /// Best flops a second of a product, over at least three products and `seconds` of them, on a
-/// device or with the threads of the calling thread; on a CPU in float32 by libtorch or by the
-/// package's own tiles, whichever is faster. One product warms up first.
+/// device or with the threads of the calling thread; on a CPU by libtorch or by the package's own
+/// tiles, whichever is faster. kChar, CPUs alone: 8-bit integers, as int8 plans multiply. bfloat16
+/// on a CPU without such products: float32, in which its plans multiply. One product warms up
+/// first.
 double measure_product_flops(const ProductShape& shape, double seconds,
                              at::Device device = at::kCPU, at::ScalarType type = at::kFloat);
 

@@ -158,7 +158,10 @@ const finite = (value: unknown): boolean => typeof value === 'number' && Number.
 
 test('bench encode: the fields of DESIGN 4, images and texts', async (t) => {
   const { config } = await prepared(t);
-  for (const modality of ['image', 'text']) {
+  for (const [modality, precision] of [
+    ['image', 'float32'],
+    ['text', 'int8'],
+  ] as const) {
     const result = await json(
       t,
       'bench',
@@ -167,6 +170,8 @@ test('bench encode: the fields of DESIGN 4, images and texts', async (t) => {
       config,
       '--modality',
       modality,
+      '--precision',
+      precision,
       '--batch-size',
       '4',
       '--seconds',
@@ -187,7 +192,7 @@ test('bench encode: the fields of DESIGN 4, images and texts', async (t) => {
     ]);
     t.deepEqual(Object.keys(result['latencyMs'] as object), ['p50', 'p95', 'p99']);
     t.true(share(result['utilisation']), String(result['utilisation']));
-    t.is(result['device'], 'cpu');
+    t.like(result, { device: 'cpu', precision });
     t.regex((result['versions'] as { libtorch: string }).libtorch, /^2\./);
   }
 });
