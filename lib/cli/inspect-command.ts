@@ -1,12 +1,12 @@
 /** `cots inspect attention`: where an image answers a text, as a picture. */
-import { Command, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import { writeAttentionPicture } from '../inspect/attention-picture.js';
 import { type MapMethod, mapMethods } from '../model/attention.js';
 import { readModelDescription } from '../model/config-file.js';
 import { Cots } from '../model/cots.js';
 import { imageView } from '../model/image-input.js';
 import { rulesAt } from '../model/image-rules.js';
-import { type CommonOptions, newCommand, wholeNumber } from './command.js';
+import { type CommonOptions, newCommand, newGroup, wholeNumber } from './command.js';
 import { printResult } from './output.js';
 
 interface Options extends CommonOptions {
@@ -20,7 +20,11 @@ interface Options extends CommonOptions {
 const side = 448;
 
 export function inspectCommand(): Command {
-  const inspect = new Command('inspect').description('look into a model');
+  const inspect = newGroup(
+    'inspect',
+    'look into a model',
+    "cots inspect attention beach.jpg 'kite' --model runs/demo/run/latest --out kite.png",
+  );
   inspect.addCommand(attentionCommand());
   return inspect;
 }

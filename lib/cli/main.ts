@@ -12,6 +12,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   doctor: async () => (await import('./doctor-command.js')).doctorCommand(),
   train: async () => (await import('./train-command.js')).trainCommand(),
   'train-tokenizer': async () => (await import('./train-tokenizer-command.js')).trainTokenizerCommand(),
+  config: async () => (await import('./config-command.js')).configCommand(),
   eval: async () => (await import('./eval-command.js')).evalCommand(),
   embed: async () => (await import('./embed-command.js')).embedCommand(),
   index: async () => (await import('./index-command.js')).indexCommand(),

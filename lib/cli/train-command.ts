@@ -21,7 +21,7 @@ interface Options extends CommonOptions {
 export function trainCommand(): Command {
   return newCommand('train', 'pre-train a model', 'cots train --config configs/demo.yaml train.steps=200')
     .requiredOption('--config <file>', 'YAML config')
-    .argument('[overrides...]', 'key.path=value', collectOverride)
+    .argument('[overrides...]', 'key.path=value; `cots config` lists the keys', collectOverride)
     .option(
       '--resume <latest|dir>',
       'go on from the newest whole checkpoint of train.out, or from a checkpoint folder',

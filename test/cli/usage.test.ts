@@ -10,6 +10,7 @@ const commands = [
   'doctor',
   'train',
   'train-tokenizer',
+  'config',
   'eval',
   'embed',
   'embed images',
@@ -21,6 +22,7 @@ const commands = [
   'data pack',
   'import',
   'import hf',
+  'inspect',
   'inspect attention',
   'bench',
   'bench encode',
@@ -44,6 +46,7 @@ test('help lists what is there and nothing else', async (t) => {
     'doctor',
     'train',
     'train-tokenizer',
+    'config',
     'eval',
     'embed',
     'index',
@@ -68,6 +71,20 @@ test('help lists what is there and nothing else', async (t) => {
   t.regex(all, /^ {2}inspect\b/m);
 });
 
+test('config lists every key, those of a section, or one', async (t) => {
+  const keysOf = async (...args: string[]) =>
+    (JSON.parse((await cots('config', ...args, '--json')).stdout) as { keys: { key: string }[] }).keys.map(
+      ({ key }) => key,
+    );
+  t.true((await keysOf()).length > 90);
+  t.deepEqual(await keysOf('queue.size'), ['queue.size']);
+  t.true((await keysOf('data.aug')).every((key) => key.startsWith('data.aug.')));
+  t.is(
+    (await cots('config', 'queue.size')).stdout,
+    'queue.size = 12800\n    Pairs kept in the two queues of momentum features; any number, the queue wraps around. Takes a whole number from 1 to 100000000.\n',
+  );
+});
+
 const fails = test.macro({
   async exec(t, args: string[], code: number, message: RegExp) {
     const outcome = await cots(...args);
@@ -80,6 +97,7 @@ const fails = test.macro({
   title: (_, args: string[] = []) => `fails on one line: cots ${args.join(' ')}`,
 });
 
+test(fails, ['config', 'quue.size'], 1, /name of a key.*`queue\.size`/);
 test(fails, ['trian'], 2, /unknown command 'trian'.*train/);
 test(fails, ['train'], 2, /--config/);
 test(fails, ['train', '--config', 'x.yaml', 'steps'], 2, /key\.path=value/);
