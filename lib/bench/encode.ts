@@ -86,18 +86,24 @@ export async function benchEncode(options: BenchEncodeOptions): Promise<BenchEnc
   const placement = { device, precision: resolvePrecision(options.precision, device) };
   const threads = resolveThreads(options.threads);
   const { description, native, tokenizer } = await openSource(options.source, threads, placement);
-  const prepared =
-    options.modality === 'image'
-      ? await prepareImages(description, native, options.batchSize)
-      : await prepareTexts(description, native, tokenizer, options.batchSize);
   const copies: number[] = [];
-  const times = await repeatFor(options.seconds, leastCalls, async () => {
-    const start = performance.now();
-    const promise = prepared.call(); // copies its input before it returns
-    copies.push(performance.now() - start);
-    await promise;
-  });
-  native.dispose();
+  let prepared: Prepared;
+  let times: number[];
+  try {
+    prepared =
+      options.modality === 'image'
+        ? await prepareImages(description, native, options.batchSize)
+        : await prepareTexts(description, native, tokenizer, options.batchSize);
+    times = await repeatFor(options.seconds, leastCalls, async () => {
+      const start = performance.now();
+      const promise = prepared.call(); // copies its input before it returns
+      copies.push(performance.now() - start);
+      await promise;
+    });
+  } finally {
+    native.dispose();
+  }
+
   const peakFlops = await measurePeak(threads, placement);
   const { modality, batchSize } = options;
   const { precision } = placement;

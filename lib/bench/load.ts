@@ -27,12 +27,12 @@ export interface BenchLoadResult extends BenchContext {
   readonly latencyMs: Latency;
   /**
    * Median milliseconds an image, each alone: reading its bytes; decoding it whole with sharp; making the views of its pixels; decoding
-   * its crop and making the views in the addon (`jpegViews`, null where it takes no such image).
+   * its crop and making the views in the addon (`jpegViews`, null where it takes no such image). Null on clips alone.
    */
   readonly stages: {
-    readonly read: number;
-    readonly decode: number;
-    readonly views: number;
+    readonly read: number | null;
+    readonly decode: number | null;
+    readonly views: number | null;
     readonly jpegViews: number | null;
   };
   readonly badImages: number;
@@ -102,8 +102,8 @@ async function timeStages(config: TrainConfig, { entries }: TrainingSet): Promis
     return value;
   };
   const { exifRotate, aug } = config.data;
-  for (const [sample, { image }] of entries.slice(0, sampledImages).entries()) {
-    const location = image as string;
+  const images = entries.flatMap(({ image }) => (image === undefined ? [] : [image]));
+  for (const [sample, location] of images.slice(0, sampledImages).entries()) {
     const bytes = await timed(times.read, () => readMedia(location, 'an image'));
     const pixels = await timed(times.decode, () => decodeBytes(bytes, location, exifRotate, async () => {}));
     const transform = drawTransform(pixels.width, pixels.height, aug, config.train.seed, sample);
@@ -113,11 +113,12 @@ async function timeStages(config: TrainConfig, { entries }: TrainingSet): Promis
     if (jpeg !== null) await timed(times.jpeg, () => prepareJpegViews({ image: jpeg, transform }, views));
   }
 
+  const typical = (list: readonly number[]): number | null => (list.length === 0 ? null : median(list));
   return {
-    read: median(times.read),
-    decode: median(times.decode),
-    views: median(times.views),
-    jpegViews: times.jpeg.length === 0 ? null : median(times.jpeg),
+    read: typical(times.read),
+    decode: typical(times.decode),
+    views: typical(times.views),
+    jpegViews: typical(times.jpeg),
   };
 }
 

@@ -3,10 +3,11 @@
  * once, and what it costs a single-stream model, each pair once. Rates are measured on samples and multiplied out; every term is told.
  */
 import { binding, type Matrix, type NativeModel } from '../binding.js';
-import { resolveModelConfig } from '../config/load.js';
+import { embeddingWidth, resolveModelConfig } from '../config/load.js';
 import { nativeModelConfig } from '../config/native.js';
 import type { TrainConfig } from '../config/schema.js';
 import { type Device, resolveDevice, resolveThreads } from '../device.js';
+import { OptionError } from '../errors.js';
 import { evaluateRetrieval } from '../evaluate/retrieval.js';
 import { describedModel, type ModelDescription } from '../model/config-file.js';
 import { topK } from '../ops.js';
@@ -92,6 +93,10 @@ export async function benchRetrieval(options: BenchRetrievalOptions): Promise<Be
     sampleTexts = 2000,
     calls = 3,
   } = options;
+  if (texts < images)
+    throw new OptionError(
+      `Expected at least a text an image, got ${texts} texts for ${images} images. Raise the texts (--texts), or lower the images (--images).`,
+    );
   const threads = resolveThreads(options.threads);
   const device = resolveDevice(options.device);
   const precision = device === 'cpu' ? 'float32' : 'bfloat16';
@@ -106,16 +111,9 @@ export async function benchRetrieval(options: BenchRetrievalOptions): Promise<Be
     precision,
   });
   const stage = (name: string) => options.onStage?.(name);
-  stage('image tower');
-  const image = await rateOf(sampleImages, batch, images, imageCalls(native, description, batch));
-  stage('text tower');
-  const text = await rateOf(sampleTexts, textBatch, texts, textCalls(native, description));
-  stage('scores and ranks');
-  const scoreAndRankSeconds = await scoreAndRank(images, texts, description.config.embedDim);
-  stage('one query');
-  const query = await timeQuery(native, description, images);
-  native.dispose();
-  const seconds = image.seconds + text.seconds + scoreAndRankSeconds;
+  const sizes = { images, texts, sampleImages, sampleTexts, batch };
+  const twoStream = await timeTwoStream(native, description, sizes, stage).finally(() => native.dispose());
+  const { seconds } = twoStream;
   const detector = {
     secondsAnImage: detectorSeconds,
     seconds: images * detectorSeconds,
@@ -142,11 +140,30 @@ export async function benchRetrieval(options: BenchRetrievalOptions): Promise<Be
     precision,
     images,
     texts,
-    twoStream: { image, text, scoreAndRankSeconds, seconds, query },
+    twoStream,
     singleStream,
     detector,
     ...benchContext(threads, device),
   };
+}
+
+async function timeTwoStream(
+  native: NativeModel,
+  description: ModelDescription,
+  sizes: { images: number; texts: number; sampleImages: number; sampleTexts: number; batch: number },
+  stage: (name: string) => void,
+): Promise<BenchRetrievalResult['twoStream']> {
+  const { images, texts, sampleImages, sampleTexts, batch } = sizes;
+  stage('image tower');
+  const image = await rateOf(sampleImages, batch, images, imageCalls(native, description, batch));
+  stage('text tower');
+  const text = await rateOf(sampleTexts, textBatch, texts, textCalls(native, description));
+  stage('scores and ranks');
+  const scoreAndRankSeconds = await scoreAndRank(images, texts, embeddingWidth(description.config));
+  stage('one query');
+  const query = await timeQuery(native, description, images);
+  const seconds = image.seconds + text.seconds + scoreAndRankSeconds;
+  return { image, text, scoreAndRankSeconds, seconds, query };
 }
 
 /** (a) our patches and words in one sequence; (b) VinVL's regions and words. */
@@ -213,8 +230,8 @@ async function scoreAndRank(images: number, texts: number, dimension: number): P
 }
 
 async function timeQuery(native: NativeModel, description: ModelDescription, images: number) {
-  const { embedDim } = description.config;
-  const gallery = unitRows(images, embedDim, 1);
+  const width = embeddingWidth(description.config);
+  const gallery = unitRows(images, width, 1);
   const embed = textCalls(native, description);
   const towers: number[] = [];
   const searches: number[] = [];
@@ -222,7 +239,7 @@ async function timeQuery(native: NativeModel, description: ModelDescription, ima
     const start = performance.now();
     const data = await embed(1, index);
     const middle = performance.now();
-    await topK({ queries: { data, shape: [1, embedDim] } as Matrix, gallery, k: Math.min(10, images) });
+    await topK({ queries: { data, shape: [1, width] } as Matrix, gallery, k: Math.min(10, images) });
     if (index === 0) continue; // to warm up
     towers.push(middle - start);
     searches.push(performance.now() - middle);

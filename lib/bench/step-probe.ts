@@ -29,7 +29,8 @@ export function probeStep(config: TrainConfig, imageTokenizer: NativeTokenizerCo
   return withPairs(config, async (ready) => {
     const set = await openSources(ready.data.train, 'train');
     const tokenizer = await textTokenizerFor(ready, captionsOf(set));
-    const at = (depth: { image: number; text: number }) => probeConfig(ready, imageTokenizer, depth);
+    const frames = set.hasClips ? ready.train.frames : 1;
+    const at = (depth: { image: number; text: number }) => probeConfig(ready, imageTokenizer, depth, frames);
     const depths = probeDepths(ready);
     const batch = await firstBatch(at(depths[0] as (typeof depths)[number]), set, tokenizer);
     const steps = [];

@@ -32,8 +32,8 @@ export interface BenchTrainResult extends BenchContext {
   readonly pairsPerSecond: number;
   /** Of one step. */
   readonly latencyMs: Latency;
-  /** Median milliseconds a step; `load` is what the step waited for its batch. */
-  readonly stages: Readonly<Record<'load' | (typeof stageNames)[number], number>>;
+  /** Median milliseconds a step; `load` is what the step waited for its batch, on a GPU, whose step is one piece, the only one. */
+  readonly stages: Readonly<{ load: number } & Partial<Record<(typeof stageNames)[number], number>>>;
   /** Of one pair (SPEC 8), the captions at their longest. */
   readonly flopsPerItem: number;
   /** Flops a second over `peakFlops`. */
@@ -86,12 +86,19 @@ async function measure(
     threads,
   });
   const captions = new CaptionEncoder(tokenizer, captionRules(config));
-  const source = new BatchSource(pairLoader(config, set, captions), set.entries);
-  const rows = await timeSteps(native, source, options);
+  let source: BatchSource | undefined;
+  let rows: Step[];
   const held = native.memory();
-  source.close();
-  native.dispose();
-  const peakFlops = await measurePeak(threads, trainingPlacement(config));
+  try {
+    source = new BatchSource(pairLoader(config, set, captions), set.entries);
+    rows = await timeSteps(native, source, options);
+  } finally {
+    await source?.drain(); // made pairs are deleted next
+    native.dispose();
+  }
+
+  const placement = trainingPlacement(config);
+  const peakFlops = await measurePeak(threads, placement);
   const { batchSize, accumulate } = config.train;
   const totals = rows.map(({ total }) => total);
   const pairsPerSecond = (1000 * batchSize) / median(totals);
@@ -102,13 +109,13 @@ async function measure(
     steps: options.steps,
     pairsPerSecond,
     latencyMs: latency(totals),
-    stages: stagesOf(rows),
+    stages: stagesOf(rows, placement.device === 'cpu'),
     flopsPerItem,
     utilisation: (pairsPerSecond * flopsPerItem) / peakFlops,
     peakFlops,
     memoryBytes: { ...held, activations: activationBytes(rows, held) },
     data: made ? 'made' : 'config',
-    ...benchContext(threads),
+    ...benchContext(threads, placement.device),
   };
 }
 
@@ -140,11 +147,13 @@ function activationBytes(rows: readonly Step[], held: ReturnType<NativeTrainer['
   return Math.max(0, onDevice - held.weights - held.optimizer - held.momentum - held.queues);
 }
 
-function stagesOf(rows: readonly Step[]): BenchTrainResult['stages'] {
+function stagesOf(rows: readonly Step[], isCpu: boolean): BenchTrainResult['stages'] {
+  const load = median(rows.map((row) => row.load));
+  if (!isCpu) return { load };
   const stage = (name: (typeof stageNames)[number]): number =>
     1000 * median(rows.map(({ metrics }) => metrics.seconds[name]));
   return {
-    load: median(rows.map(({ load }) => load)),
+    load,
     tokenise: stage('tokenise'),
     cleanPass: stage('cleanPass'),
     maskedPass: stage('maskedPass'),

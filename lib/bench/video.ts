@@ -145,10 +145,11 @@ async function measureEmbedding(
   { frames, threads }: BenchVideoOptions,
   source: NonNullable<BenchVideoOptions['model']>,
 ): Promise<EmbedShare> {
+  const own = threads === undefined ? {} : { threads };
   const parts =
     'directory' in source
-      ? await loadParts(source.directory, threads === undefined ? {} : { threads })
-      : await createParts(source.config.model, { seed: source.config.train.seed });
+      ? await loadParts(source.directory, own)
+      : await createParts(source.config.model, { seed: source.config.train.seed, ...own });
   const towers = new Towers(parts, new PendingCalls('benchmark'));
   const { model, options } = towers.clips({ frames }, forwardBatch, undefined, clips.length);
   let [busy, first, done] = [0, Number.NaN, 0];
@@ -168,12 +169,15 @@ async function measureEmbedding(
     for (const video of clips) yield { video };
   }
 
-  for await (const results of embedClips(items(), timed, options)) {
-    for (const result of results) if ('error' in result) throw result.error;
+  try {
+    for await (const results of embedClips(items(), timed, options)) {
+      for (const result of results) if ('error' in result) throw result.error;
+    }
+  } finally {
+    (await parts.native).dispose();
   }
 
   const total = performance.now() - start;
-  (await parts.native).dispose();
   return {
     framesPerSecond: (1000 * done) / total,
     forwardBusy: busy / total,

@@ -43,6 +43,7 @@ export async function dryRun(config: TrainConfig, options: CommonOptions): Promi
   const plan = planTraining(config, {
     pairs: set === undefined ? undefined : epochLength(set.entries.length, set.weights),
     imageTokenizer,
+    frames: set?.hasClips === true ? config.train.frames : 1,
     memoryBytes: usableMemory(),
     probe: await probeStep(config, imageTokenizer ?? nativeTokenizerConfig(config)),
   });

@@ -1,6 +1,6 @@
 /** What to lower so that a run fits a machine's memory: searches on the estimate of memory.ts. */
 import type { NativeTokenizerConfig } from '../binding.js';
-import { type Checkpointing, memoryEstimate } from './memory.js';
+import { type Checkpointing, memoryEstimate, type PairFacts } from './memory.js';
 import type { TrainConfig } from './schema.js';
 
 /** The largest batch that fits, `train.accumulate` as it is; 0 where not even one pair a micro-batch does. */
@@ -8,11 +8,11 @@ export function largestBatch(
   config: TrainConfig,
   imageTokenizer: NativeTokenizerConfig,
   limitBytes: number,
-  pairs: number | null = null,
+  facts?: PairFacts,
 ): number {
   const { accumulate } = config.train;
   const fits = (batchSize: number): boolean =>
-    memoryEstimate({ ...config, train: { ...config.train, batchSize } }, imageTokenizer, pairs).total <=
+    memoryEstimate({ ...config, train: { ...config.train, batchSize } }, imageTokenizer, facts).total <=
     limitBytes;
   let [low, high] = [0, accumulate];
   while (high < 2 ** 24 && fits(high)) [low, high] = [high, 2 * high];
@@ -30,12 +30,12 @@ export function fewestMicroBatches(
   config: TrainConfig,
   imageTokenizer: NativeTokenizerConfig,
   limitBytes: number,
-  pairs: number | null = null,
+  facts?: PairFacts,
 ): number | null {
   const { batchSize } = config.train;
   for (let accumulate = 1; accumulate <= batchSize; accumulate = nextDivision(batchSize, accumulate)) {
     const cut = { ...config, train: { ...config.train, accumulate } };
-    if (memoryEstimate(cut, imageTokenizer, pairs).total <= limitBytes) return accumulate;
+    if (memoryEstimate(cut, imageTokenizer, facts).total <= limitBytes) return accumulate;
   }
 
   return null;
@@ -49,10 +49,10 @@ export function quickestCheckpointing(
   config: TrainConfig,
   imageTokenizer: NativeTokenizerConfig,
   limitBytes: number,
-  pairs: number | null = null,
+  facts?: PairFacts,
 ): Checkpointing | null {
   const fits = (checkpointing: Checkpointing): boolean =>
-    memoryEstimate({ ...config, train: { ...config.train, checkpointing } }, imageTokenizer, pairs).total <=
+    memoryEstimate({ ...config, train: { ...config.train, checkpointing } }, imageTokenizer, facts).total <=
     limitBytes;
   return checkpointings.find(fits) ?? null;
 }

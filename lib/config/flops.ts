@@ -1,6 +1,6 @@
 /** Floating-point operations of one pair (SPEC 8): a multiply-add counts 2; softmax, norms and GELU are left out. */
 import type { NativeTokenizerConfig } from '../binding.js';
-import { feedForwardWidth, geometry } from './load.js';
+import { embeddingWidth, feedForwardWidth, geometry } from './load.js';
 import type { ModelConfig, TrainConfig } from './schema.js';
 
 /** Flops of one training pair by part. */
@@ -88,7 +88,7 @@ export function pairFlops(
   const separate = token.passes === 'separate' ? 3 : 0;
   const head = (masked: number, width: number, classes: number) =>
     2 * masked * (width ** 2 + width * classes);
-  const dim = model.embedDim === 0 ? model.image.width : model.embedDim;
+  const dim = embeddingWidth(model);
   const parts = {
     image: frames * imageFlops(model),
     text: textFlops(model, tokens),

@@ -61,6 +61,11 @@ export function geometry(model: ModelConfig): { size: number; grid: number; view
   return { size: model.image.size, grid, view: 8 * grid };
 }
 
+/** Numbers of an embedding: without a projection the towers' own width, which is the same for both. */
+export function embeddingWidth({ embedDim, image }: ModelConfig): number {
+  return embedDim === 0 ? image.width : embedDim;
+}
+
 /** Hidden units of a block's feed-forward layer: rounded down, as the native towers do. */
 export function feedForwardWidth({ width, mlpRatio }: { width: number; mlpRatio: number }): number {
   return Math.floor(width * mlpRatio);

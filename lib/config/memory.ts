@@ -1,6 +1,6 @@
 /**
- * Peak memory of a training process by owner, from its config alone. Legend: d width, f feed-forward width, L tokens,
- * V classes, B pairs of a micro-batch, M masked positions of it, D embedding.
+ * Peak memory of a training process by owner, from its config alone. Legend: d width, f feed-forward width, L tokens
+ * (of clips, of all frames), V classes, B pairs of a micro-batch, M masked positions of it, D embedding.
  *
  *   weights = gradients = 4 n, optimizer = 8 n         n trained scalars, AdamW's two moments
  *   momentum = 4 n_m                                   n_m scalars of towers and projections
@@ -23,7 +23,7 @@
  *   batches = min(prefetchBytes, (prefetch + 1) batch) uint8 views and token ids as the loader makes them
  */
 import type { NativeTokenizerConfig } from '../binding.js';
-import { feedForwardWidth, geometry } from './load.js';
+import { embeddingWidth, feedForwardWidth, geometry } from './load.js';
 import type { ModelConfig, TrainConfig } from './schema.js';
 import { blockParameters, encoderParameters, parameterCounts } from './size.js';
 
@@ -51,6 +51,16 @@ export interface MemoryEstimate {
   readonly pixelCache: number;
   readonly total: number;
 }
+
+/** What is known of a run's pairs. */
+export interface PairFacts {
+  /** Of an epoch; null where it is not known. */
+  readonly pairs: number | null;
+  /** Of a pair: 1 for images. */
+  readonly frames: number;
+}
+
+const someImages: PairFacts = { pairs: null, frames: 1 };
 
 /** What is kept for backward: `train.checkpointing`. */
 export type Checkpointing = TrainConfig['train']['checkpointing'];
@@ -83,11 +93,11 @@ const slack = 0.01;
 /** Logits that the cross-entropy holds at a time; and panels that the gradient of a linear layer does. */
 const chunkBytes = 8 * 2 ** 20;
 
-/** The peak of a run as configured. `pairs`: of an epoch, where it is known. */
+/** The peak of a run as configured. */
 export function memoryEstimate(
   config: TrainConfig,
   imageTokenizer: NativeTokenizerConfig,
-  pairs: number | null = null,
+  { pairs, frames }: PairFacts = someImages,
 ): MemoryEstimate {
   const { queue, data, loss } = config;
   const counts = parameterCounts(config, imageTokenizer.vocab);
@@ -97,18 +107,18 @@ export function memoryEstimate(
     gradients: weights,
     optimizer: 2 * weights,
     momentum: bytesPerFloat * (counts.image + counts.text + counts.projections),
-    queues: queue.size * (2 * embeddingWidth(config) * bytesPerFloat + bytesPerFloat + 8 + 1),
+    queues: queue.size * (2 * embeddingWidth(config.model) * bytesPerFloat + bytesPerFloat + 8 + 1),
     imageTokenizer: loss.weights.cmvm > 0 ? bytesPerFloat * encoderParameters(imageTokenizer) : 0,
     activations:
-      Math.round(bytesPerState(config) * keptStates(config)) + roundedWeights(config, counts.trained),
+      Math.round(bytesPerState(config) * keptStates(config, frames)) + roundedWeights(config, counts.trained),
     losses: lossBytes(config, imageTokenizer.vocab),
-    backward: backwardBytes(config),
+    backward: backwardBytes(config, frames),
   };
   const parts = {
     runtime: runtimeBytes,
     ...tensors,
     allocator: Math.round(slack * sum(tensors)),
-    batches: Math.min(data.prefetchBytes, (data.prefetch + 1) * batchBytes(config)),
+    batches: Math.min(data.prefetchBytes, (data.prefetch + 1) * batchBytes(config, frames)),
     pixelCache: Math.min(data.cacheBytes, pairs === null ? Infinity : pairs * cachedImageBytes(config)),
   };
   return { ...parts, total: sum(parts) };
@@ -119,20 +129,16 @@ function sum(parts: Readonly<Record<string, number>>): number {
 }
 
 /** Bytes of one batch as the loader makes it. */
-export function batchBytes({ model, train, loss, data }: TrainConfig): number {
+export function batchBytes({ model, train, loss, data }: TrainConfig, frames = 1): number {
   const { size, view } = geometry(model);
   const pixels = size ** 2 + (loss.weights.cmvm > 0 ? view ** 2 : 0);
-  return train.batchSize * (3 * pixels + bytesPerFloat * (data.textMaxLen + 5));
+  return train.batchSize * (3 * frames * pixels + bytesPerFloat * (data.textMaxLen + 5));
 }
 
 /** Decoded pixels of an image a quarter larger than the model's; 0 where that is more than is kept. */
 function cachedImageBytes({ model, data }: TrainConfig): number {
   const bytes = 3 * Math.round(1.25 * model.image.size) ** 2;
   return bytes > data.cacheImageBytes ? 0 : bytes;
-}
-
-function embeddingWidth({ model }: TrainConfig): number {
-  return model.embedDim === 0 ? model.image.width : model.embedDim;
 }
 
 function microBatch({ train }: TrainConfig): number {
@@ -150,19 +156,19 @@ function roundedWeights({ train }: TrainConfig, trained: number): number {
 }
 
 /** States of one micro-batch that backward needs, in numbers. */
-function keptStates(config: TrainConfig): number {
+function keptStates(config: TrainConfig, frames: number): number {
   const { model, token, loss, data, train } = config;
   const { grid, size } = geometry(model);
   const { cmvm, cmlm } = loss.weights;
   const { image: vision, text: bert } = towersOf(config);
   const pass = (tower: Tower): number =>
     tower.tokens * (tower.trunk.layers * blockStates(tower, train.checkpointing) + 3 * tower.trunk.width);
-  const image = pass(vision) + 6 * size ** 2;
+  const image = frames * (pass(vision) + 6 * size ** 2);
   const text = textPasses(config) * pass(bert);
   const heads =
-    (cmvm > 0 ? 5 * token.maskImage.ratio * grid ** 2 * model.image.width : 0) +
+    (cmvm > 0 ? 5 * frames * token.maskImage.ratio * grid ** 2 * model.image.width : 0) +
     (cmlm > 0 ? 5 * token.maskText.ratio * data.textMaxLen * model.text.width : 0);
-  return microBatch(config) * (image + text + heads + 8 * embeddingWidth(config));
+  return microBatch(config) * (image + text + heads + 8 * embeddingWidth(config.model));
 }
 
 function lossBytes({ model, loss }: TrainConfig, codes: number): number {
@@ -172,17 +178,17 @@ function lossBytes({ model, loss }: TrainConfig, codes: number): number {
   return bytesPerFloat * classifiers + (cmvm + cmlm > 0 ? chunkBytes : 0);
 }
 
-function backwardBytes(config: TrainConfig): number {
+function backwardBytes(config: TrainConfig, frames: number): number {
   const { model, train } = config;
-  const block = (tower: Tower): number => {
-    const { trunk, tokens } = tower;
+  const block = (tower: Tower, tokens: number): number => {
+    const { trunk } = tower;
     const again = blockStates(tower, 'off') - blockStates(tower, train.checkpointing);
     const states = feedForwardWidth(trunk) + 3 * trunk.width + again;
     const parameters = again > 0 ? blockParameters(trunk) : 0;
     return bytesPerState(config) * microBatch(config) * tokens * states + bytesPerFloat * parameters;
   };
   const { image, text } = towersOf(config);
-  const widest = Math.max(block(image), block(text));
+  const widest = Math.max(block(image, frames * image.tokens), block(text, text.tokens));
   return widest + bytesPerFloat * model.text.vocabSize * model.text.width + chunkBytes;
 }
 

@@ -112,6 +112,12 @@ export function trainingPlacement(
   return { device, precision: train.precision === 'bfloat16' ? 'bfloat16' : 'float32' };
 }
 
+/** The number type of the plans of a snapshot: float32 on a CPU, whatever training computes in. */
+export function snapshotPrecision(config: Pick<TrainConfig, 'train'>): 'float32' | 'bfloat16' {
+  const { device, precision } = trainingPlacement(config);
+  return device === 'cpu' ? 'float32' : precision;
+}
+
 function visibleGpus({ device }: TrainConfig['train']): number {
   return device === 'cpu' ? 0 : binding().info().cuda.devices.length;
 }

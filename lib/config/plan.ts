@@ -2,7 +2,7 @@
 import type { NativeTokenizerConfig } from '../binding.js';
 import { fewestMicroBatches, largestBatch, quickestCheckpointing } from './fitting.js';
 import { type PairFlops, pairFlops } from './flops.js';
-import { type Checkpointing, type MemoryEstimate, memoryEstimate } from './memory.js';
+import { type Checkpointing, type MemoryEstimate, memoryEstimate, type PairFacts } from './memory.js';
 import { nativeTokenizerConfig } from './native.js';
 import type { TrainConfig } from './schema.js';
 import { type ParameterCounts, parameterCounts } from './size.js';
@@ -60,6 +60,8 @@ export interface PlanFacts {
   readonly pairs?: number | undefined;
   /** The trained image tokenizer; by default the one `cots train-tokenizer` would make. */
   readonly imageTokenizer?: NativeTokenizerConfig | undefined;
+  /** Frames of a pair: `train.frames` for clips. @default 1 */
+  readonly frames?: number | undefined;
   /** Bytes that the process may take. */
   readonly memoryBytes?: number | undefined;
   readonly probe?: StepProbe | undefined;
@@ -71,7 +73,8 @@ const usableShare = 0.9;
 /** Plans a run. FLOPs and memory are for captions of `data.textMaxLen` tokens: an upper bound. */
 export function planTraining(config: TrainConfig, facts: PlanFacts = {}): TrainPlan {
   const imageTokenizer = facts.imageTokenizer ?? nativeTokenizerConfig(config);
-  const pairs = facts.pairs ?? null;
+  const known = { pairs: facts.pairs ?? null, frames: facts.frames ?? 1 };
+  const { pairs } = known;
   const { batchSize } = config.train;
   const steps = totalSteps(config, pairs);
   const { instance, cmvm, cmlm, task } = config.loss.weights;
@@ -81,9 +84,9 @@ export function planTraining(config: TrainConfig, facts: PlanFacts = {}): TrainP
     steps,
     epochs: steps === null || pairs === null ? null : (steps * batchSize) / pairs,
     pairs,
-    flopsPerPair: pairFlops(config, config.data.textMaxLen, imageTokenizer),
-    memoryBytes: memoryEstimate(config, imageTokenizer, pairs),
-    fit: facts.memoryBytes === undefined ? null : fitOf(config, imageTokenizer, pairs, facts.memoryBytes),
+    flopsPerPair: pairFlops(config, config.data.textMaxLen, imageTokenizer, known.frames),
+    memoryBytes: memoryEstimate(config, imageTokenizer, known),
+    fit: facts.memoryBytes === undefined ? null : fitOf(config, imageTokenizer, known, facts.memoryBytes),
     seconds: facts.probe === undefined ? null : wholeStep(config, facts.probe),
     losses: { instance: instance > 0, cmvm: cmvm > 0, cmlm: cmlm > 0, task: task > 0 },
     filter: {
@@ -99,22 +102,22 @@ export function planTraining(config: TrainConfig, facts: PlanFacts = {}): TrainP
 function fitOf(
   config: TrainConfig,
   imageTokenizer: NativeTokenizerConfig,
-  pairs: number | null,
+  facts: PairFacts,
   memoryBytes: number,
 ): Fit {
   const limitBytes = Math.floor(usableShare * memoryBytes);
   return {
     limitBytes,
-    fits: memoryEstimate(config, imageTokenizer, pairs).total <= limitBytes,
-    largestBatch: largestBatch(config, imageTokenizer, limitBytes, pairs),
+    fits: memoryEstimate(config, imageTokenizer, facts).total <= limitBytes,
+    largestBatch: largestBatch(config, imageTokenizer, limitBytes, facts),
     largestBatchFull: largestBatch(
       { ...config, train: { ...config.train, checkpointing: 'full' } },
       imageTokenizer,
       limitBytes,
-      pairs,
+      facts,
     ),
-    accumulate: fewestMicroBatches(config, imageTokenizer, limitBytes, pairs),
-    checkpointing: quickestCheckpointing(config, imageTokenizer, limitBytes, pairs),
+    accumulate: fewestMicroBatches(config, imageTokenizer, limitBytes, facts),
+    checkpointing: quickestCheckpointing(config, imageTokenizer, limitBytes, facts),
   };
 }
 

@@ -56,16 +56,17 @@ export function probeDepths({ model }: Pick<TrainConfig, 'model'>): ProbeDepth[]
   ];
 }
 
-/** The config of a probe: `train`'s micro-batch or as much of it as takes a second, full queues, and no files. */
+/** The config of a probe: `train`'s micro-batch or as much of it as takes a second, full queues, and no files. `frames`: of a pair. */
 export function probeConfig(
   config: TrainConfig,
   imageTokenizer: NativeTokenizerConfig,
   depth: ProbeDepth,
+  frames = 1,
 ): TrainConfig {
   const { model, train, queue } = config;
   const shallow = atDepth(config, { image: Math.min(2, model.image.layers), text: 1 });
   const affordable = Math.floor(
-    probeFlops / pairFlops(shallow, config.data.textMaxLen, imageTokenizer).total,
+    probeFlops / pairFlops(shallow, config.data.textMaxLen, imageTokenizer, frames).total,
   );
   const micro = Math.ceil(train.batchSize / train.accumulate);
   return {

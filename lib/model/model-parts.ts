@@ -44,7 +44,10 @@ export async function loadParts(directory: string, options: LoadOptions): Promis
 }
 
 /** A model of random weights; its words are spelled letter by letter. */
-export async function createParts(input: ModelConfigInput, options: CreateOptions): Promise<CotsParts> {
+export async function createParts(
+  input: ModelConfigInput,
+  options: CreateOptions & { threads?: number },
+): Promise<CotsParts> {
   const config = resolveModelConfig(input);
   const seed = check.integer('seed', options.seed ?? 0, 0, 2 ** 32 - 1);
   const device = resolveDevice(options.device);
@@ -55,7 +58,7 @@ export async function createParts(input: ModelConfigInput, options: CreateOption
   const native = await binding().createModel({
     config: nativeModelConfig(config),
     seed,
-    threads: resolveThreads(undefined),
+    threads: resolveThreads(options.threads),
     device,
     precision,
   });

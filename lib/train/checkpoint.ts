@@ -24,8 +24,10 @@ export interface CheckpointState {
   readonly data: { readonly pairs: number; readonly hash: string };
   /** SHA-256 of the image tokenizer's weights; null without CMVM. */
   readonly tokenizerHash: string | null;
-  /** The evaluation that `best` points to. */
-  readonly best: { readonly step: number; readonly rsum: number } | null;
+  /** The evaluation that `best` points to; `validation` is the identity of what it was measured on. */
+  readonly best: { readonly step: number; readonly rsum: number; readonly validation?: string } | null;
+  /** Identity of the run in whose folder it was written. */
+  readonly run?: string;
 }
 
 /** Bytes of files by name. */
@@ -70,10 +72,17 @@ export async function completeCheckpoint(
 
 /** When a checkpoint was written, in milliseconds since 1970; undefined where it does not say. */
 export async function writtenAt(directory: string): Promise<number | undefined> {
-  const found = (await readJson(path.join(directory, trainerFile)).catch(() => null)) as {
-    written?: number;
-  } | null;
-  return found?.written;
+  return (await said(directory)).written;
+}
+
+/** The run that wrote a checkpoint; undefined where it does not say. */
+export async function runOf(directory: string): Promise<string | undefined> {
+  return (await said(directory)).run;
+}
+
+async function said(directory: string): Promise<{ written?: number; run?: string }> {
+  const found = await readJson(path.join(directory, trainerFile)).catch(() => null);
+  return (found as { written?: number; run?: string } | null) ?? {};
 }
 
 /** Notes in a checkpoint that is there the evaluation that `best` points to: it is known only after the checkpoint is written. */

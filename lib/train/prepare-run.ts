@@ -1,4 +1,5 @@
 /** From a config to a run that can start: data, vocabulary, image tokenizer, native trainer, and a restored checkpoint. */
+import { randomUUID } from 'node:crypto';
 import { rmdir } from 'node:fs/promises';
 import path from 'node:path';
 import { binding, type NativeTrainer } from '../binding.js';
@@ -18,7 +19,7 @@ import { measurePeak } from '../device.js';
 import { checkSplit } from '../evaluate/embed-split.js';
 import { describedModel, type ModelDescription, modelFiles } from '../model/config-file.js';
 import { kindOf } from '../read-file.js';
-import { BatchSource } from './batch-source.js';
+import { BatchSource, type LoadedBatch } from './batch-source.js';
 import { checkRanks, checkSameRun, digest } from './check-ranks.js';
 import type { CheckpointState } from './checkpoint.js';
 import { initializeWeights, initialTokenizer } from './initial-weights.js';
@@ -37,6 +38,7 @@ import { RunFolder } from './run-folder.js';
 import { RunLock } from './run-lock.js';
 import { readTokenizerFolder, type TokenizerFolder } from './tokenizer-folder.js';
 import type { TrainEvent } from './trainer.js';
+import { UpcomingBatch } from './upcoming-batch.js';
 
 /** All that the loop, the recorder and the trainer share. */
 export interface PreparedRun {
@@ -51,7 +53,13 @@ export interface PreparedRun {
   readonly tokenizerHash: string | null;
   readonly native: NativeTrainer;
   readonly loader: BatchSource;
+  /** The loader's batches, with a look ahead on a GPU; one for all runs of a trainer, which go on with what was looked at. */
+  readonly batches: UpcomingBatch<LoadedBatch>;
   readonly validation: readonly ManifestEntry[];
+  /** Identity of what evaluations are measured on: pairs, protocol, frames. */
+  readonly validationHash: string;
+  /** Identity of the run in this folder. */
+  readonly runId: string;
   readonly data: CheckpointState['data'];
   /** Where the run stands when it begins. */
   readonly start: {
@@ -137,44 +145,51 @@ async function prepareIn(
   });
   if (ranks.isFirst) await folder.prepare();
   await ranks.gather('prepared', true);
-  const native = await createNative(config, tokenizer, imageTokenizer, steps, ranks);
-  const restored = await initialState(config, native, candidates, imageTokenizer, ranks, warn);
-  if (restored !== undefined) warnOfSchedule(restored, totalSteps(restored.config, pairs), steps, warn);
-  else for (const text of planTraining(config, { pairs }).warnings) warn('WARN_COTS_PLAN', text);
-  if (ranks.isFirst) await folder.writeConfig(config);
-
-  const start = await startOf(folder, restored);
+  const validationHash = digest([config.evaluate, validation.map(({ id, captions }) => [id, captions])]);
   const captions = new CaptionEncoder(tokenizer, captionRules(config));
   const open = (options: LoaderOptions): BatchSource =>
     new BatchSource(pairLoader(config, set, captions, { ...options, peers: ranks.peers }), set.entries);
-  return {
-    config,
-    totalSteps: steps,
-    folder,
-    lock,
-    ranks,
-    description: describedModel(config),
-    tokenizer,
-    tokenizerHash: imageTokenizer?.hash ?? null,
-    native,
-    loader: open({
+  const frames = set.hasClips ? config.train.frames : 1;
+  const native = await createNative(config, tokenizer, imageTokenizer, steps, ranks);
+  let loader: BatchSource | undefined;
+  try {
+    const restored = await initialState(config, native, candidates, imageTokenizer, ranks, warn);
+    if (restored !== undefined) warnOfSchedule(restored, totalSteps(restored.config, pairs), steps, warn);
+    else for (const text of planTraining(config, { pairs, frames }).warnings) warn('WARN_COTS_PLAN', text);
+    const start = await startOf(folder, restored, validationHash, warn);
+    loader = open({
       cursor: start.cursor,
       badFile: ranks.isFirst ? folder.file('bad-images.jsonl') : null,
-    }),
-    validation,
-    data,
-    start,
-    flopsPerPair: (tokens) =>
-      pairFlops(
-        config,
-        tokens,
-        imageTokenizer?.config ?? nativeTokenizerConfig(config),
-        set.hasClips ? config.train.frames : 1,
-      ).total,
-    peakFlops: await measurePeak(threadsOf(config), trainingPlacement(config)),
-    openPrefillLoader: () => open({ seed: config.train.seed + prefillSeedOffset }),
-    takeWarnings: () => warnings.splice(0),
-  };
+    });
+    if (ranks.isFirst) await folder.writeConfig(config);
+    return {
+      config,
+      totalSteps: steps,
+      folder,
+      lock,
+      ranks,
+      description: describedModel(config),
+      tokenizer,
+      tokenizerHash: imageTokenizer?.hash ?? null,
+      native,
+      loader,
+      batches: new UpcomingBatch(loader, config.train.device !== 'cpu'),
+      validation,
+      validationHash,
+      runId: (await folder.owner())?.run ?? randomUUID(),
+      data,
+      start,
+      flopsPerPair: (tokens) =>
+        pairFlops(config, tokens, imageTokenizer?.config ?? nativeTokenizerConfig(config), frames).total,
+      peakFlops: await measurePeak(threadsOf(config), trainingPlacement(config)),
+      openPrefillLoader: () => open({ seed: config.train.seed + prefillSeedOffset }),
+      takeWarnings: () => warnings.splice(0),
+    };
+  } catch (error) {
+    loader?.close();
+    native.dispose();
+    throw error;
+  }
 }
 
 /** The vocabulary of the checkpoint, of the initial weights, of `data.vocabulary`, or one made from the captions. */
@@ -215,17 +230,24 @@ async function imageTokenizerOf({ loss, token }: TrainConfig): Promise<Tokenizer
 async function startOf(
   folder: RunFolder,
   restored: CheckpointState | undefined,
+  validationHash: string,
+  warn: Warn,
 ): Promise<PreparedRun['start']> {
-  const best = restored?.best ?? null;
-  return {
-    step: restored?.step ?? 0,
-    cursor: restored?.cursor as Cursor | undefined,
-    // It is gone when the checkpoint is of another folder, or older than one that was the best after it.
-    best: best !== null && (await folder.hasCheckpoint(best.step)) ? best : null,
-  };
+  let best = restored?.best ?? null;
+  // It is gone when the checkpoint is of another folder, or older than one that was the best after it.
+  if (best !== null && !(await folder.hasCheckpoint(best.step))) best = null;
+  if (best !== null && best.validation !== undefined && best.validation !== validationHash) {
+    warn(
+      'WARN_COTS_BEST',
+      `The best checkpoint, of step ${best.step}, was measured on other pairs or by other \`evaluate\` keys: the next evaluation is the best one so far.`,
+    );
+    best = null;
+  }
+
+  return { step: restored?.step ?? 0, cursor: restored?.cursor as Cursor | undefined, best };
 }
 
-/** Restores a checkpoint, or puts in the initial weights of a new run; the trainer is freed when that fails. */
+/** Restores a checkpoint, or puts in the initial weights of a new run. */
 async function initialState(
   config: TrainConfig,
   native: NativeTrainer,
@@ -234,12 +256,7 @@ async function initialState(
   ranks: Ranks,
   warn: Warn,
 ): Promise<CheckpointState | undefined> {
-  try {
-    const restored = await restore(native, candidates, imageTokenizer, ranks, warn);
-    if (restored === undefined) await initializeWeights(config, native);
-    return restored;
-  } catch (error) {
-    native.dispose();
-    throw error;
-  }
+  const restored = await restore(native, candidates, imageTokenizer, ranks, warn);
+  if (restored === undefined) await initializeWeights(config, native);
+  return restored;
 }

@@ -3,8 +3,8 @@ import { createHash } from 'node:crypto';
 import type { NativeTrainer } from '../binding.js';
 import type { TrainConfig } from '../config/schema.js';
 import type { TrainingSet } from '../data/training-set.js';
-import { CheckpointError, CotsError } from '../errors.js';
-import { type CheckpointState, checkSameConfig, readCheckpoint } from './checkpoint.js';
+import { CheckpointError, ConfigError, CotsError } from '../errors.js';
+import { type CheckpointState, checkSameConfig, readCheckpoint, writtenAt } from './checkpoint.js';
 import type { Ranks } from './ranks.js';
 import type { RunFolder } from './run-folder.js';
 import type { TokenizerFolder } from './tokenizer-folder.js';
@@ -28,13 +28,21 @@ export async function findCandidates(
   if (resume !== 'latest') {
     const state = await readCheckpoint(resume);
     checkSameConfig(resume, state.config, config);
+    await refuseOtherRun(folder, resume, state.run);
     return [{ directory: resume, state }];
   }
 
   const found: Candidate[] = [];
   const steps = await folder.steps();
+  const mark = await folder.lastResume();
+  let left = 0;
   for (const step of steps) {
     const directory = folder.checkpoint(step);
+    if (mark !== undefined && step > mark.step && ((await writtenAt(directory)) ?? Infinity) < mark.at) {
+      left++;
+      continue;
+    }
+
     try {
       found.push({ directory, state: await readCheckpoint(directory) });
     } catch (error) {
@@ -43,6 +51,10 @@ export async function findCandidates(
     }
   }
 
+  if (found.length === 0 && left > 0)
+    throw new CheckpointError(
+      `Expected a checkpoint of at most step ${mark?.step} in ${folder.directory}, to which the run went back, found ${left} of later steps that it left. Name one with --resume ${folder.checkpoint(steps[0] as number)}.`,
+    );
   if (found.length === 0 && steps.length > 0)
     throw new CheckpointError(
       `Expected a whole checkpoint in ${folder.directory}, all ${steps.length} are torn. Start anew in another folder.`,
@@ -51,6 +63,15 @@ export async function findCandidates(
     warn('WARN_COTS_NO_CHECKPOINT', `${folder.directory} has no checkpoint: the run starts at step 0.`);
   for (const { directory, state } of found) checkSameConfig(directory, state.config, config);
   return found;
+}
+
+/** Throws `ERR_COTS_CONFIG` for a folder with the checkpoints of another run, which this one would cut and delete. */
+async function refuseOtherRun(folder: RunFolder, resume: string, run: string | undefined): Promise<void> {
+  const owner = await folder.owner();
+  if (owner?.run === undefined || run === undefined || owner.run === run) return;
+  throw new ConfigError(
+    `Expected \`train.out\` to be the folder of the run that ${resume} is of, or one without a run, got ${folder.directory}, which has another run's checkpoint at step ${owner.step}. Set train.out to one of these.`,
+  );
 }
 
 /** Throws `ERR_COTS_DISTRIBUTED` when ranks have not found the same checkpoints. */

@@ -4,9 +4,11 @@ import path from 'node:path';
 import { stringify } from 'yaml';
 import type { TrainConfig } from '../config/schema.js';
 import { ConfigError } from '../errors.js';
-import { fileError, kindOf } from '../read-file.js';
+import { fileError, kindOf, readJson } from '../read-file.js';
 import { makeDirectory, removeUnfinished, unfinishedMark, writeFileAtomic } from '../write-file.js';
-import { writtenAt } from './checkpoint.js';
+import { runOf, writtenAt } from './checkpoint.js';
+
+const resumedFile = 'resumed.json';
 
 export class RunFolder {
   readonly directory: string;
@@ -38,6 +40,25 @@ export class RunFolder {
         `Expected \`train.out\` to be a folder without a run, got ${this.directory}, which has a checkpoint at step ${newest}. Continue it with --resume latest, or set train.out to another folder.`,
       );
     }
+  }
+
+  /** The run whose checkpoints are here, and the step of the newest one; undefined without any. */
+  async owner(): Promise<{ step: number; run: string | undefined } | undefined> {
+    const [step] = await this.steps();
+    return step === undefined ? undefined : { step, run: await runOf(this.checkpoint(step)) };
+  }
+
+  /** Notes that the run goes on from `step` now: checkpoints of later steps that are there already are of steps it has left. */
+  async noteResume(step: number): Promise<void> {
+    await writeFileAtomic(this.file(resumedFile), `${JSON.stringify({ step, at: Date.now() })}\n`);
+  }
+
+  /** The step that the run last went on from, and when; undefined where it never did. */
+  async lastResume(): Promise<{ step: number; at: number } | undefined> {
+    if ((await kindOf(this.file(resumedFile))) !== 'file') return undefined;
+    const found = (await readJson(this.file(resumedFile))) as { step?: unknown; at?: unknown } | null;
+    const { step, at } = found ?? {};
+    return typeof step === 'number' && typeof at === 'number' ? { step, at } : undefined;
   }
 
   async writeConfig(config: TrainConfig): Promise<void> {

@@ -45,6 +45,8 @@ export class RunRecorder {
 
   /** Opens the logs, cut back to the step at which the run stands. */
   async open(): Promise<void> {
+    const { ranks, folder } = this.#run;
+    if (ranks.isFirst && this.#step > 0) await folder.noteResume(this.#step);
     await this.#logs?.openAt(this.#step);
   }
 
@@ -67,7 +69,7 @@ export class RunRecorder {
     const { rsum } = result;
     await this.#logs?.addEvaluation(this.#step, result);
     if (this.#best !== null && rsum <= this.#best.rsum) return;
-    this.#best = { step: this.#step, rsum };
+    this.#best = { step: this.#step, rsum, validation: this.#run.validationHash };
     if (!this.#run.ranks.isFirst) return;
     await writeBest(this.#run.folder.checkpoint(this.#step), this.#best);
     await this.#pointAndPrune(this.#step);
@@ -75,9 +77,17 @@ export class RunRecorder {
 
   /** Begins a checkpoint of the step at which the run stands; the one before must be finished. */
   async beginCheckpoint(): Promise<void> {
-    const { config, data, tokenizerHash } = this.#run;
+    const { config, data, tokenizerHash, runId } = this.#run;
     const best = this.#best;
-    await this.#writer.begin({ step: this.#step, cursor: this.#cursor, config, data, tokenizerHash, best });
+    await this.#writer.begin({
+      step: this.#step,
+      cursor: this.#cursor,
+      config,
+      data,
+      tokenizerHash,
+      best,
+      run: runId,
+    });
     this.#saved = this.#step;
   }
 

@@ -1,7 +1,9 @@
 /** A JSON-lines file whose lines carry a `step`: appended while a run goes, cut back to a step when it is resumed. */
+import { createReadStream } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import { exists, fileError, readText } from '../read-file.js';
-import { writeFileAtomic } from '../write-file.js';
+import { fileError } from '../read-file.js';
+
+const pieceBytes = 2 ** 20;
 
 export class StepLog {
   readonly #file: string;
@@ -13,9 +15,8 @@ export class StepLog {
 
   /** Opens for appending, with only the lines of steps up to `step`; a torn last line goes too. Step 0 empties the file. */
   async openAt(step: number): Promise<void> {
-    const kept = step > 0 && (await exists(this.#file)) ? linesUpTo(await readText(this.#file), step) : '';
-    await writeFileAtomic(this.#file, kept);
     this.#handle = await this.#do(() => open(this.#file, 'a'));
+    await this.#do(async () => this.#handle?.truncate(step > 0 ? await lengthUpTo(this.#file, step) : 0));
   }
 
   /** Appends lines in one write. */
@@ -39,12 +40,24 @@ export class StepLog {
   }
 }
 
-function linesUpTo(text: string, step: number): string {
-  const kept = text.split('\n').filter((line) => {
-    const of = stepOf(line);
-    return of !== undefined && of <= step;
-  });
-  return kept.map((line) => `${line}\n`).join('');
+/** Bytes of the lines up to that step: steps only grow. A piece at a time, for a log may be larger than a string can be. */
+async function lengthUpTo(file: string, step: number): Promise<number> {
+  let length = 0;
+  let rest = Buffer.alloc(0);
+  for await (const piece of createReadStream(file, { highWaterMark: pieceBytes })) {
+    const bytes = Buffer.concat([rest, piece as Buffer]);
+    let begin = 0;
+    for (let end = bytes.indexOf('\n'); end >= 0; end = bytes.indexOf('\n', begin)) {
+      const of = stepOf(bytes.toString('utf8', begin, end));
+      if (of === undefined || of > step) return length;
+      length += end + 1 - begin;
+      begin = end + 1;
+    }
+
+    rest = bytes.subarray(begin);
+  }
+
+  return length;
 }
 
 function stepOf(line: string): number | undefined {

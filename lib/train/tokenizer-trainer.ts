@@ -61,8 +61,9 @@ export async function* trainImageTokenizer(
     config: nativeTokenizerTrainConfig(config, total),
     threads: threadsOf(config),
   });
-  const loader = imageLoader(config, set);
+  let loader: ReturnType<typeof imageLoader> | undefined;
   try {
+    loader = imageLoader(config, set);
     let last: NativeTokenizerMetrics | undefined;
     while ((last?.step ?? 0) < total && options.signal?.aborted !== true) {
       const start = performance.now();
@@ -90,7 +91,7 @@ export async function* trainImageTokenizer(
       health,
     };
   } finally {
-    loader.close();
+    loader?.close();
     trainer.dispose();
   }
 }

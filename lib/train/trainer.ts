@@ -1,6 +1,6 @@
 /** The public trainer: one run of pre-training, its folder and its events. */
 import * as check from '../checks.js';
-import { trainingPlacement } from '../config/native.js';
+import { snapshotPrecision } from '../config/native.js';
 import type { TrainConfig, TrainConfigInput } from '../config/schema.js';
 import { StateError } from '../errors.js';
 import type { RetrievalResult } from '../evaluate/retrieval.js';
@@ -47,6 +47,7 @@ export class Trainer {
   readonly #recorder: RunRecorder;
   readonly #calls = new PendingCalls('trainer');
   #running = false;
+  #hasRun = false;
 
   /** Use `Trainer.create`. @internal */
   constructor(run: PreparedRun) {
@@ -82,7 +83,7 @@ export class Trainer {
 
   /**
    * Trains until the last step. Leaving the loop early (`break`) is an abort: a checkpoint is written.
-   * The iteration rejects `ERR_COTS_BUSY` during another run, `ERR_COTS_DISPOSED`, `ERR_COTS_NON_FINITE` and `ERR_COTS_COLLAPSED`
+   * The iteration rejects `ERR_COTS_BUSY` during another run, and after one where several ranks train together, `ERR_COTS_DISPOSED`, `ERR_COTS_NON_FINITE` and `ERR_COTS_COLLAPSED`
    * when the guard stops it, `ERR_COTS_DATA` above `data.maxBadFraction`.
    */
   run(options?: RunOptions): AsyncIterable<TrainEvent> {
@@ -119,7 +120,12 @@ export class Trainer {
         'ERR_COTS_BUSY',
         'Expected no run in progress, got a second one. Let the first one end, or abort it.',
       );
-    this.#running = true;
+    if (this.#hasRun && this.world > 1)
+      throw new StateError(
+        'ERR_COTS_BUSY',
+        'Expected one run() of a trainer of several ranks, which share their data until it ends, got a second one. Dispose it and make another with resume: latest.',
+      );
+    this.#running = this.#hasRun = true;
   }
 
   /** The online towers as they are now, as a model of its own: dispose it too. Throws `ERR_COTS_DISPOSED`. */
@@ -129,7 +135,7 @@ export class Trainer {
     return new Cots({
       description,
       tokenizer,
-      precision: trainingPlacement(this.config).precision,
+      precision: snapshotPrecision(this.config),
       native: native.snapshot({ momentum: false }),
     });
   }

@@ -6,7 +6,6 @@ import type { PreparedRun } from './prepare-run.js';
 import type { RunRecorder } from './run-recorder.js';
 import { StepWarnings, stopError } from './step-warnings.js';
 import type { TrainEvent } from './trainer.js';
-import { UpcomingBatch } from './upcoming-batch.js';
 import { validate } from './validation.js';
 
 /** Longest wait for the loader of a run that has ended. */
@@ -61,13 +60,12 @@ async function* steps(
   const { checkpoint, evaluate } = run.config;
   const warnings = new StepWarnings();
   const waiting = waitSignal(run, signal);
-  const batches = new UpcomingBatch(run.loader, run.config.train.device !== 'cpu');
   while (recorder.step < run.totalSteps && !(await anyAborted(run, signal))) {
     yield* finished(recorder, false);
     const start = performance.now();
-    const loaded = await unlessAborted(signal, () => calls.run(undefined, () => batches.next(waiting)));
+    const loaded = await unlessAborted(signal, () => calls.run(undefined, () => run.batches.next(waiting)));
     if (loaded === undefined) break;
-    const next = recorder.step + 1 < run.totalSteps ? await batches.peek(waiting) : undefined;
+    const next = recorder.step + 1 < run.totalSteps ? await run.batches.peek(waiting) : undefined;
     const native = await calls.run(undefined, () =>
       run.native.step({ batch: loaded.batch, next: next?.batch ?? null, cancel: null }),
     );

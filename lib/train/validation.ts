@@ -1,6 +1,6 @@
 /** Retrieval on the validation pairs in the middle of a run: each rank embeds its slice, and all have the result. */
 import type { Matrix } from '../binding.js';
-import { trainingPlacement } from '../config/native.js';
+import { snapshotPrecision } from '../config/native.js';
 import { sliceOf } from '../data/peers.js';
 import { type EmbeddedSplit, embedSplit } from '../evaluate/embed-split.js';
 import { textsAnImage } from '../evaluate/protocols.js';
@@ -20,7 +20,7 @@ export async function validate(
   const model = new Cots({
     description,
     tokenizer,
-    precision: trainingPlacement(config).precision,
+    precision: snapshotPrecision(config),
     native: native.snapshot({ momentum: false }),
   });
   const { begin, end } = sliceOf(validation.length, ranks);

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <exception>
+#include <utility>
 
 #include "device/fixed_order.h"
 #include "device/memory.h"
@@ -20,8 +22,8 @@ DeviceStep::DeviceStep(const TrainConfig& config, const StepState& state)
 
 StepReport DeviceStep::run(const Batch& batch, int64_t step, const Batch* next) {
   const device::FixedOrder fixed_order(config_.placement.device);
-  const void* const images = batch.image_NSS3.const_data_ptr();
-  if (!staged_ || staged_->step != step || staged_->images != images) stage(batch, step);
+  if (!staged_ || staged_->step != step || !at::equal(staged_->sample_B, batch.sample_B))
+    stage(batch, step);
   Bucket& bucket = buckets_.at(staged_->shape);
   uploader_->take(tensors_of(bucket.inputs));
   staged_.reset();
@@ -40,7 +42,7 @@ StepReport DeviceStep::run(const Batch& batch, int64_t step, const Batch* next) 
     }
   }
   if (bucket.recorded) bucket.recorded->replay();
-  if (next != nullptr) stage(*next, step + 1);
+  if (next != nullptr) stage_ahead(*next, step + 1);
   state_.group.await(config_.placement.device);
   StepReport report = read_report(bucket.report, all_pairs(batch.ids_BL.size(0)));
   if (report.any_kept && report.finite) state_.optimizer.count_update();
@@ -78,14 +80,26 @@ bool DeviceStep::is_settled(const StepPhase& phase, int64_t step) const {
 void DeviceStep::stage(const Batch& batch, int64_t step) {
   const StepInputs host = step_inputs(config_, batch, step);
   const StepShape shape = step_shape(config_, batch);
-  if (const auto [bucket, is_new] = buckets_.try_emplace(shape); is_new) {
+  if (!buckets_.contains(shape)) {
     const at::Device device = config_.placement.device;
-    bucket->second.inputs = empty_like(host, device);
-    bucket->second.report = at::zeros({report_size(all_pairs(shape.pairs))},
-                                      at::TensorOptions(at::kDouble).device(device));
+    Bucket bucket;  // in the map only when it is whole: memory may run out
+    bucket.inputs = empty_like(host, device);
+    bucket.report = at::zeros({report_size(all_pairs(shape.pairs))},
+                              at::TensorOptions(at::kDouble).device(device));
+    buckets_.emplace(shape, std::move(bucket));
   }
   uploader_->begin(tensors_of(host));
-  staged_ = {step, batch.image_NSS3.const_data_ptr(), shape};
+  staged_ = {step, batch.sample_B, shape};
+}
+
+/// What fails here fails again when the batch's own step stages it, before any work: the step that
+/// is under way has changed the weights already and must end.
+void DeviceStep::stage_ahead(const Batch& batch, int64_t step) {
+  try {
+    stage(batch, step);
+  } catch (const std::exception&) {
+    staged_.reset();
+  }
 }
 
 void DeviceStep::work(const Bucket& bucket, const StepPhase& phase) const {

@@ -38,7 +38,7 @@ class DeviceStep {
   /// A batch on its way to the device.
   struct Staged {
     int64_t step;
-    const void* images;
+    Tensor sample_B;  // which pairs, on the host
     StepShape shape;
   };
 
@@ -46,6 +46,7 @@ class DeviceStep {
   StepPhase phase(int64_t step) const;
   bool is_settled(const StepPhase& phase, int64_t step) const;
   void stage(const Batch& batch, int64_t step);
+  void stage_ahead(const Batch& batch, int64_t step);
   void work(const Bucket& bucket, const StepPhase& phase) const;
 
   TrainConfig config_;

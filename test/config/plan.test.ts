@@ -91,6 +91,17 @@ test('memory falls with accumulation, and without the masked pass of the texts',
   t.is(bytes({}) - bytes({ loss: { weights: { cmvm: 0, cmlm: 0 } } }), Math.round(4 * (states + heads)));
 });
 
+test('clips count all their frames: operations, states of the vision tower, batches', (t) => {
+  const at = (frames: number) => planTraining(config({ data: { prefetchBytes: 2 ** 40 } }), { frames });
+  const [image, clip] = [at(1), at(3)];
+  t.is(clip.flopsPerPair.image, 3 * image.flopsPerPair.image);
+  t.is(clip.flopsPerPair.text, image.flopsPerPair.text);
+  const states = 577 * (12 * (6 * 768 + 3072) + 3 * 768) + 6 * 384 ** 2 + 5 * 768 * 0.4 * 576;
+  t.is(clip.memoryBytes.activations - image.memoryBytes.activations, Math.round(4 * 2 * 512 * states));
+  t.true(clip.memoryBytes.backward > 2 * image.memoryBytes.backward);
+  t.true(clip.memoryBytes.batches > 2.9 * image.memoryBytes.batches);
+});
+
 test('what is kept of decoded pixels is bounded by the images there are, and 0 where they are larger than what is kept', (t) => {
   const cache = (size: number, pairs?: number) =>
     planTraining(config({ model: { image: { size } } }), { pairs }).memoryBytes.pixelCache;

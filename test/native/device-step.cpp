@@ -183,6 +183,28 @@ TEST_CASE("device step: bfloat16 follows float32 with float32 weights, moments a
   CHECK((a.queue().image().scalar_type() == at::kFloat));
 }
 
+TEST_CASE(
+    "device step: a batch that was announced is known by its samples and taken as it was sent") {
+  Pair run;
+  const cots::Batch first = tiny::batch_of_run(8), second = tiny::batch_of_run(9);
+  check_same(run.device.step(first, &second), run.host.step(first), 1e-3);
+  cots::Batch copy = second;  // as the addon makes one of the same pairs
+  copy.image_NSS3 = at::zeros_like(second.image_NSS3);
+  check_same(run.device.step(copy), run.host.step(second), 1e-3);
+}
+
+TEST_CASE("device step: what is wrong with an announced batch is told by its own step") {
+  Pair run;
+  const cots::Batch first = tiny::batch_of_run(8);
+  cots::Batch clips = tiny::batch_of_run(9);
+  clips.frames_B = at::ones({clips.ids_BL.size(0)}, at::kLong);
+  check_same(run.device.step(first, &clips), run.host.step(first), 1e-3);
+  CHECK(run.device.steps() == 9);
+  CHECK(tiny::says(tiny::failure_of([&] { run.device.step(clips); }), "ERR_COTS_NOT_IMPLEMENTED"));
+  const cots::Batch second = tiny::batch_of_run(9);
+  check_same(run.device.step(second), run.host.step(second), 1e-3);
+}
+
 TEST_CASE("device step: clips and uneven micro-batches are refused") {
   cots::TrainConfig config = fixed(tiny::config());
   config.accumulate = 4;

@@ -4,7 +4,9 @@ import path from 'node:path';
 import test from 'ava';
 import { resolveConfig } from '../../lib/config/load.js';
 import { Cots, CotsError, type TrainEvent, Trainer } from '../../lib/index.js';
+import { prepareRun } from '../../lib/train/prepare-run.js';
 import { trainImageTokenizer } from '../../lib/train/tokenizer-trainer.js';
+import { UpcomingBatch } from '../../lib/train/upcoming-batch.js';
 import { makeShapes } from '../support/tiny.js';
 import {
   type Config,
@@ -202,6 +204,41 @@ test('leaving the loop writes a checkpoint, and the same trainer can go on', asy
   t.is((await lines(path.join(out, 'metrics.jsonl'))).length, 12);
 });
 
+test('a batch that was looked at in one run of a trainer is the first of the next', async (t) => {
+  const { out, config } = await fresh(t);
+  await trained(config);
+  const ahead = { ...config, train: { ...config.train, out: `${out}-ahead` } };
+  const prepared = await prepareRun(ahead, undefined);
+  const trainer = new Trainer({ ...prepared, batches: new UpcomingBatch(prepared.loader, true) });
+  await run(trainer, 5);
+  await run(trainer);
+  trainer.dispose();
+  t.deepEqual(
+    untimed(await lines(path.join(`${out}-ahead`, 'metrics.jsonl'))),
+    untimed(await lines(path.join(out, 'metrics.jsonl'))),
+  );
+});
+
+test('a trainer of several ranks runs once', async (t) => {
+  const { config } = await fresh(t);
+  const prepared = await prepareRun(config, undefined);
+  const ranks = new Proxy(prepared.ranks, {
+    get: (target, name) => {
+      const value: unknown = name === 'world' ? 2 : Reflect.get(target, name, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+  const trainer = new Trainer({ ...prepared, ranks });
+  for await (const event of trainer.run({ signal: AbortSignal.abort() })) t_noop(event);
+  await refusal(
+    t,
+    () => run(trainer),
+    'ERR_COTS_BUSY',
+    /one run\(\) of a trainer of several ranks.*resume: latest/,
+  );
+  trainer.dispose();
+});
+
 test('an abort before the start does no work, writes nothing and throws nothing', async (t) => {
   const { out, config } = await fresh(t);
   const trainer = await Trainer.create(config);
@@ -321,8 +358,8 @@ test('validation: evaluations as asked, the best one is pointed to and kept', as
   t.is(await readlink(path.join(out, 'best')), `checkpoints/step-${String(best.step).padStart(8, '0')}`);
   t.true((await readdir(path.join(out, 'best'))).includes('model.safetensors'));
   const { rsum } = best.result;
-  t.deepEqual((await trainerJson(path.join(out, 'best')))['best'], { step: best.step, rsum });
-  t.deepEqual((await trainerJson(path.join(out, 'latest')))['best'], { step: best.step, rsum });
+  for (const name of ['best', 'latest'])
+    t.like((await trainerJson(path.join(out, name)))['best'], { step: best.step, rsum });
 });
 
 test('old checkpoints are deleted, keep of them stay', async (t) => {
