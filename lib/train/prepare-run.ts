@@ -11,7 +11,7 @@ import { planTraining, totalSteps } from '../config/plan.js';
 import type { TrainConfig, TrainConfigInput } from '../config/schema.js';
 import { type LoaderOptions, pairLoader } from '../data/loaders.js';
 import type { ManifestEntry } from '../data/manifest.js';
-import { type Cursor, epochLength } from '../data/sampler.js';
+import { epochLength } from '../data/sampler.js';
 import { CaptionEncoder, captionRules, textTokenizerFor, trainableWords } from '../data/text/captions.js';
 import { TextTokenizer } from '../data/text/tokenizer.js';
 import { captionsOf, openSources, type TrainingSet } from '../data/training-set.js';
@@ -31,6 +31,8 @@ import {
   findCandidates,
   fingerprint,
   restore,
+  type Start,
+  startOf,
   type Warn,
   warnOfSchedule,
 } from './resume.js';
@@ -61,12 +63,7 @@ export interface PreparedRun {
   /** Identity of the run in this folder. */
   readonly runId: string;
   readonly data: CheckpointState['data'];
-  /** Where the run stands when it begins. */
-  readonly start: {
-    readonly step: number;
-    readonly cursor: Cursor | undefined;
-    readonly best: CheckpointState['best'];
-  };
+  readonly start: Start;
   /** Flops of one training pair with captions of that many tokens (SPEC 8). */
   flopsPerPair(tokens: number): number;
   /** Flops a second of a dense product here, in the number type of the run. */
@@ -225,26 +222,6 @@ function createNative(
 
 async function imageTokenizerOf({ loss, token }: TrainConfig): Promise<TokenizerFolder | null> {
   return loss.weights.cmvm > 0 && token.tokenizer !== null ? readTokenizerFolder(token.tokenizer) : null;
-}
-
-async function startOf(
-  folder: RunFolder,
-  restored: CheckpointState | undefined,
-  validationHash: string,
-  warn: Warn,
-): Promise<PreparedRun['start']> {
-  let best = restored?.best ?? null;
-  // It is gone when the checkpoint is of another folder, or older than one that was the best after it.
-  if (best !== null && !(await folder.hasCheckpoint(best.step))) best = null;
-  if (best !== null && best.validation !== undefined && best.validation !== validationHash) {
-    warn(
-      'WARN_COTS_BEST',
-      `The best checkpoint, of step ${best.step}, was measured on other pairs or by other \`evaluate\` keys: the next evaluation is the best one so far.`,
-    );
-    best = null;
-  }
-
-  return { step: restored?.step ?? 0, cursor: restored?.cursor as Cursor | undefined, best };
 }
 
 /** Restores a checkpoint, or puts in the initial weights of a new run. */

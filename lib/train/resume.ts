@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { NativeTrainer } from '../binding.js';
 import type { TrainConfig } from '../config/schema.js';
+import type { Cursor } from '../data/sampler.js';
 import type { TrainingSet } from '../data/training-set.js';
 import { CheckpointError, ConfigError, CotsError } from '../errors.js';
 import { type CheckpointState, checkSameConfig, readCheckpoint, writtenAt } from './checkpoint.js';
@@ -11,6 +12,13 @@ import type { TokenizerFolder } from './tokenizer-folder.js';
 
 /** Tells the user's loop of something that is probably not meant. */
 export type Warn = (code: string, message: string) => void;
+
+/** Where a run stands when it begins. */
+export interface Start {
+  readonly step: number;
+  readonly cursor: Cursor | undefined;
+  readonly best: CheckpointState['best'];
+}
 
 /** A checkpoint to go on from. */
 export interface Candidate {
@@ -130,6 +138,27 @@ export async function restore(
   }
 
   return undefined;
+}
+
+/** Where a run goes on, and which checkpoint is its best one still. */
+export async function startOf(
+  folder: RunFolder,
+  restored: CheckpointState | undefined,
+  validationHash: string,
+  warn: Warn,
+): Promise<Start> {
+  let best = restored?.best ?? null;
+  // It is gone when the checkpoint is of another folder, or older than one that was the best after it.
+  if (best !== null && !(await folder.hasCheckpoint(best.step))) best = null;
+  if (best !== null && best.validation !== undefined && best.validation !== validationHash) {
+    warn(
+      'WARN_COTS_BEST',
+      `The best checkpoint, of step ${best.step}, was measured on other pairs or by other \`evaluate\` keys: the next evaluation is the best one so far.`,
+    );
+    best = null;
+  }
+
+  return { step: restored?.step ?? 0, cursor: restored?.cursor as Cursor | undefined, best };
 }
 
 /** The steps that are done keep their rates; those to come have the rates of a run of the new length. */
