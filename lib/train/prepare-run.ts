@@ -134,15 +134,17 @@ async function prepareIn(
   const imageTokenizer = await imageTokenizerOf(config);
   const pairs = epochLength(set.entries.length, set.weights);
   const steps = totalSteps(config, pairs) as number;
+  const validationPairs = digest(validation.map(({ id, captions }) => [id, captions]));
   await checkSameRun(ranks, config, {
     'data.train': data.hash,
-    'data.validation': digest(validation.map(({ id, captions }) => [id, captions])),
+    'data.validation': validationPairs,
     vocabulary: digest(tokenizer.toJSON()),
     'token.tokenizer': imageTokenizer?.hash ?? null,
   });
   if (ranks.isFirst) await folder.prepare();
   await ranks.gather('prepared', true);
-  const validationHash = digest([config.evaluate, validation.map(({ id, captions }) => [id, captions])]);
+  const { protocol, frames: validationFrames } = config.evaluate;
+  const validationHash = digest([validationPairs, protocol, validationFrames]);
   const captions = new CaptionEncoder(tokenizer, captionRules(config));
   const open = (options: LoaderOptions): BatchSource =>
     new BatchSource(pairLoader(config, set, captions, { ...options, peers: ranks.peers }), set.entries);

@@ -153,7 +153,7 @@ export async function startOf(
   if (best !== null && best.validation !== undefined && best.validation !== validationHash) {
     warn(
       'WARN_COTS_BEST',
-      `The best checkpoint, of step ${best.step}, was measured on other pairs or by other \`evaluate\` keys: the next evaluation is the best one so far.`,
+      `The best checkpoint, of step ${best.step}, was measured on other pairs, by another protocol or of other frames: the next evaluation is the best one so far.`,
     );
     best = null;
   }
