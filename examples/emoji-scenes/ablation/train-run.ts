@@ -96,7 +96,7 @@ async function trainAndEvaluate(
   };
   await writeFileAtomic(path.join(folder, resultName), `${JSON.stringify(result, null, 1)}\n`);
   // What only a run that goes on needs: 48 runs would fill gigabytes.
-  for (const name of ['latest', 'checkpoints', 'scores.jsonl', 'filtered.jsonl'])
+  for (const name of ['latest', 'checkpoints', 'resumed.json', 'scores.jsonl', 'filtered.jsonl'])
     await rm(path.join(folder, name), { recursive: true, force: true });
   return result;
 }
